@@ -1,0 +1,57 @@
+# Two commands set everything up: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+DEMO_DATA := data/demo_pairs
+DEMO_RUN := work_dirs/psp_demo
+
+.PHONY: demo test lint install clean-demo
+.DELETE_ON_ERROR:
+
+# Generated pairs, trained, tested and drawn. What is there already is kept; an interrupted
+# training goes on from its last checkpoint.
+demo: $(DEMO_RUN)/report.png
+	@echo "Photo, truth and prediction of held-out pairs, loss and mIoU: $<"
+
+$(DEMO_RUN)/report.png: $(DEMO_RUN)/.tested
+	$(BIN)/python tools/analysis_tools/report.py $(DEMO_RUN)
+
+$(DEMO_RUN)/.tested: $(DEMO_RUN)/.trained
+	$(BIN)/python tools/test.py configs/psp_demo.py \
+	    $(DEMO_RUN)/$$(basename "$$(cat $(DEMO_RUN)/last_checkpoint)") --work-dir $(DEMO_RUN)
+	touch $@
+
+$(DEMO_RUN)/.trained: $(DEMO_DATA)/.complete
+	$(BIN)/python tools/train.py configs/psp_demo.py --work-dir $(DEMO_RUN) --resume
+	touch $@
+
+$(DEMO_DATA)/.complete: | $(READY)
+	$(BIN)/python tools/dataset_converters/make_pairs.py synthetic $(DEMO_DATA) \
+	    --train 400 --val 60 --seed 0
+	touch $@
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+install: $(READY)
+
+$(READY): pyproject.toml setup.py constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	    echo "Python 3.10 or newer is needed; say which by: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { \
+	    echo "$(PYTHON) lacks venv; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[onedl,dev]'
+	@$(BIN)/python -c 'import cv2' || { \
+	    echo "OpenCV lacks a system library; on Debian and Ubuntu: apt-get install libgl1 libglib2.0-0" >&2; \
+	    exit 1; }
+	touch $@
+
+clean-demo:
+	rm -rf $(DEMO_DATA) $(DEMO_RUN)

@@ -1,0 +1,240 @@
+"""Datasets of side-by-side pairs: records of virtual files for any stock pipeline.
+
+They differ from stock ``BaseSegDataset`` in where a record points: image and label map are two
+virtual files of the same pair (see ``pair_files.py``), so ``LoadImageFromFile``,
+``LoadAnnotations`` and everything after them stay stock.
+"""
+
+import os
+import os.path as osp
+import re
+from collections import Counter
+
+from mmengine import fileio
+from mmengine.fileio import list_from_file
+from mmengine.logging import MMLogger
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS
+
+from pspnet_plugin.datasets.label_codec import LabelCodec
+from pspnet_plugin.datasets.pair_files import SIDES, label_uri, photo_uri
+
+ORDERS = ('natural', 'name')
+SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
+# Where the archive of Kaggle's "Cityscapes Image Pairs" keeps train and val below its root.
+NESTED_ROOTS = ('', 'cityscapes_data', osp.join('cityscapes_data', 'cityscapes_data'))
+WHERE_FROM = (
+    'Pairs are pictures with the photo in one half and its colour-coded labels in the other, e.g. '
+    'Kaggle\'s "Cityscapes Image Pairs", laid out as ROOT/train and ROOT/val. `make demo` '
+    'generates a set and trains on it; tools/dataset_converters/make_pairs.py makes more.'
+)
+
+
+@DATASETS.register_module()
+class PairsDataset(BaseSegDataset):
+    """Any folder of pairs; classes and colours come from ``metainfo``.
+
+    Pairs of the folder are taken in natural order (``2.jpg`` before ``10.jpg``), sub-folders
+    included. ``data_prefix=dict(img_path='train')`` names the split; an inherited ``seg_map_path``
+    has no meaning here, because labels lie in the same files. ``ann_file`` may name a text file
+    with one pair a line, relative to the split, with or without suffix.
+
+    A subclass that defines ``METAINFO`` says how its files are coded. As in stock, ``metainfo`` may
+    then name a subset of the classes: the others become 255. A palette given with them replaces
+    the colours of just those classes.
+
+    Args:
+        metainfo: ``classes`` (names), ``palette`` (RGB of each) and optionally ``void_palette``
+            (RGB of known colours that are no class).
+        photo_side: ``'left'`` or ``'right'``: the half that holds the photo.
+        order: ``'natural'``, or ``'name'`` for plain string order (``10.jpg`` before ``2.jpg``),
+            which stock tools assume that match predictions to records by listing a folder
+            (``confusion_matrix.py``).
+        decode: Arguments of ``LabelCodec``: ``max_distance`` and ``min_explained``.
+        **kwargs: Arguments of ``BaseSegDataset``, except those that name two folders' suffixes.
+
+    Raises:
+        ValueError: an argument is unusable, the split holds no pair, or its first pair is none.
+        FileNotFoundError: the folder or the ``ann_file`` is missing, or a pair named in it.
+    """
+
+    def __init__(
+        self,
+        *,
+        metainfo: dict | None = None,
+        photo_side: str = 'left',
+        order: str = 'natural',
+        decode: dict | None = None,
+        **kwargs,
+    ) -> None:
+        name = type(self).__name__
+        if photo_side not in SIDES:
+            raise ValueError(f'{name}: photo_side={photo_side!r}, expected one of {SIDES}')
+        if order not in ORDERS:
+            raise ValueError(f'{name}: order={order!r}, expected one of {ORDERS}')
+        unused = {'img_suffix', 'seg_map_suffix'} & kwargs.keys()
+        if unused:
+            raise ValueError(
+                f'{name} takes no {", ".join(sorted(unused))}: a pair is one file, and '
+                f'{", ".join(SUFFIXES)} are all read. Remove it from the config.'
+            )
+        self.photo_side = photo_side
+        self.order = order
+        self.codec = self._make_codec(metainfo, decode or {})
+        super().__init__(metainfo=metainfo, **kwargs)
+
+    @classmethod
+    def _make_codec(cls, metainfo: dict | None, decode: dict) -> LabelCodec:
+        """The codec of the files' own classes, which ``metainfo`` may take a subset of."""
+        meta = cls._load_metainfo(metainfo)
+        classes, palette = meta.get('classes'), meta.get('palette')
+        if isinstance(classes, str):
+            raise ValueError(
+                f'{cls.__name__}: classes={classes!r} is a string, not a tuple of names. A tuple '
+                f"of one needs its comma: classes=('{classes}',)."
+            )
+        if not classes or not palette:
+            raise ValueError(
+                f'{cls.__name__} needs metainfo=dict(classes=(...), palette=[...]): the names '
+                f'of the classes and, in the same order, their RGB colours in the files; '
+                f'got classes={classes}, palette={palette}.'
+            )
+        if own := cls.METAINFO.get('classes'):
+            colors = dict(zip(own, cls.METAINFO['palette'], strict=True))
+            if unknown := [c for c in classes if c not in colors]:
+                raise ValueError(
+                    f'{cls.__name__} has no class {", ".join(map(repr, unknown))}; its classes are '
+                    f'{", ".join(own)}. Use PairsDataset for a palette of your own.'
+                )
+            if metainfo and 'palette' in metainfo:
+                colors.update(cls._by_class(classes, palette))
+            palette = list(colors.values())
+        else:
+            palette = list(cls._by_class(classes, palette).values())
+        try:
+            return LabelCodec(palette, void_palette=meta.get('void_palette', ()), **decode)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f'{cls.__name__}: {error}') from None
+
+    @classmethod
+    def _by_class(cls, classes: list[str], palette: list) -> dict:
+        if len(classes) != len(palette):
+            raise ValueError(
+                f'{cls.__name__}: {len(classes)} classes, but {len(palette)} colours in the '
+                'palette; each class needs one RGB triple, in the same order.'
+            )
+        if repeated := [c for c, n in Counter(classes).items() if n > 1]:
+            raise ValueError(f'{cls.__name__}: classes are named twice: {", ".join(repeated)}')
+        return dict(zip(classes, palette, strict=True))
+
+    def _update_palette(self) -> list:
+        """The colours of the classes in use, also where they are the stock ones reordered."""
+        own = self.METAINFO.get('classes') or self._metainfo['classes']
+        colors = dict(zip(own, self.codec.palette, strict=True))
+        return [list(colors[c]) for c in self._metainfo['classes']]
+
+    def load_data_list(self) -> list[dict]:
+        """One record a pair, with ``img_path`` and ``seg_map_path`` as virtual files."""
+        folder = self._find_split()
+        paths = self._listed(folder) if self.ann_file else self._found(folder)
+        first = label_uri(paths[0], photo_side=self.photo_side, codec=self.codec)
+        fileio.get(first, backend_args=self.backend_args)  # says at once what is wrong with a set
+        return [
+            dict(
+                img_path=photo_uri(path, photo_side=self.photo_side),
+                seg_map_path=label_uri(path, photo_side=self.photo_side, codec=self.codec),
+                label_map=self.label_map,
+                reduce_zero_label=self.reduce_zero_label,
+                seg_fields=[],
+            )
+            for path in paths
+        ]
+
+    def _find_split(self) -> str:
+        folder = self.data_prefix.get('img_path') or self.data_root or ''
+        if '://' in folder:
+            return folder
+        root = self.data_root or ''
+        split = osp.relpath(folder, root) if root else folder
+        for nested in NESTED_ROOTS:
+            candidate = osp.join(root, nested, split)
+            if osp.isdir(candidate):
+                return osp.abspath(candidate)
+        missing = 'is missing' if not osp.isdir(root) else f'holds no folder {split!r}'
+        raise FileNotFoundError(
+            f'{type(self).__name__}: the data root {root or split!r} {missing} (looked in '
+            f'{osp.abspath(folder)}). {WHERE_FROM}'
+        )
+
+    def _found(self, folder: str) -> list[str]:
+        names = sorted(
+            fileio.list_dir_or_file(
+                folder, list_dir=False, recursive=True, backend_args=self.backend_args
+            ),
+            key=natural_key if self.order == 'natural' else None,
+        )
+        pairs = [name for name in names if name.lower().endswith(SUFFIXES)]
+        others = Counter(osp.splitext(n)[1] or n for n in names if not n.lower().endswith(SUFFIXES))
+        listed = ', '.join(f'{n} {suffix}' for suffix, n in others.most_common(5))
+        if not pairs:
+            raise ValueError(
+                f'{type(self).__name__}: no pair in {folder} ({listed or "it is empty"}); expected '
+                f'files ending in {", ".join(SUFFIXES)}. {WHERE_FROM}'
+            )
+        if others:
+            MMLogger.get_current_instance().info(
+                f'{folder}: {len(pairs)} pairs; {others.total()} other files ignored ({listed})'
+            )
+        return [osp.join(folder, name) for name in pairs]
+
+    def _listed(self, folder: str) -> list[str]:
+        try:
+            lines = list_from_file(self.ann_file, backend_args=self.backend_args)
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f'{type(self).__name__}: ann_file {self.ann_file} is missing; expected a text file '
+                f'with one pair of {folder} a line.'
+            ) from None
+        names = [line.strip() for line in lines if line.strip()]
+        if not names:
+            raise ValueError(f'{type(self).__name__}: ann_file {self.ann_file} names no pair')
+        by_name = {}
+        for path in self._found(folder):
+            name = osp.relpath(path, folder) if '://' not in folder else path[len(folder) + 1 :]
+            by_name[name.replace(os.sep, '/')] = by_name[osp.splitext(name)[0]] = path
+        if absent := [name for name in names if name not in by_name]:
+            raise FileNotFoundError(
+                f'{type(self).__name__}: {len(absent)} of the {len(names)} pairs named in '
+                f'{self.ann_file} are not in {folder}, the first is {absent[0]!r}.'
+            )
+        return [by_name[name] for name in names]
+
+
+@DATASETS.register_module()
+class CityscapesPairsDataset(PairsDataset):
+    """Pairs in the colours of Cityscapes: the 19 train classes; its void colours become 255."""
+
+    METAINFO = dict(
+        classes=(
+            'road', 'sidewalk', 'building', 'wall', 'fence', 'pole', 'traffic light',
+            'traffic sign', 'vegetation', 'terrain', 'sky', 'person', 'rider', 'car', 'truck',
+            'bus', 'train', 'motorcycle', 'bicycle',
+        ),
+        palette=[
+            [128, 64, 128], [244, 35, 232], [70, 70, 70], [102, 102, 156], [190, 153, 153],
+            [153, 153, 153], [250, 170, 30], [220, 220, 0], [107, 142, 35], [152, 251, 152],
+            [70, 130, 180], [220, 20, 60], [255, 0, 0], [0, 0, 142], [0, 0, 70], [0, 60, 100],
+            [0, 80, 100], [0, 0, 230], [119, 11, 32],
+        ],
+        # unlabelled (also ego vehicle and static), dynamic, ground, parking, rail track,
+        # guard rail, bridge, tunnel, caravan, trailer
+        void_palette=[
+            [0, 0, 0], [111, 74, 0], [81, 0, 81], [250, 170, 160], [230, 150, 140],
+            [180, 165, 180], [150, 100, 100], [150, 120, 90], [0, 0, 90], [0, 0, 110],
+        ],
+    )  # fmt: skip
+
+
+def natural_key(name: str) -> list[str | int]:
+    """Sort key by which ``2.jpg`` comes before ``10.jpg``."""
+    return [int(part) if part.isdecimal() else part.lower() for part in re.split(r'(\d+)', name)]

@@ -1,0 +1,40 @@
+"""Distributed runs on machines without a GPU.
+
+mmengine's own start of a distributed run calls ``torch.cuda.set_device`` and so needs CUDA. It is
+skipped when a process group exists already; this module makes one with gloo, and says which
+settings of the config follow from there being no CUDA.
+"""
+
+import os
+
+import torch
+import torch.distributed as dist
+
+# DDP names no devices on the CPU, and SyncBN across processes needs CUDA: each process then
+# normalises by its own share of the batch.
+CPU_OPTIONS = (
+    'model_wrapper_cfg.type=MMDistributedDataParallel',
+    'model_wrapper_cfg.device_ids=None',
+    'sync_bn=None',
+)
+
+
+def has_accelerator() -> bool:
+    """Whether torch sees a device that mmengine would put a process on."""
+    return (
+        torch.accelerator.is_available()
+        if hasattr(torch, 'accelerator')
+        else (torch.cuda.is_available())
+    )
+
+
+def init_cpu_group() -> bool:
+    """Join a gloo process group, where torchrun started this process and there is no accelerator.
+
+    Returns:
+        Whether it did; then the config needs ``CPU_OPTIONS``.
+    """
+    if 'RANK' not in os.environ or has_accelerator() or dist.is_initialized():
+        return False
+    dist.init_process_group('gloo')
+    return True

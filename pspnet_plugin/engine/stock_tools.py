@@ -1,0 +1,67 @@
+"""Runs a tool of the installed mmseg as if it lay in our ``tools`` folder.
+
+mmseg ships its tools inside the package (``mmseg/.mim/tools``) or, in a source checkout, beside it.
+They are run unmodified; only their command line is completed: a config is found from any working
+directory, and a distributed run without a GPU gets the settings that it needs.
+"""
+
+import runpy
+import sys
+from collections.abc import Sequence
+from importlib import util
+from pathlib import Path
+
+from pspnet_plugin.engine.cpu_distributed import CPU_OPTIONS, init_cpu_group
+
+
+def find_stock_tool(name: str) -> Path:
+    """Path of a tool of the installed mmseg, e.g. ``train.py``.
+
+    Raises:
+        FileNotFoundError: this installation of mmseg carries no such tool.
+    """
+    package = Path(util.find_spec('mmseg').origin).parent
+    places = (package / '.mim' / 'tools' / name, package.parent / 'tools' / name)
+    for place in places:
+        if place.is_file():
+            return place
+    raise FileNotFoundError(
+        f'the installed mmseg carries no tools/{name} (looked for {places[0]} and {places[1]}); '
+        "install it as a package: pip install 'pspnet-plugin[onedl]'"
+    )
+
+
+def run_stock_tool(name: str, *, root: Path) -> None:
+    """Hand this process's command line over to a stock tool.
+
+    Args:
+        name: The tool, e.g. ``train.py``; its first argument that names a file is a config.
+        root: Folder against which a config is looked up when it is not found from the working
+            directory; the one that holds ``configs`` and ``tools``.
+    """
+    arguments = [find_config(a, root=root) for a in sys.argv[1:]]
+    if init_cpu_group():
+        arguments = add_cfg_options(arguments, CPU_OPTIONS)
+    tool = find_stock_tool(name)
+    sys.argv[1:] = arguments
+    runpy.run_path(str(tool), run_name='__main__')
+
+
+def find_config(argument: str, *, root: Path) -> str:
+    """The argument, or where it lies under ``root`` if it is a config that is not found here."""
+    path = Path(argument)
+    if path.suffix == '.py' and not path.exists() and (root / path).is_file():
+        return str(root / path)
+    return argument
+
+
+def add_cfg_options(arguments: Sequence[str], options: Sequence[str]) -> list[str]:
+    """The arguments with settings put first among those of ``--cfg-options``.
+
+    What the user says of the same key comes later and so wins.
+    """
+    arguments = list(arguments)
+    if '--cfg-options' not in arguments:
+        return [*arguments, '--cfg-options', *options]
+    at = arguments.index('--cfg-options') + 1
+    return [*arguments[:at], *options, *arguments[at:]]

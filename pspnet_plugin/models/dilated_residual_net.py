@@ -1,0 +1,218 @@
+"""Backbone of the article's dilated residual block, as a family.
+
+Differs from stock ``ResNetV1c`` in its block: the 3x3 convolution of the bottleneck is dilated, the
+shortcut always is a 3x3 convolution, inner activations are leaky, and there is no stem or pooling.
+
+Shape shorthand in this module: N: batch; Ci: a block's input maps; C1, C2, C3: its widths;
+H, W: height and width of the map; s: stride.
+"""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule
+from mmengine.model import BaseModule
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+# Keras' defaults, under which the article was trained; torch counts momentum from the other end.
+ARTICLE_NORM = dict(type='BN', eps=1e-3, momentum=0.01)
+ARTICLE_ACT = dict(type='LeakyReLU', negative_slope=0.2)
+ARTICLE_WIDTHS = ((32, 32, 64), (64, 64, 128), (128, 128, 256))
+
+
+class DilatedResidualBlock(BaseModule):
+    """1x1, dilated 3x3, 1x1 beside a 3x3 shortcut, summed, ReLU (the article's ``conv_block``).
+
+    Args:
+        in_channels: Ci.
+        widths: (C1, C2, C3).
+        stride: s, of the 3x3 convolution and of the shortcut.
+        dilation: Of the 3x3 convolution.
+        bias: Whether convolutions have a bias beside their norm, as in Keras.
+        norm_cfg: Norm behind every convolution.
+        act_cfg: Activation behind the first two.
+        with_cp: Trade time for memory by gradient checkpointing.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        widths: Sequence[int],
+        *,
+        stride: int,
+        dilation: int,
+        bias: bool,
+        norm_cfg: dict,
+        act_cfg: dict,
+        with_cp: bool,
+    ) -> None:
+        super().__init__()
+        c1, c2, c3 = widths
+        common = dict(norm_cfg=norm_cfg, bias=bias)
+        self.conv1 = ConvModule(in_channels, c1, 1, act_cfg=act_cfg, **common)
+        self.conv2 = ConvModule(
+            c1,
+            c2,
+            3,
+            stride=stride,
+            padding=dilation,
+            dilation=dilation,
+            act_cfg=act_cfg,
+            **common,
+        )
+        self.conv3 = ConvModule(c2, c3, 1, act_cfg=None, **common)
+        self.shortcut = ConvModule(
+            in_channels, c3, 3, stride=stride, padding=1, act_cfg=None, **common
+        )
+        self.with_cp = with_cp
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, Ci, H, W) to (N, C3, ceil(H / s), ceil(W / s))."""
+        if self.with_cp and x.requires_grad:
+            return checkpoint(self._forward, x, use_reentrant=False)
+        return self._forward(x)
+
+    def _forward(self, x: Tensor) -> Tensor:
+        out = self.conv1(x)  # (N, C1, H, W)
+        out = self.conv2(out)  # (N, C2, H/s, W/s)
+        out = self.conv3(out)  # (N, C3, H/s, W/s)
+        return F.relu(out + self.shortcut(x))
+
+
+@MODELS.register_module()
+class DilatedResidualNet(BaseModule):
+    """Stages of dilated residual blocks. The defaults are the article's network.
+
+    Args:
+        in_channels: Channels of the picture.
+        widths: (C1, C2, C3) of each stage; the last is the stage's number of output maps.
+        blocks: Blocks of each stage.
+        strides: Stride of each stage, taken by its first block.
+        dilations: Dilation of each stage's 3x3 convolutions.
+        out_indices: Stages whose maps are returned, in this order.
+        bias: Whether convolutions have a bias beside their norm, as in the article.
+        norm_cfg: Norm layers. The default has Keras' constants.
+        act_cfg: Activation inside the blocks. The sum is always followed by ReLU.
+        frozen_stages: The first so many stages stay as they are: no gradient, norms in eval mode.
+            0 or -1: none.
+        norm_eval: Keep all batch norms in eval mode while training.
+        with_cp: Gradient checkpointing, a block at a time.
+        init_cfg: He (normal, fan in) by default; ``dict(type='Pretrained', checkpoint=...)`` loads.
+
+    Raises:
+        ValueError: the lists differ in length, or a value is out of its range.
+
+    Source: the article's ``base_feature_maps``.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        *,
+        widths: Sequence[Sequence[int]] = ARTICLE_WIDTHS,
+        blocks: Sequence[int] = (1, 1, 1),
+        strides: Sequence[int] = (1, 1, 1),
+        dilations: Sequence[int] = (2, 2, 2),
+        out_indices: Sequence[int] = (0, 1, 2),
+        bias: bool = True,
+        norm_cfg: dict = ARTICLE_NORM,
+        act_cfg: dict = ARTICLE_ACT,
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        if init_cfg is None:
+            init_cfg = [
+                dict(type='Kaiming', layer='Conv2d', mode='fan_in'),
+                dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
+            ]
+        super().__init__(init_cfg)
+        _check(widths, blocks, strides, dilations, out_indices, frozen_stages)
+        self.out_indices = tuple(out_indices)
+        self.frozen_stages = frozen_stages
+        self.norm_eval = norm_eval
+        self.stages = nn.ModuleList()
+        for width, count, stride, dilation in zip(widths, blocks, strides, dilations, strict=True):
+            stage = nn.Sequential()
+            for i in range(count):
+                block = DilatedResidualBlock(
+                    in_channels,
+                    width,
+                    stride=stride if i == 0 else 1,
+                    dilation=dilation,
+                    bias=bias,
+                    norm_cfg=norm_cfg,
+                    act_cfg=act_cfg,
+                    with_cp=with_cp,
+                )
+                in_channels = width[-1]
+                stage.append(block)
+            self.stages.append(stage)
+        self._freeze_stages()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Feature maps of a picture.
+
+        Args:
+            x: (N, in_channels, H, W).
+
+        Returns:
+            For each of ``out_indices``, (N, C3, H / s, W / s) with s the product of the strides
+            so far, sizes rounded up.
+        """
+        outs = []
+        for stage in self.stages:
+            x = stage(x)
+            outs.append(x)
+        return tuple(outs[i] for i in self.out_indices)
+
+    def train(self, mode: bool = True) -> 'DilatedResidualNet':
+        """Switch modes, but for frozen stages and, with ``norm_eval``, batch norms."""
+        super().train(mode)
+        self._freeze_stages()
+        if mode and self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def _freeze_stages(self) -> None:
+        for stage in self.stages[: max(self.frozen_stages, 0)]:
+            stage.eval()
+            stage.requires_grad_(False)
+
+
+def _check(
+    widths: Sequence[Sequence[int]],
+    blocks: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    out_indices: Sequence[int],
+    frozen_stages: int,
+) -> None:
+    lists = dict(widths=widths, blocks=blocks, strides=strides, dilations=dilations)
+    if len({len(values) for values in lists.values()}) > 1:
+        lengths = ', '.join(f'{len(values)} {name}' for name, values in lists.items())
+        raise ValueError(f'DilatedResidualNet: one entry a stage is expected, got {lengths}')
+    for width in widths:
+        if len(width) != 3:
+            raise ValueError(
+                f'DilatedResidualNet: widths={widths}: each stage has three, got {width}'
+            )
+    for name, values in lists.items():
+        flat = [v for width in values for v in width] if name == 'widths' else values
+        if any(v < 1 for v in flat):
+            raise ValueError(f'DilatedResidualNet: {name}={values}: expected numbers from 1 up')
+    stages = len(widths)
+    if not out_indices or any(not 0 <= i < stages for i in out_indices):
+        raise ValueError(
+            f'DilatedResidualNet: out_indices={out_indices}: its stages are 0..{stages - 1}'
+        )
+    if not -1 <= frozen_stages <= stages:
+        raise ValueError(
+            f'DilatedResidualNet: frozen_stages={frozen_stages}: it has {stages} stages'
+        )

@@ -1,0 +1,96 @@
+"""Pictures made for the tests: small, seeded, lossless unless a test asks for JPEG."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.registry import init_default_scope
+
+from pspnet_plugin.datasets import CityscapesPairsDataset
+
+ROOT = Path(__file__).resolve().parents[1]
+CITYSCAPES = CityscapesPairsDataset.METAINFO
+
+
+@pytest.fixture(autouse=True)
+def _mmseg_scope():
+    """Registries find mmseg's own modules, as they do under its tools."""
+    init_default_scope('mmseg')
+
+
+def label_map(height: int, width: int, *, classes: int = 19, seed: int = 0) -> np.ndarray:
+    """(H, W) class indices in blocks of 8 x 8 pixels."""
+    rng = np.random.default_rng(seed)
+    blocks = rng.integers(0, classes, (-(-height // 8), -(-width // 8)), dtype=np.uint8)
+    return np.kron(blocks, np.ones((8, 8), np.uint8))[:height, :width]
+
+
+def photo(height: int, width: int, *, seed: int = 0) -> np.ndarray:
+    """(H, W, 3) BGR noise, far from any palette."""
+    rng = np.random.default_rng([seed, 1])
+    return rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def coloured(labels: np.ndarray, palette=CITYSCAPES['palette']) -> np.ndarray:
+    """(H, W, 3) BGR picture of (H, W) class indices."""
+    return np.array(palette, np.uint8)[labels][..., ::-1]
+
+
+def write_pair(path: Path, *, height=64, width=64, seed=0, photo_side='left', labels=None) -> dict:
+    """Write a pair; returns its photo and its labels."""
+    labels = label_map(height, width, seed=seed) if labels is None else labels
+    picture = photo(*labels.shape, seed=seed)
+    halves = [picture, coloured(labels)]
+    if photo_side == 'right':
+        halves.reverse()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = cv2.imencode(path.suffix.lower(), np.hstack(halves))[1]
+    path.write_bytes(content.tobytes())
+    return dict(photo=picture, labels=labels)
+
+
+@pytest.fixture
+def pairs_root(tmp_path: Path) -> Path:
+    """A root of four train and two val pairs, 64 x 64, lossless."""
+    for split, count in (('train', 4), ('val', 2)):
+        for i in range(1, count + 1):
+            write_pair(tmp_path / 'pairs' / split / f'{i}.png', seed=i)
+    return tmp_path / 'pairs'
+
+
+@pytest.fixture(scope='session')
+def demo_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root of generated street scenes: eight train, three val pairs, 256 x 256."""
+    root = tmp_path_factory.mktemp('scenes') / 'pairs'
+    run_tool(
+        ROOT / 'tools/dataset_converters/make_pairs.py',
+        'synthetic',
+        root,
+        '--train',
+        8,
+        '--val',
+        3,
+    )
+    return root
+
+
+def run_tool(tool: Path, *arguments, cwd: Path | None = None, env: dict | None = None, status=0):
+    """Run a program in a process of its own and check its exit status."""
+    command = [str(part) for part in (tool, *arguments)]
+    if Path(tool).suffix == '.py':
+        command.insert(0, sys.executable)
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env={**os.environ, 'PYTHON': sys.executable, 'CUDA_VISIBLE_DEVICES': '', **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    output = done.stdout + done.stderr
+    assert done.returncode == status, f'{command} ended with {done.returncode}\n{output[-6000:]}'
+    return output

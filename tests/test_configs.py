@@ -1,0 +1,105 @@
+"""Every config of ours: built, stepped once on pairs, predicting at other sizes."""
+
+import pytest
+import torch
+from conftest import ROOT
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import HOOKS, PARAM_SCHEDULERS
+from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
+from mmseg.registry import DATASETS, METRICS, MODELS
+from mmseg.structures import SegDataSample
+
+CONFIGS = sorted((ROOT / 'configs').glob('*.py'))
+NAMES = [path.stem for path in CONFIGS]
+
+
+def load(path, root):
+    config = Config.fromfile(path)
+    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+        loader.dataset.data_root = str(root)
+        loader.num_workers = 0
+        loader.persistent_workers = False
+    config.train_dataloader.batch_size = 2
+    return config
+
+
+def test_the_named_configs_are_there():
+    assert set(NAMES) >= {
+        'psp_cityscapes_pairs',
+        'psp_article_cityscapes_pairs',
+        'psp_r50-d8_cityscapes_pairs',
+        'fcn_dilated_cityscapes_pairs',
+        'psp_demo',
+    }
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=NAMES)
+def test_config_trains_a_step_and_predicts(path, demo_root):
+    config = load(path, demo_root)
+    if 'article' in path.stem:
+        # Every map is at full resolution: a smaller crop keeps the step within seconds.
+        config.train_dataloader.batch_size = 1
+        config.train_dataloader.dataset.pipeline[3].crop_size = (64, 64)
+        config.model.data_preprocessor.size = (64, 64)
+    torch.manual_seed(0)
+    model = MODELS.build(config.model)
+    model.init_weights()
+    model.train()
+    optimizer = build_optim_wrapper(model, config.optim_wrapper)
+    batch = next(iter(Runner.build_dataloader(config.train_dataloader, seed=0)))
+    loss, parts = model.parse_losses(model(**model.data_preprocessor(batch, True), mode='loss'))
+    assert 0.5 < parts['decode.loss_ce'].item() < 20
+    loss.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, f'no gradient for {name}'
+    optimizer.step()
+    with torch.no_grad():
+        _, after = model.parse_losses(model(**model.data_preprocessor(batch, True), mode='loss'))
+    assert after['decode.loss_ce'] != parts['decode.loss_ce']
+
+    model.eval()
+    size = (96, 160)
+    picture = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
+    sample = SegDataSample(metainfo=dict(img_shape=size, ori_shape=size))
+    (output,) = model.test_step(dict(inputs=[picture], data_samples=[sample]))
+    assert output.pred_sem_seg.data.shape == (1, *size)
+    assert output.seg_logits.data.shape == (19, *size)
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=NAMES)
+def test_parts_of_config_are_registered(path, demo_root):
+    """Data, metrics, hooks and schedules build, and test-time augmentation is there."""
+    config = load(path, demo_root)
+    for loader in (config.val_dataloader, config.test_dataloader):
+        dataset = DATASETS.build(loader.dataset)
+        assert len(dataset) == 3
+        assert dataset[0]['data_samples'].gt_sem_seg.data.unique().numel() > 5
+    METRICS.build(config.val_evaluator)
+    Visualizer.get_instance('visualizer')  # which a runner makes before its hooks
+    for hook in config.default_hooks.values():
+        HOOKS.build(hook)
+    assert all(scheduler.type in PARAM_SCHEDULERS for scheduler in config.param_scheduler)
+    assert config.tta_model.type in MODELS
+    config.test_dataloader.dataset.pipeline = config.tta_pipeline
+    sample = DATASETS.build(config.test_dataloader.dataset)[0]
+    assert len(sample['inputs']) == 6
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=NAMES)
+def test_config_shows_its_model_and_inherits_one_level(path):
+    text = path.read_text()
+    assert 'model = dict(' in text
+    bases = Config._get_base_files(path)
+    assert bases
+    for base in bases:
+        assert base.startswith('_base_/')
+        assert '_base_ =' not in (path.parent / base).read_text()
+
+
+def test_pairs_root_moves_the_data(monkeypatch):
+    monkeypatch.setenv('PAIRS_ROOT', 'elsewhere/pairs')
+    config = Config.fromfile(ROOT / 'configs' / 'psp_cityscapes_pairs.py')
+    assert config.train_dataloader.dataset.data_root == 'elsewhere/pairs'
+    assert config.test_dataloader.dataset.data_root == 'elsewhere/pairs'

@@ -1,0 +1,257 @@
+"""The framework's own tools run for real, each in a process of its own, away from the checkout."""
+
+import json
+import os
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import ROOT, photo, run_tool, write_pair
+from mmengine.config import Config
+from mmseg.apis import MMSegInferencer, inference_model, init_model
+from mmseg.registry import DATASETS
+
+from pspnet_plugin.engine import find_stock_tool
+
+STOCK = find_stock_tool('train.py').parent
+DEMO = ROOT / 'configs' / 'psp_demo.py'
+# Two iterations of two pictures.
+SHORT = [
+    'train_cfg.max_iters=2',
+    'train_cfg.val_interval=2',
+    'train_dataloader.batch_size=2',
+    'train_dataloader.num_workers=0',
+    'train_dataloader.persistent_workers=False',
+    'val_dataloader.num_workers=0',
+    'val_dataloader.persistent_workers=False',
+    'test_dataloader.num_workers=0',
+    'test_dataloader.persistent_workers=False',
+    'default_hooks.logger.interval=1',
+    'default_hooks.checkpoint.interval=1',
+]
+
+
+def on(root: Path, *more: str) -> list[str]:
+    """``--cfg-options`` of a short run on the pairs of ``root``."""
+    roots = [f'{split}_dataloader.dataset.data_root={root}' for split in ('train', 'val', 'test')]
+    return ['--cfg-options', *SHORT, *roots, *more]
+
+
+def scalars(work_dir: Path) -> list[dict]:
+    """What a run logged, in order."""
+    logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
+    return [json.loads(line) for log in logs for line in log.read_text().splitlines()]
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory, demo_root) -> Path:
+    """A work dir of a short run of our ``tools/train.py``, started from another directory."""
+    folder = tmp_path_factory.mktemp('trained')
+    run_tool(ROOT / 'tools/train.py', 'configs/psp_demo.py', *on(demo_root), cwd=folder)
+    return folder / 'work_dirs' / 'psp_demo'
+
+
+def test_training_logs_losses_and_scores(trained):
+    logged = scalars(trained)
+    assert [entry['step'] for entry in logged if 'loss' in entry] == [1, 2]
+    assert all(0 < entry['loss'] < 20 for entry in logged if 'loss' in entry)
+    assert any('mIoU' in entry for entry in logged)
+    assert (trained / 'iter_2.pth').is_file()
+
+
+def test_resume_goes_on_where_it_stopped(trained, demo_root, tmp_path):
+    folder = tmp_path / 'run'
+    options = on(demo_root)
+    run_tool(ROOT / 'tools/train.py', DEMO, '--work-dir', folder, *options, 'train_cfg.max_iters=1')
+    assert [entry['step'] for entry in scalars(folder) if 'loss' in entry] == [1]
+    output = run_tool(ROOT / 'tools/train.py', DEMO, '--work-dir', folder, '--resume', *options)
+    assert 'resumed epoch: 0, iter: 1' in output
+    assert [entry['step'] for entry in scalars(folder) if 'loss' in entry] == [1, 2]
+
+
+@pytest.mark.parametrize('tool', [ROOT / 'tools/test.py', STOCK / 'test.py'], ids=['ours', 'stock'])
+@pytest.mark.parametrize('tta', [False, True], ids=['plain', 'tta'])
+def test_testing_draws_and_writes_predictions(trained, demo_root, tmp_path, tool, tta):
+    output = run_tool(
+        tool,
+        DEMO,
+        trained / 'iter_2.pth',
+        *(['--tta'] if tta else ['--show-dir', 'shown', '--out', 'predicted']),
+        '--work-dir',
+        tmp_path / 'tested',
+        *on(demo_root),
+        cwd=tmp_path,
+    )
+    assert re.search(r'mIoU: +[\d.]+', output)
+    if tta:
+        return
+    predicted = sorted((tmp_path / 'predicted').glob('*.png'))
+    assert [path.name for path in predicted] == ['1.png', '2.png', '3.png']
+    labels = cv2.imread(str(predicted[0]), cv2.IMREAD_UNCHANGED)
+    assert labels.shape == (256, 256) and labels.max() < 19
+    (drawn,) = tmp_path.glob('**/vis_image/test_1.jpg*.png')
+    height, width = cv2.imread(str(drawn)).shape[:2]
+    assert (height, width) != (256, 1024), 'photo and mask of the whole pair'
+
+
+def test_stock_train_runs_our_config(demo_root, tmp_path):
+    run_tool(STOCK / 'train.py', DEMO, '--work-dir', 'run', *on(demo_root), cwd=tmp_path)
+    assert (tmp_path / 'run' / 'iter_2.pth').is_file()
+
+
+def test_stock_browse_dataset(demo_root, tmp_path):
+    tool = STOCK / 'analysis_tools' / 'browse_dataset.py'
+    run_tool(tool, DEMO, '--output-dir', 'seen', '--not-show', *on(demo_root), cwd=tmp_path)
+    assert len(list((tmp_path / 'seen').glob('*.jpg'))) == 8
+
+
+def test_stock_get_flops(tmp_path):
+    tool = STOCK / 'analysis_tools' / 'get_flops.py'
+    output = run_tool(tool, ROOT / 'configs/psp_cityscapes_pairs.py', '--shape', 256, cwd=tmp_path)
+    assert re.search(r'Flops: +[\d.]+G', output)
+    assert re.search(r'Params: +[\d.]+M', output)
+
+
+def test_stock_confusion_matrix(demo_root, tmp_path):
+    """It matches records to predictions by listing a folder; the truth itself gives a diagonal."""
+    for i in range(4, 12):
+        write_pair(tmp_path / 'pairs' / 'val' / f'{i}.png', height=256, width=256, seed=i)
+    config = Config.fromfile(DEMO)
+    config.test_dataloader.dataset.update(data_root=str(tmp_path / 'pairs'), order='name')
+    dataset = DATASETS.build(config.test_dataloader.dataset)
+    (tmp_path / 'truth').mkdir()
+    for sample in dataset:
+        name = Path(sample['data_samples'].img_path).name
+        labels = sample['data_samples'].gt_sem_seg.data[0].numpy().astype(np.uint8)
+        cv2.imwrite(str(tmp_path / 'truth' / name), labels)
+    tool = STOCK / 'analysis_tools' / 'confusion_matrix.py'
+    by_name = 'test_dataloader.dataset.order=name'
+    options = on(tmp_path / 'pairs', by_name)
+    run_tool(tool, DEMO, 'truth', 'matrix', *options, cwd=tmp_path)
+    assert (tmp_path / 'matrix' / 'confusion_matrix.png').is_file()
+
+    listed = sorted(os.listdir(tmp_path / 'truth'))
+    assert listed.index('10.png') < listed.index('4.png')
+    maps = [cv2.imread(str(tmp_path / 'truth' / n), cv2.IMREAD_UNCHANGED) for n in listed]
+    matrix = runpy.run_path(str(tool))['calculate_confusion_matrix'](dataset, maps)
+    assert matrix.trace() == matrix.sum() == 8 * 256 * 256
+
+
+STOCK_CONFIGS = {
+    'pspnet': 'pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py',
+    'segformer': 'segformer/segformer_mit-b0_8xb1-160k_cityscapes-1024x1024.py',
+    'deeplabv3plus': 'deeplabv3plus/deeplabv3plus_r18-d8_4xb2-80k_cityscapes-512x1024.py',
+}
+
+
+@pytest.mark.parametrize('name', STOCK_CONFIGS)
+def test_stock_config_trains_on_pairs_by_its_dataset_alone(name, demo_root, tmp_path):
+    """Type, root and prefix change; pipeline, model and schedule stay."""
+    (tmp_path / 'config.py').write_text(
+        f"_base_ = '{STOCK.parent / 'configs' / STOCK_CONFIGS[name]}'\n"
+        "custom_imports = dict(imports=['pspnet_plugin'], allow_failed_imports=False)\n"
+        f"pairs = dict(type='CityscapesPairsDataset', data_root='{demo_root}')\n"
+        "train_dataloader = dict(dataset=dict(**pairs, data_prefix=dict(img_path='train')))\n"
+        "val_dataloader = dict(dataset=dict(**pairs, data_prefix=dict(img_path='val')))\n"
+        'test_dataloader = val_dataloader\n'
+    )
+    options = [option for option in SHORT if 'val_interval' not in option]
+    # No network for pretrained weights, and pictures small enough for a CPU.
+    no_weights = ['model.backbone.init_cfg=None', 'model.pretrained=None']
+    run_tool(
+        STOCK / 'train.py',
+        'config.py',
+        '--cfg-options',
+        *options,
+        *no_weights,
+        'model.data_preprocessor.size=(128,128)',
+        'train_dataloader.dataset.pipeline.2.scale=(256,256)',
+        'train_dataloader.dataset.pipeline.3.crop_size=(128,128)',
+        'train_cfg.val_interval=100',
+        cwd=tmp_path,
+    )
+    losses = [entry['loss'] for entry in scalars(tmp_path / 'work_dirs/config') if 'loss' in entry]
+    assert len(losses) == 2 and all(0 < loss < 20 for loss in losses)
+
+
+def test_a_plain_photo_is_labelled(trained, tmp_path):
+    """One that is no pair, of another size, by file and as an array."""
+    picture = photo(120, 200)
+    cv2.imwrite(str(tmp_path / 'holiday.png'), picture)
+    model = init_model(str(trained / 'psp_demo.py'), str(trained / 'iter_2.pth'), device='cpu')
+    by_file = inference_model(model, str(tmp_path / 'holiday.png')).pred_sem_seg.data
+    by_array = inference_model(model, picture).pred_sem_seg.data
+    assert by_file.shape == (1, 120, 200)
+    assert (by_file == by_array).all()
+    inferencer = MMSegInferencer(
+        str(trained / 'psp_demo.py'), str(trained / 'iter_2.pth'), device='cpu'
+    )
+    result = inferencer(str(tmp_path / 'holiday.png'), out_dir=str(tmp_path / 'out'))
+    np.testing.assert_array_equal(result['predictions'], by_file[0].numpy())
+    assert list((tmp_path / 'out' / 'vis').iterdir())
+
+
+def test_two_gloo_ranks_train_and_test_without_a_gpu(demo_root, tmp_path):
+    run_tool(
+        ROOT / 'tools/dist_train.sh', 'configs/psp_demo.py', 2, *on(demo_root), cwd=tmp_path,
+        env=dict(PORT='29517', OMP_NUM_THREADS='1'),
+    )  # fmt: skip
+    (run,) = (tmp_path / 'work_dirs').iterdir()
+    assert [entry['step'] for entry in scalars(run) if 'loss' in entry] == [1, 2]
+    assert 'Distributed training: True' in next(run.glob('*/*.log')).read_text()
+    output = run_tool(
+        ROOT / 'tools/dist_test.sh', DEMO, run / 'iter_2.pth', 2, *on(demo_root), cwd=tmp_path,
+        env=dict(PORT='29517', OMP_NUM_THREADS='1'),
+    )  # fmt: skip
+    assert re.search(r'mIoU: +[\d.]+', output)
+
+
+@pytest.mark.parametrize('tool', ['slurm_train.sh', 'slurm_test.sh'])
+def test_slurm_scripts_hand_everything_to_srun(tool, tmp_path):
+    """A stand-in for srun prints what it is given."""
+    srun = tmp_path / 'srun'
+    srun.write_text('#!/bin/sh\nfor word in "$@"; do echo "[$word]"; done\n')
+    srun.chmod(0o755)
+    path = f'{tmp_path}{os.pathsep}{os.environ["PATH"]}'
+    checkpoint = ['work/iter 1.pth'] if tool == 'slurm_test.sh' else []
+    words = run_tool(
+        ROOT / 'tools' / tool, 'gpu', 'my job', 'a config.py', *checkpoint, '--amp',
+        env=dict(PATH=path, GPUS='16', GPUS_PER_NODE='8', SRUN_ARGS='--mem 8G'),
+    )  # fmt: skip
+    words = re.findall(r'\[(.*)\]', words)
+    for word in ('--job-name=my job', '--ntasks=16', '--ntasks-per-node=8', '--gres=gpu:8', '8G'):
+        assert word in words
+    program = tool.removeprefix('slurm_').replace('.sh', '.py')
+    tail = [
+        str(ROOT / 'tools' / program),
+        'a config.py',
+        *checkpoint,
+        '--launcher',
+        'slurm',
+        '--amp',
+    ]
+    assert words[-len(tail) :] == tail
+
+
+@pytest.mark.parametrize(
+    'tool', ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh', 'slurm_test.sh']
+)
+def test_scripts_say_how_they_are_called(tool):
+    assert f'usage: {tool}' in run_tool(ROOT / 'tools' / tool, status=1)
+
+
+def test_missing_data_ends_in_one_readable_line(tmp_path):
+    done = subprocess.run(
+        [sys.executable, ROOT / 'tools/train.py', DEMO, '--work-dir', tmp_path / 'run'],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode != 0
+    assert 'data/demo_pairs' in last and 'make demo' in last
