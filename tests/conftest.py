@@ -1,5 +1,6 @@
 """Pictures made for the tests: small, seeded, lossless unless a test asks for JPEG."""
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pspnet_plugin.datasets import CityscapesPairsDataset
 
 ROOT = Path(__file__).resolve().parents[1]
 CITYSCAPES = CityscapesPairsDataset.METAINFO
+DEMO = ROOT / 'configs' / 'psp_demo.py'
 
 
 @pytest.fixture(autouse=True)
@@ -94,3 +96,39 @@ def run_tool(tool: Path, *arguments, cwd: Path | None = None, env: dict | None =
     output = done.stdout + done.stderr
     assert done.returncode == status, f'{command} ended with {done.returncode}\n{output[-6000:]}'
     return output
+
+
+# Two iterations of two pictures.
+SHORT = [
+    'train_cfg.max_iters=2',
+    'train_cfg.val_interval=2',
+    'train_dataloader.batch_size=2',
+    'train_dataloader.num_workers=0',
+    'train_dataloader.persistent_workers=False',
+    'val_dataloader.num_workers=0',
+    'val_dataloader.persistent_workers=False',
+    'test_dataloader.num_workers=0',
+    'test_dataloader.persistent_workers=False',
+    'default_hooks.logger.interval=1',
+    'default_hooks.checkpoint.interval=1',
+]
+
+
+def on(root: Path, *more: str) -> list[str]:
+    """``--cfg-options`` of a short run on the pairs of ``root``."""
+    roots = [f'{split}_dataloader.dataset.data_root={root}' for split in ('train', 'val', 'test')]
+    return ['--cfg-options', *SHORT, *roots, *more]
+
+
+def scalars(work_dir: Path) -> list[dict]:
+    """What a run logged, in order."""
+    logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
+    return [json.loads(line) for log in logs for line in log.read_text().splitlines()]
+
+
+@pytest.fixture(scope='session')
+def trained(tmp_path_factory, demo_root) -> Path:
+    """A work dir of a short run of our ``tools/train.py``, started from another directory."""
+    folder = tmp_path_factory.mktemp('trained')
+    run_tool(ROOT / 'tools/train.py', 'configs/psp_demo.py', *on(demo_root), cwd=folder)
+    return folder / 'work_dirs' / 'psp_demo'

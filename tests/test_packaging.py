@@ -6,8 +6,7 @@ import zipfile
 
 import pytest
 import yaml
-from conftest import ROOT, run_tool
-from test_stock_tools import on
+from conftest import ROOT, on, run_tool
 
 
 @pytest.fixture(scope='module')

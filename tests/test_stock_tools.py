@@ -1,6 +1,5 @@
 """The framework's own tools run for real, each in a process of its own, away from the checkout."""
 
-import json
 import os
 import re
 import runpy
@@ -11,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import ROOT, photo, run_tool, write_pair
+from conftest import DEMO, ROOT, SHORT, on, photo, run_tool, scalars, write_pair
 from mmengine.config import Config
 from mmseg.apis import MMSegInferencer, inference_model, init_model
 from mmseg.registry import DATASETS
@@ -19,41 +18,6 @@ from mmseg.registry import DATASETS
 from pspnet_plugin.engine import find_stock_tool
 
 STOCK = find_stock_tool('train.py').parent
-DEMO = ROOT / 'configs' / 'psp_demo.py'
-# Two iterations of two pictures.
-SHORT = [
-    'train_cfg.max_iters=2',
-    'train_cfg.val_interval=2',
-    'train_dataloader.batch_size=2',
-    'train_dataloader.num_workers=0',
-    'train_dataloader.persistent_workers=False',
-    'val_dataloader.num_workers=0',
-    'val_dataloader.persistent_workers=False',
-    'test_dataloader.num_workers=0',
-    'test_dataloader.persistent_workers=False',
-    'default_hooks.logger.interval=1',
-    'default_hooks.checkpoint.interval=1',
-]
-
-
-def on(root: Path, *more: str) -> list[str]:
-    """``--cfg-options`` of a short run on the pairs of ``root``."""
-    roots = [f'{split}_dataloader.dataset.data_root={root}' for split in ('train', 'val', 'test')]
-    return ['--cfg-options', *SHORT, *roots, *more]
-
-
-def scalars(work_dir: Path) -> list[dict]:
-    """What a run logged, in order."""
-    logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
-    return [json.loads(line) for log in logs for line in log.read_text().splitlines()]
-
-
-@pytest.fixture(scope='module')
-def trained(tmp_path_factory, demo_root) -> Path:
-    """A work dir of a short run of our ``tools/train.py``, started from another directory."""
-    folder = tmp_path_factory.mktemp('trained')
-    run_tool(ROOT / 'tools/train.py', 'configs/psp_demo.py', *on(demo_root), cwd=folder)
-    return folder / 'work_dirs' / 'psp_demo'
 
 
 def test_training_logs_losses_and_scores(trained):

@@ -7,8 +7,8 @@ settings of the config follow from there being no CUDA.
 
 import os
 
-import torch
 import torch.distributed as dist
+from mmengine.device import get_device
 
 # DDP names no devices on the CPU, and SyncBN across processes needs CUDA: each process then
 # normalises by its own share of the batch.
@@ -19,22 +19,13 @@ CPU_OPTIONS = (
 )
 
 
-def has_accelerator() -> bool:
-    """Whether torch sees a device that mmengine would put a process on."""
-    return (
-        torch.accelerator.is_available()
-        if hasattr(torch, 'accelerator')
-        else (torch.cuda.is_available())
-    )
-
-
 def init_cpu_group() -> bool:
     """Join a gloo process group, where torchrun started this process and there is no accelerator.
 
     Returns:
         Whether it did; then the config needs ``CPU_OPTIONS``.
     """
-    if 'RANK' not in os.environ or has_accelerator() or dist.is_initialized():
+    if 'RANK' not in os.environ or get_device() != 'cpu' or dist.is_initialized():
         return False
     dist.init_process_group('gloo')
     return True

@@ -115,7 +115,8 @@ def plot_curve(axes: Axes, work_dir: Path, key: str, label: str) -> None:
 def draw(rows: list[dict], metainfo: dict, work_dir: Path, out: Path) -> None:
     """Lay out pairs, legend and curves, and write the picture."""
     height = -(-len(rows) // COLUMNS)
-    figure = plt.figure(figsize=(15, 2.7 * height + 5), layout='constrained')
+    figure = plt.figure(figsize=(15, 2.65 * height + 4), layout='constrained')
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
     grid = GridSpec(height + 2, 3 * COLUMNS, figure, height_ratios=[*[2.6] * height, 0.9, 2.8])
     half = 3 * COLUMNS // 2
     for i, row in enumerate(rows):

@@ -1,0 +1,43 @@
+"""Our own tools on a run and on a set of pairs."""
+
+import re
+import shutil
+
+import cv2
+from conftest import ROOT, run_tool
+
+TOOLS = ROOT / 'tools' / 'analysis_tools'
+
+
+def test_report_draws_pairs_and_curves(trained, tmp_path):
+    """Also from a folder that was moved since the run, and from another directory."""
+    moved = shutil.copytree(trained, tmp_path / 'moved')
+    output = run_tool(TOOLS / 'report.py', moved, '--pairs', 2, cwd=tmp_path)
+    assert output.strip().endswith(f'report: {moved / "report.png"}')
+    picture = cv2.imread(str(moved / 'report.png'))
+    height, width = picture.shape[:2]
+    assert width > 1000 and height > 500
+    assert len({tuple(color) for color in picture[::5, ::5].reshape(-1, 3)}) > 500
+
+
+def test_report_names_what_is_missing(tmp_path):
+    output = run_tool(TOOLS / 'report.py', tmp_path / 'none', status=2)
+    assert output.strip().endswith('none: no such folder; give a work dir of train.py')
+    output = run_tool(TOOLS / 'report.py', tmp_path, status=2)
+    assert 'no config of a run' in output
+    (tmp_path / 'config.py').write_text('')
+    output = run_tool(TOOLS / 'report.py', tmp_path, status=2)
+    assert 'no checkpoint yet' in output
+
+
+def test_benchmark_prints_ratios_of_one_run(demo_root):
+    tool = TOOLS / 'benchmark.py'
+    output = run_tool(tool, 'loader', '--data-root', demo_root, '--split', 'train', '--rounds', 2)
+    ratios = {
+        name: float(re.findall(rf'^{name} +[\d.]+ +([\d.]+)  \(', output, re.MULTILINE)[0])
+        for name in ('imdecode', 'virtual files', 'stock transforms')
+    }
+    assert ratios['imdecode'] == 1
+    assert min(ratios.values()) > 0.5, 'how fast a machine is decides no test; nonsense does'
+    output = run_tool(tool, 'loader', '--data-root', demo_root / 'none', status=2)
+    assert 'is missing' in output.strip().splitlines()[-1]
