@@ -1,5 +1,9 @@
 # A small member of the family for `make demo`: minutes on two CPU cores, on generated pairs.
-_base_ = ['_base_/datasets/cityscapes_pairs.py', '_base_/default_runtime.py']
+_base_ = [
+    '_base_/datasets/cityscapes_pairs.py',
+    '_base_/schedules/schedule_20k.py',
+    '_base_/default_runtime.py',
+]
 
 data_root = 'data/demo_pairs'
 norm_cfg = dict(type='BN', requires_grad=True)
@@ -42,8 +46,9 @@ model = dict(
         num_classes=19,
         norm_cfg=norm_cfg,
         align_corners=False,
-        # With weights the stock loss averages over the pixels that are not ignored by itself.
-        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, class_weight=class_weight),
+        # The mean is left to the framework ('none'): with weights, the loss of upstream mmseg
+        # cannot average over pictures with ignored pixels.
+        loss_decode=dict(type='CrossEntropyLoss', reduction='none', class_weight=class_weight),
     ),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'),
@@ -63,17 +68,13 @@ val_dataloader = dict(batch_size=4, num_workers=1, dataset=dict(data_root=data_r
 test_dataloader = val_dataloader
 
 max_iters = 600
-optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.006, weight_decay=0.01))
+optim_wrapper = dict(
+    _delete_=True, type='OptimWrapper', optimizer=dict(type='AdamW', lr=0.006, weight_decay=0.01)
+)
 param_scheduler = [dict(type='OneCycleLR', eta_max=0.006, total_steps=max_iters, by_epoch=False)]
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=200)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
+train_cfg = dict(max_iters=max_iters, val_interval=200)
 default_hooks = dict(
-    timer=dict(type='IterTimerHook'),
-    logger=dict(type='LoggerHook', interval=10, log_metric_by_epoch=False),
-    param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=200, max_keep_ckpts=2),
-    sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='SegVisualizationHook'),
+    logger=dict(interval=10),
+    checkpoint=dict(_delete_=True, type='CheckpointHook', by_epoch=False, interval=200),
 )
 randomness = dict(seed=0)

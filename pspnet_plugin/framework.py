@@ -12,7 +12,7 @@ from packaging.version import Version
 MIN_MMSEG = Version('1.2')
 FAMILIES = {
     'onedl': ('onedl-mmsegmentation', 'onedl-mmengine', 'onedl-mmcv'),
-    'openmmlab': ('mmsegmentation', 'mmengine', 'mmcv'),
+    'openmmlab': ('mmsegmentation', 'mmengine', 'mmcv', 'mmcv-lite'),
 }
 HOW_TO_INSTALL = (
     "install one family: pip install 'pspnet-plugin[onedl]' (maintained; what the README uses) "
@@ -27,11 +27,8 @@ def _version(distribution: str) -> Version | None:
         return None
 
 
-def check_framework() -> str:
+def check_framework() -> None:
     """Check that exactly one family is installed and recent enough.
-
-    Returns:
-        The family's name, ``'onedl'`` or ``'openmmlab'``.
 
     Raises:
         ImportError: none is installed, both are, or mmseg is older than 1.2. The message says what
@@ -56,7 +53,7 @@ def check_framework() -> str:
                 f'pspnet_plugin needs mmseg {MIN_MMSEG} or newer, but {names[0]} {version} is '
                 f'installed: {HOW_TO_INSTALL}.'
             )
-        return family
+        return
     if util.find_spec('mmseg') is None:
         raise ImportError(
             f'pspnet_plugin needs MMSegmentation, which is not installed: {HOW_TO_INSTALL}.'
@@ -69,4 +66,3 @@ def check_framework() -> str:
             f'pspnet_plugin needs mmseg {MIN_MMSEG} or newer, but {mmseg.__file__} is '
             f'{mmseg.__version__}: {HOW_TO_INSTALL}.'
         )
-    return 'openmmlab'

@@ -28,6 +28,21 @@ def test_report_names_what_is_missing(tmp_path):
     (tmp_path / 'config.py').write_text('')
     output = run_tool(TOOLS / 'report.py', tmp_path, status=2)
     assert 'no checkpoint yet' in output
+    assert '--pairs 0: give a number' in run_tool(
+        TOOLS / 'report.py', tmp_path, '--pairs', 0, status=2
+    )
+
+
+def test_report_takes_a_checkpoint_by_name(trained, tmp_path):
+    """Also where the run left no pointer to its last one, and where a log line is torn."""
+    moved = shutil.copytree(trained, tmp_path / 'moved')
+    (moved / 'last_checkpoint').unlink()
+    (log,) = moved.glob('*/vis_data/scalars.json')
+    log.write_text(log.read_text() + '{"loss": 1.0, "st')
+    out = tmp_path / 'one.png'
+    checkpoint = moved / 'iter_1.pth'
+    run_tool(TOOLS / 'report.py', moved, '--checkpoint', checkpoint, '--pairs', 1, '--out', out)
+    assert out.is_file()
 
 
 def test_benchmark_prints_ratios_of_one_run(demo_root):

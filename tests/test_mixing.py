@@ -98,16 +98,15 @@ def test_our_heads_on_stock_backbones(backbone, head):
 
 @pytest.mark.parametrize('head', HEADS)
 def test_our_backbone_under_stock_heads(head):
-    backbone = dict(OURS)
     extra = {}
     if head == 'FPNHead':
         extra['neck'] = dict(type='FPN', in_channels=[16, 32, 48, 64], out_channels=16, num_outs=4)
-    step(backbone, dict(type=head, **HEADS[head]), **extra)
+    step(OURS, dict(type=head, **HEADS[head]), **extra)
 
 
 def test_our_head_as_auxiliary_head():
     step(
-        dict(OURS),
+        OURS,
         dict(type='FastPSPHead', **LAST),
         auxiliary_head=dict(type='WindowPSPHead', in_channels=48, in_index=2, num_classes=4,
                             windows=('global', 2)),

@@ -112,13 +112,14 @@ def test_photo_and_labels_cost_one_read(tmp_path, monkeypatch):
     assert len(reads) == 2
 
 
-def test_a_changed_file_is_read_anew(tmp_path):
+@pytest.mark.parametrize('first', [photo_of, labels_of])
+@pytest.mark.parametrize('second', [photo_of, labels_of])
+def test_a_changed_file_is_read_anew(tmp_path, first, second):
     write_pair(tmp_path / '1.png', seed=1)
-    photo_of(tmp_path / '1.png'), labels_of(tmp_path / '1.png')
-    truth = write_pair(tmp_path / '1.png', seed=2)
-    np.testing.assert_array_equal(photo_of(tmp_path / '1.png'), truth['photo'])
-    truth = write_pair(tmp_path / '1.png', seed=3)
-    np.testing.assert_array_equal(photo_of(tmp_path / '1.png'), truth['photo'])
+    first(tmp_path / '1.png')
+    truth = write_pair(tmp_path / '1.png', seed=2, height=72)
+    expected = truth['photo'] if second is photo_of else truth['labels']
+    np.testing.assert_array_equal(second(tmp_path / '1.png'), expected)
 
 
 def test_threads_do_not_share_the_last_pair(tmp_path):
@@ -168,6 +169,25 @@ class TestBadFiles:
         path.write_bytes(content[: int(len(content) * share)])
         with pytest.raises(ValueError, match='no picture, or cut off'):
             photo_of(path)
+
+    def test_cut_off_jpeg_with_a_whole_thumbnail(self, tmp_path):
+        """The end marker of the thumbnail in the header is not that of the picture."""
+        write_pair(tmp_path / '1.jpg')
+        content = (tmp_path / '1.jpg').read_bytes()
+        thumbnail = b'Exif\0\0' + content[:600] + b'\xff\xd9'
+        header = b'\xff\xe1' + (len(thumbnail) + 2).to_bytes(2, 'big') + thumbnail
+        whole = content[:2] + header + content[2:]
+        (tmp_path / '1.jpg').write_bytes(whole)
+        assert photo_of(tmp_path / '1.jpg').shape == (64, 64, 3)
+        (tmp_path / '1.jpg').write_bytes(whole[:-500])
+        with pytest.raises(ValueError, match='no picture, or cut off'):
+            photo_of(tmp_path / '1.jpg')
+
+    def test_bytes_behind_a_jpeg_do_no_harm(self, tmp_path):
+        write_pair(tmp_path / '1.jpg')
+        with open(tmp_path / '1.jpg', 'ab') as file:
+            file.write(bytes(9000))
+        assert photo_of(tmp_path / '1.jpg').shape == (64, 64, 3)
 
     def test_odd_width(self, tmp_path):
         cv2.imwrite(str(tmp_path / '1.png'), photo(8, 9))

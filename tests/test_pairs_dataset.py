@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from conftest import CITYSCAPES, photo, write_pair
 from mmengine.dataset import DefaultSampler
+from mmengine.fileio.backends import BaseStorageBackend
+from mmengine.fileio.backends.registry_utils import prefix_to_backends
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS
@@ -135,6 +137,39 @@ def test_ann_file_names_pairs_with_or_without_suffix(pairs_root):
         build(pairs_root, ann_file='none.txt')
 
 
+def test_absolute_prefix_needs_no_root(pairs_root):
+    assert (
+        len(
+            CityscapesPairsDataset(
+                data_root='none', data_prefix=dict(img_path=str(pairs_root / 'val'))
+            )
+        )
+        == 2
+    )
+
+
+def test_pairs_of_another_backend_are_named_by_ann_file(pairs_root, monkeypatch):
+    """A backend that cannot list, as http: names are joined, and read by their prefix."""
+
+    class Shelf(BaseStorageBackend):
+        def get(self, filepath):
+            return (pairs_root / filepath.removeprefix('shelf://')).read_bytes()
+
+        def get_text(self, filepath):
+            raise AssertionError
+
+    monkeypatch.setitem(prefix_to_backends, 'shelf', Shelf)
+    (pairs_root / 'some.txt').write_text('2.png\n1.png\n')
+    dataset = CityscapesPairsDataset(
+        data_prefix=dict(img_path='shelf://train'),
+        ann_file=str(pairs_root / 'some.txt'),
+        pipeline=LOAD,
+    )
+    assert names(dataset) == ['2.png', '1.png']
+    local = build(pairs_root)
+    assert (dataset[0]['inputs'] == local[1]['inputs']).all()
+
+
 def test_inherited_seg_map_path_is_of_no_account(pairs_root):
     prefix = dict(img_path='train', seg_map_path='gtFine/train')
     assert len(CityscapesPairsDataset(data_root=str(pairs_root), data_prefix=prefix)) == 4
@@ -213,6 +248,33 @@ class TestBadInput:
                 metainfo=dict(classes=('a', 'a'), palette=[[0, 0, 0], [1, 1, 1]]),
             )
 
+    def test_class_of_a_subset_twice(self, pairs_root):
+        with pytest.raises(ValueError, match='named twice: car'):
+            build(pairs_root, metainfo=dict(classes=('car', 'car')))
+
+    def test_classes_without_comma_where_a_folder_has_that_name(self, pairs_root, monkeypatch):
+        (pairs_root / 'car').mkdir()
+        monkeypatch.chdir(pairs_root)
+        with pytest.raises(ValueError, match=r"classes='car' is a string"):
+            build(pairs_root, metainfo=dict(classes='car'))
+
+    def test_subclass_with_a_palette_of_another_length(self, pairs_root):
+        class Rooms(PairsDataset):
+            METAINFO = dict(classes=('a', 'b'), palette=[[0, 0, 0]])
+
+        with pytest.raises(ValueError, match='Rooms: 2 classes, but 1 colours'):
+            Rooms(data_root=str(pairs_root))
+
+    def test_backend_that_would_bypass_the_pairs(self, pairs_root):
+        with pytest.raises(ValueError, match='names a backend, which would bypass'):
+            build(pairs_root, backend_args=dict(backend='local'))
+
+    def test_ambiguous_name_in_ann_file(self, pairs_root):
+        write_pair(pairs_root / 'train' / '1.bmp')
+        (pairs_root / 'some.txt').write_text('1\n')
+        with pytest.raises(ValueError, match="names '1', which is several files"):
+            build(pairs_root, ann_file='some.txt')
+
     def test_photo_side(self, pairs_root):
         with pytest.raises(ValueError, match="photo_side='top'"):
             build(pairs_root, photo_side='top')
@@ -227,6 +289,15 @@ class TestBadInput:
 
     def test_a_bad_pair_amid_good_ones_is_named_by_a_worker(self, pairs_root):
         (pairs_root / 'train' / '3.png').write_bytes(b'')
-        dataset = build(pairs_root)
-        with pytest.raises(ValueError, match=r'3\.png: no picture, or cut off'):
-            dataset[2]
+        loader = Runner.build_dataloader(
+            dict(
+                dataset=build(pairs_root),
+                sampler=dict(type='DefaultSampler', shuffle=False),
+                batch_size=1,
+                num_workers=1,
+                collate_fn=dict(type='pseudo_collate'),
+            )
+        )
+        with pytest.raises(ValueError, match=r'3\.png: no picture, or cut off') as error:
+            list(loader)
+        assert str(error.value).strip().splitlines()[-1].startswith('ValueError: ')

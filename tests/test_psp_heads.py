@@ -116,6 +116,14 @@ def test_gradients_reach_every_parameter(type_):
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, f'none for {name}'
 
 
+def test_window_head_joins_maps_of_several_sizes():
+    head = WindowPSPHead(
+        (4, 12), num_classes=3, in_index=(0, 1), input_transform='resize_concat', windows=(2, 4)
+    )
+    assert head([torch.randn(2, 4, 16, 16), torch.randn(2, 12, 8, 8)]).shape == (2, 3, 16, 16)
+    assert [level.conv.out_channels for level in head.levels] == [8, 8]
+
+
 def test_window_head_trains_with_one_picture():
     head = WindowPSPHead(16, num_classes=3, in_index=0).train()
     head([torch.randn(1, 16, 8, 8)]).sum().backward()
@@ -129,8 +137,9 @@ def test_window_head_trains_with_one_picture():
         (dict(windows=(2, 0)), 'got 0'),
         (dict(windows=(2, 'all')), "expected 'global' .* got 'all'"),
         (dict(windows=(2, 4, 8), channels=2), 'share 2 maps'),
+        (dict(input_transform='multiple_select'), "choose None or 'resize_concat'"),
     ],
-    ids=['none', 'zero', 'name', 'few maps'],
+    ids=['none', 'zero', 'name', 'few maps', 'several maps'],
 )
 def test_bad_windows_are_named(kwargs, message):
     with pytest.raises(ValueError, match=message):

@@ -59,8 +59,8 @@ def test_testing_draws_and_writes_predictions(trained, demo_root, tmp_path, tool
     labels = cv2.imread(str(predicted[0]), cv2.IMREAD_UNCHANGED)
     assert labels.shape == (256, 256) and labels.max() < 19
     (drawn,) = tmp_path.glob('**/vis_image/test_1.jpg*.png')
-    height, width = cv2.imread(str(drawn)).shape[:2]
-    assert (height, width) != (256, 1024), 'photo and mask of the whole pair'
+    picture = cv2.imread(str(drawn))
+    assert picture.shape == (256, 512, 3), 'truth and prediction drawn over the photo half'
 
 
 def test_stock_train_runs_our_config(demo_root, tmp_path):
@@ -219,3 +219,12 @@ def test_missing_data_ends_in_one_readable_line(tmp_path):
     last = done.stderr.strip().splitlines()[-1]
     assert done.returncode != 0
     assert 'data/demo_pairs' in last and 'make demo' in last
+
+
+def test_launcher_variables_alone_start_no_group(demo_root, tmp_path):
+    """As in stock: without --launcher, what a scheduler left in the environment has no effect."""
+    run_tool(
+        ROOT / 'tools/train.py', DEMO, '--work-dir', tmp_path / 'run', *on(demo_root),
+        env=dict(RANK='0', WORLD_SIZE='2', LOCAL_RANK='0'),
+    )  # fmt: skip
+    assert (tmp_path / 'run' / 'iter_2.pth').is_file()

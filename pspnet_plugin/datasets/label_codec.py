@@ -8,8 +8,10 @@ everything farther off, as 255.
 Shape shorthand in this module: H, W: picture height and width; K: number of known colours.
 """
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
+from numbers import Real
 
 import cv2
 import numpy as np
@@ -54,10 +56,10 @@ class LabelCodec:
         if len(set(known)) < len(known):
             twice = sorted({color for color in known if known.count(color) > 1})
             raise ValueError(f'palette and void_palette name a colour twice: {twice}')
-        if max_distance is not None and max_distance < 0:
-            raise ValueError(f'max_distance={max_distance}: give a number >= 0, or None')
-        if not 0 <= min_explained <= 1:
-            raise ValueError(f'min_explained={min_explained}: give a share from 0 to 1')
+        if max_distance is not None and not (_is_number(max_distance) and max_distance >= 0):
+            raise ValueError(f'max_distance={max_distance!r}: give a number >= 0, or None')
+        if not (_is_number(min_explained) and 0 <= min_explained <= 1):
+            raise ValueError(f'min_explained={min_explained!r}: give a share from 0 to 1')
         self.max_distance = max_distance
         self.min_explained = min_explained
 
@@ -113,14 +115,18 @@ def check_colors(colors: Sequence[Sequence[int]], *, name: str) -> tuple[Color, 
     checked = []
     for position, color in enumerate(colors):
         values = tuple(color) if isinstance(color, Sequence | np.ndarray) else (color,)
-        if len(values) != 3 or any(
-            isinstance(v, str) or v != int(v) or not 0 <= v <= 255 for v in values
+        if len(values) != 3 or not all(
+            _is_number(v) and v == int(v) and 0 <= v <= 255 for v in values
         ):
             raise ValueError(
                 f'{name}[{position}] = {color!r}: expected three levels of 0..255, RGB'
             )
         checked.append(tuple(int(v) for v in values))
     return tuple(checked)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and math.isfinite(value)
 
 
 @lru_cache(maxsize=8)

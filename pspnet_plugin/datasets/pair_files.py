@@ -1,7 +1,7 @@
 """A pair as two virtual files, so that every stock transform, hook and tool reads it.
 
 A pair is one picture: the photo in one half, its colour-coded label map in the other. Two file
-schemes, registered in mmengine, present the halves::
+schemes, registered in mmengine, present the halves to whatever reads a file's bytes through it::
 
     pair-photo://photo=left//data/train/1.jpg                               -> a BMP of the photo
     pair-label://photo=left&max_distance=40.0&…&palette=804080.…//data/train/1.jpg
@@ -10,11 +10,13 @@ schemes, registered in mmengine, present the halves::
 Nothing is re-compressed: both are a header and the raw pixels. The URI carries all that decoding
 needs, so it means the same in every process; its last component is the file's own name, because
 hooks and metrics name their output after it. The pair itself is read through mmengine and may lie
-on any of its backends (``backend_args`` of the loading transform are handed on).
+on any of its backends. ``backend_args`` of the loading transform are handed on; a ``backend`` among
+them would override the schemes, so name the backend by the prefix of the path (``s3://``).
 
 Shape shorthand in this module: H, W: height and width of one half.
 """
 
+import os
 import struct
 import threading
 from collections.abc import Callable
@@ -86,7 +88,7 @@ class PairPhotoBackend(_PairBackend):
             ValueError: the pair is no picture, cut off, or of odd width.
         """
         path, side = parse_photo_uri(str(filepath))
-        photo, _ = _halves(path, side, self.backend_args, half='photo')
+        photo, _ = _halves(path, side, self.backend_args)
         return _bmp(photo)
 
 
@@ -102,7 +104,7 @@ class PairLabelBackend(_PairBackend):
                 hold the palette's colours.
         """
         path, side, codec = parse_label_uri(str(filepath))
-        photo, colors = _halves(path, side, self.backend_args, half='label')
+        photo, colors = _halves(path, side, self.backend_args)
         try:
             labels = codec.decode(colors)
         except ValueError as error:
@@ -149,27 +151,34 @@ def read_pair(path: str, backend_args: dict | None = None) -> np.ndarray:
     return picture
 
 
-# Photo and labels of a record are asked for one after the other: the last pair stays, by thread,
-# until both halves were handed out. A half that is asked for again is read anew, so a file that
-# has changed meanwhile is never served from memory.
+# Photo and labels of a record are asked for one after the other, by test-time augmentation even
+# several times: each thread keeps the last pair. A local file that has changed is read anew; what
+# lies on other backends counts as unchanging while it is the last pair.
 _last = threading.local()
 
 
-def _halves(
-    path: str, photo_side: str, backend_args: dict | None, *, half: str
-) -> tuple[np.ndarray, np.ndarray]:
+def _halves(path: str, photo_side: str, backend_args: dict | None) -> tuple[np.ndarray, np.ndarray]:
     """Photo and colour half of a pair, each an (H, W, 3) BGR view."""
-    if getattr(_last, 'path', None) == path and half in _last.pending:
-        _last.pending.remove(half)
-        pair = _last.pair
-    else:
-        pair = read_pair(path, backend_args)
-        _last.path, _last.pair, _last.pending = path, pair, {'photo', 'label'} - {half}
-    if not _last.pending:
-        _last.path = _last.pair = None
+    key = path, repr(backend_args), _stamp(path)
+    if getattr(_last, 'key', None) != key:
+        _last.key = None
+        _last.pair = read_pair(path, backend_args)
+        _last.key = key
+    pair = _last.pair
     width = pair.shape[1] // 2
     left, right = pair[:, :width], pair[:, width:]
     return (left, right) if photo_side == 'left' else (right, left)
+
+
+def _stamp(path: str) -> tuple[int, ...] | None:
+    """What changes with a local file; None for one on another backend."""
+    if '://' in path:
+        return None
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None  # reading it says what is wrong
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _decode_complete(content: bytes) -> np.ndarray | None:
@@ -177,14 +186,24 @@ def _decode_complete(content: bytes) -> np.ndarray | None:
 
     OpenCV fills what a cut-off JPEG lacks with grey and says nothing, so its end is looked for.
     """
-    if not content:
-        return None
-    if content.startswith(b'\xff\xd8') and b'\xff\xd9' not in content[-4096:]:
+    if not content or (content.startswith(b'\xff\xd8') and not _jpeg_ends(content)):
         return None
     try:
         return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:
         return None
+
+
+def _jpeg_ends(content: bytes) -> bool:
+    """Whether a JPEG's compressed data is followed by its end marker.
+
+    The search starts behind the header: thumbnails in it have an end marker of their own. In the
+    data itself a byte FF is always followed by 00 or a restart marker.
+    """
+    at = 2
+    while content[at : at + 1] == b'\xff' and content[at + 1 : at + 2] != b'\xda':
+        at += 2 + int.from_bytes(content[at + 2 : at + 4], 'big')
+    return content.find(b'\xff\xd9', at) >= 0
 
 
 def _no_label_picture(path: str, side: str, reason: str, photo_half_explained: bool) -> str:

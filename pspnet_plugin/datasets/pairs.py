@@ -8,7 +8,7 @@ virtual files of the same pair (see ``pair_files.py``), so ``LoadImageFromFile``
 import os
 import os.path as osp
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 
 from mmengine import fileio
 from mmengine.fileio import list_from_file
@@ -22,7 +22,7 @@ from pspnet_plugin.datasets.pair_files import SIDES, label_uri, photo_uri
 ORDERS = ('natural', 'name')
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 # Where the archive of Kaggle's "Cityscapes Image Pairs" keeps train and val below its root.
-NESTED_ROOTS = ('', 'cityscapes_data', osp.join('cityscapes_data', 'cityscapes_data'))
+NESTED_ROOTS = ('cityscapes_data', osp.join('cityscapes_data', 'cityscapes_data'))
 WHERE_FROM = (
     'Pairs are pictures with the photo in one half and its colour-coded labels in the other, e.g. '
     'Kaggle\'s "Cityscapes Image Pairs", laid out as ROOT/train and ROOT/val. `make demo` '
@@ -37,7 +37,8 @@ class PairsDataset(BaseSegDataset):
     Pairs of the folder are taken in natural order (``2.jpg`` before ``10.jpg``), sub-folders
     included. ``data_prefix=dict(img_path='train')`` names the split; an inherited ``seg_map_path``
     has no meaning here, because labels lie in the same files. ``ann_file`` may name a text file
-    with one pair a line, relative to the split, with or without suffix.
+    with one pair a line, relative to the split, with or without suffix; with it, where the split
+    lies on another backend such as ``s3://``.
 
     A subclass that defines ``METAINFO`` says how its files are coded. As in stock, ``metainfo`` may
     then name a subset of the classes: the others become 255. A palette given with them replaces
@@ -78,6 +79,11 @@ class PairsDataset(BaseSegDataset):
                 f'{name} takes no {", ".join(sorted(unused))}: a pair is one file, and '
                 f'{", ".join(SUFFIXES)} are all read. Remove it from the config.'
             )
+        if 'backend' in (kwargs.get('backend_args') or {}):
+            raise ValueError(
+                f'{name}: backend_args={kwargs["backend_args"]} names a backend, which would '
+                'bypass the virtual files of pairs; name it by the prefix of data_prefix (s3://...).'
+            )
         self.photo_side = photo_side
         self.order = order
         self.codec = self._make_codec(metainfo, decode or {})
@@ -86,31 +92,34 @@ class PairsDataset(BaseSegDataset):
     @classmethod
     def _make_codec(cls, metainfo: dict | None, decode: dict) -> LabelCodec:
         """The codec of the files' own classes, which ``metainfo`` may take a subset of."""
-        meta = cls._load_metainfo(metainfo)
-        classes, palette = meta.get('classes'), meta.get('palette')
-        if isinstance(classes, str):
+        if isinstance((metainfo or {}).get('classes'), str) and not osp.isfile(metainfo['classes']):
             raise ValueError(
-                f'{cls.__name__}: classes={classes!r} is a string, not a tuple of names. A tuple '
-                f"of one needs its comma: classes=('{classes}',)."
+                f'{cls.__name__}: classes={metainfo["classes"]!r} is a string, not a tuple of '
+                f"names. A tuple of one needs its comma: classes=('{metainfo['classes']}',)."
             )
+        meta = cls._load_metainfo(metainfo)
+        classes, palette = (list(meta.get(key, ())) for key in ('classes', 'palette'))
         if not classes or not palette:
             raise ValueError(
                 f'{cls.__name__} needs metainfo=dict(classes=(...), palette=[...]): the names '
-                f'of the classes and, in the same order, their RGB colours in the files; '
+                'of the classes and, in the same order, their RGB colours in the files; '
                 f'got classes={classes}, palette={palette}.'
             )
-        if own := cls.METAINFO.get('classes'):
-            colors = dict(zip(own, cls.METAINFO['palette'], strict=True))
+        if repeated := [c for c, n in Counter(classes).items() if n > 1]:
+            raise ValueError(f'{cls.__name__}: classes are named twice: {", ".join(repeated)}')
+        own = cls.METAINFO
+        if own.get('classes') and own.get('palette'):
+            colors = cls._by_class(own['classes'], own['palette'])
             if unknown := [c for c in classes if c not in colors]:
                 raise ValueError(
                     f'{cls.__name__} has no class {", ".join(map(repr, unknown))}; its classes are '
-                    f'{", ".join(own)}. Use PairsDataset for a palette of your own.'
+                    f'{", ".join(colors)}. Use PairsDataset for a palette of your own.'
                 )
             if metainfo and 'palette' in metainfo:
                 colors.update(cls._by_class(classes, palette))
-            palette = list(colors.values())
         else:
-            palette = list(cls._by_class(classes, palette).values())
+            colors = cls._by_class(own.get('classes') or classes, palette)
+        palette = list(colors.values())
         try:
             return LabelCodec(palette, void_palette=meta.get('void_palette', ()), **decode)
         except (TypeError, ValueError) as error:
@@ -123,8 +132,6 @@ class PairsDataset(BaseSegDataset):
                 f'{cls.__name__}: {len(classes)} classes, but {len(palette)} colours in the '
                 'palette; each class needs one RGB triple, in the same order.'
             )
-        if repeated := [c for c, n in Counter(classes).items() if n > 1]:
-            raise ValueError(f'{cls.__name__}: classes are named twice: {", ".join(repeated)}')
         return dict(zip(classes, palette, strict=True))
 
     def _update_palette(self) -> list:
@@ -154,16 +161,20 @@ class PairsDataset(BaseSegDataset):
         folder = self.data_prefix.get('img_path') or self.data_root or ''
         if '://' in folder:
             return folder
+        if osp.isdir(folder):
+            return osp.abspath(folder)
         root = self.data_root or ''
         split = osp.relpath(folder, root) if root else folder
         for nested in NESTED_ROOTS:
             candidate = osp.join(root, nested, split)
             if osp.isdir(candidate):
                 return osp.abspath(candidate)
-        missing = 'is missing' if not osp.isdir(root) else f'holds no folder {split!r}'
+        if osp.isdir(root):
+            missing = f'the data root {root!r} holds no folder {split!r}'
+        else:
+            missing = f'the data root {root or split!r} is missing'
         raise FileNotFoundError(
-            f'{type(self).__name__}: the data root {root or split!r} {missing} (looked in '
-            f'{osp.abspath(folder)}). {WHERE_FROM}'
+            f'{type(self).__name__}: {missing} (looked for {osp.abspath(folder)}). {WHERE_FROM}'
         )
 
     def _found(self, folder: str) -> list[str]:
@@ -198,16 +209,24 @@ class PairsDataset(BaseSegDataset):
         names = [line.strip() for line in lines if line.strip()]
         if not names:
             raise ValueError(f'{type(self).__name__}: ann_file {self.ann_file} names no pair')
-        by_name = {}
+        if '://' in folder:  # not every backend can list, so names are taken as they stand
+            return [f'{folder.rstrip("/")}/{name}' for name in names]
+        by_name = defaultdict(set)
         for path in self._found(folder):
-            name = osp.relpath(path, folder) if '://' not in folder else path[len(folder) + 1 :]
-            by_name[name.replace(os.sep, '/')] = by_name[osp.splitext(name)[0]] = path
+            name = osp.relpath(path, folder).replace(os.sep, '/')
+            by_name[name].add(path)
+            by_name[osp.splitext(name)[0]].add(path)
         if absent := [name for name in names if name not in by_name]:
             raise FileNotFoundError(
                 f'{type(self).__name__}: {len(absent)} of the {len(names)} pairs named in '
                 f'{self.ann_file} are not in {folder}, the first is {absent[0]!r}.'
             )
-        return [by_name[name] for name in names]
+        if unclear := [name for name in names if len(by_name[name]) > 1]:
+            raise ValueError(
+                f'{type(self).__name__}: {self.ann_file} names {unclear[0]!r}, which is several '
+                f'files of {folder}; write their suffixes.'
+            )
+        return [path for name in names for path in by_name[name]]
 
 
 @DATASETS.register_module()
@@ -235,6 +254,7 @@ class CityscapesPairsDataset(PairsDataset):
     )  # fmt: skip
 
 
-def natural_key(name: str) -> list[str | int]:
-    """Sort key by which ``2.jpg`` comes before ``10.jpg``."""
-    return [int(part) if part.isdecimal() else part.lower() for part in re.split(r'(\d+)', name)]
+def natural_key(name: str) -> tuple[list[str | int], str]:
+    """Sort key by which ``2.jpg`` comes before ``10.jpg``; the name itself settles ties."""
+    parts = re.split(r'(\d+)', name)
+    return [int(part) if part.isdecimal() else part.lower() for part in parts], name

@@ -5,8 +5,6 @@ skipped when a process group exists already; this module makes one with gloo, an
 settings of the config follow from there being no CUDA.
 """
 
-import os
-
 import torch.distributed as dist
 from mmengine.device import get_device
 
@@ -20,12 +18,12 @@ CPU_OPTIONS = (
 
 
 def init_cpu_group() -> bool:
-    """Join a gloo process group, where torchrun started this process and there is no accelerator.
+    """Join the gloo process group of torchrun, where there is no accelerator.
 
     Returns:
         Whether it did; then the config needs ``CPU_OPTIONS``.
     """
-    if 'RANK' not in os.environ or get_device() != 'cpu' or dist.is_initialized():
+    if get_device() != 'cpu' or dist.is_initialized():
         return False
     dist.init_process_group('gloo')
     return True

@@ -35,12 +35,12 @@ def run_stock_tool(name: str, *, root: Path) -> None:
     """Hand this process's command line over to a stock tool.
 
     Args:
-        name: The tool, e.g. ``train.py``; its first argument that names a file is a config.
-        root: Folder against which a config is looked up when it is not found from the working
-            directory; the one that holds ``configs`` and ``tools``.
+        name: The tool, e.g. ``train.py``.
+        root: Folder against which a ``.py`` argument is looked up when it is not found from the
+            working directory; the one that holds ``configs`` and ``tools``.
     """
     arguments = [find_config(a, root=root) for a in sys.argv[1:]]
-    if init_cpu_group():
+    if launched_by_torchrun(arguments) and init_cpu_group():
         arguments = add_cfg_options(arguments, CPU_OPTIONS)
     tool = find_stock_tool(name)
     sys.argv[1:] = arguments
@@ -53,6 +53,12 @@ def find_config(argument: str, *, root: Path) -> str:
     if path.suffix == '.py' and not path.exists() and (root / path).is_file():
         return str(root / path)
     return argument
+
+
+def launched_by_torchrun(arguments: Sequence[str]) -> bool:
+    """Whether the command line asks for ``--launcher pytorch``."""
+    words = ' '.join(arguments).replace('--launcher=', '--launcher ')
+    return '--launcher pytorch' in words
 
 
 def add_cfg_options(arguments: Sequence[str], options: Sequence[str]) -> list[str]:

@@ -9,6 +9,7 @@ H, W: height and width of the map; s: stride.
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
@@ -71,7 +72,7 @@ class DilatedResidualBlock(BaseModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, Ci, H, W) to (N, C3, ceil(H / s), ceil(W / s))."""
-        if self.with_cp and x.requires_grad:
+        if self.with_cp and torch.is_grad_enabled():
             return checkpoint(self._forward, x, use_reentrant=False)
         return self._forward(x)
 
@@ -93,13 +94,15 @@ class DilatedResidualNet(BaseModule):
         strides: Stride of each stage, taken by its first block.
         dilations: Dilation of each stage's 3x3 convolutions.
         out_indices: Stages whose maps are returned, in this order.
-        bias: Whether convolutions have a bias beside their norm, as in the article.
+        bias: Whether convolutions have a bias beside their norm, as in the article; mmcv warns
+            that it is unnecessary.
         norm_cfg: Norm layers. The default has Keras' constants.
         act_cfg: Activation inside the blocks. The sum is always followed by ReLU.
         frozen_stages: The first so many stages stay as they are: no gradient, norms in eval mode.
             0 or -1: none.
         norm_eval: Keep all batch norms in eval mode while training.
-        with_cp: Gradient checkpointing, a block at a time.
+        with_cp: Gradient checkpointing, a block at a time. As in stock backbones, batch norms see
+            each batch twice, so moving statistics follow it faster.
         init_cfg: He (normal, fan in) by default; ``dict(type='Pretrained', checkpoint=...)`` loads.
 
     Raises:

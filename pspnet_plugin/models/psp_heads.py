@@ -34,10 +34,11 @@ class WindowPSPHead(BaseDecodeHead):
     of its bins, so its grid grows with the picture; branches have a bias and neither norm nor
     activation by default; the classes come from one 3x3 convolution over the concat. Windows at the
     right and lower rim average the pixels that there are, and maps are upsampled by exactly k, so
-    that they stay aligned at any size. Without norms it trains with one picture a batch.
+    that (without ``align_corners``) they stay aligned at any size. Without norms it trains with one
+    picture a batch.
 
     Args:
-        in_channels: C.
+        in_channels: C, or with ``input_transform='resize_concat'`` those of the maps joined.
         channels: N, the maps shared among the levels: each gets ``channels // len(windows)``. C by
             default, as in the article.
         windows: Sides of the windows; ``'global'`` pools the whole map.
@@ -52,7 +53,7 @@ class WindowPSPHead(BaseDecodeHead):
 
     def __init__(
         self,
-        in_channels: int,
+        in_channels: int | Sequence[int],
         channels: int | None = None,
         *,
         windows: Sequence[int | str] = (GLOBAL, 2, 4, 8),
@@ -67,7 +68,13 @@ class WindowPSPHead(BaseDecodeHead):
                     f"WindowPSPHead: windows={windows}: expected 'global' or a side in pixels, got "
                     f'{window!r}'
                 )
-        channels = in_channels if channels is None else channels
+        if kwargs.get('input_transform') == 'multiple_select':
+            raise ValueError(
+                "WindowPSPHead: input_transform='multiple_select' gives it several maps; it takes "
+                "one, so choose None or 'resize_concat'"
+            )
+        if channels is None:
+            channels = in_channels if isinstance(in_channels, int) else sum(in_channels)
         if not windows or channels < len(windows):
             raise ValueError(
                 f'WindowPSPHead: windows={windows} share {channels} maps; expected at least one '

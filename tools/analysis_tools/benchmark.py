@@ -76,6 +76,8 @@ def main() -> int:
     """Measure and print a table."""
     args = parse_args()
     try:
+        if args.pairs < 1 or args.rounds < 1:
+            raise ValueError(f'--pairs {args.pairs} --rounds {args.rounds}: give numbers from 1 up')
         times = time_loader(args.data_root, args.split, args.pairs, args.rounds)
     except (FileNotFoundError, ValueError) as error:
         print(f'benchmark.py: {error}', file=sys.stderr)

@@ -44,8 +44,8 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def find_run(work_dir: Path) -> tuple[Path, Path]:
-    """Config and last checkpoint of a run.
+def find_run(work_dir: Path, checkpoint: str | None) -> tuple[Path, str]:
+    """Config and checkpoint of a run, the last one if none is named.
 
     Raises:
         FileNotFoundError: the folder is missing or lacks one of them.
@@ -53,11 +53,13 @@ def find_run(work_dir: Path) -> tuple[Path, Path]:
     configs = sorted(work_dir.glob('*.py'))
     if not configs:
         raise FileNotFoundError(f'{work_dir}: no config of a run; expected a work dir of train.py')
+    if checkpoint:
+        return configs[0], checkpoint
     pointer = work_dir / 'last_checkpoint'
     if not pointer.is_file():
         raise FileNotFoundError(f'{work_dir}: no checkpoint yet; name one by --checkpoint')
     # Only the name: the folder may have been moved since it was written.
-    return configs[0], work_dir / Path(pointer.read_text().strip()).name
+    return configs[0], str(work_dir / Path(pointer.read_text().strip()).name)
 
 
 def read_scalars(work_dir: Path, key: str) -> tuple[list[int], list[float]]:
@@ -65,6 +67,8 @@ def read_scalars(work_dir: Path, key: str) -> tuple[list[int], list[float]]:
     values = {}
     for log in sorted(work_dir.glob('*/vis_data/scalars.json')):
         for line in log.read_text().splitlines():
+            if not line.endswith('}'):  # torn by an interruption
+                continue
             entry = json.loads(line)
             if key in entry:
                 values[entry['step']] = entry[key]
@@ -148,12 +152,14 @@ def main() -> int:
     """Read the run, predict, draw."""
     args = parse_args()
     try:
+        if args.pairs < 1:
+            raise ValueError(f'--pairs {args.pairs}: give a number from 1 up')
         if not args.work_dir.is_dir():
             raise FileNotFoundError(f'{args.work_dir}: no such folder; give a work dir of train.py')
-        config_file, checkpoint = find_run(args.work_dir)
+        config_file, checkpoint = find_run(args.work_dir, args.checkpoint)
         config = Config.fromfile(config_file)
         init_default_scope(config.get('default_scope', 'mmseg'))
-        rows, dataset = predict(config, args.checkpoint or str(checkpoint), args.pairs)
+        rows, dataset = predict(config, checkpoint, args.pairs)
     except (FileNotFoundError, ValueError) as error:
         print(f'report.py: {error}', file=sys.stderr)
         return 2

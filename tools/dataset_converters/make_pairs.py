@@ -145,8 +145,8 @@ def synthetic(args: argparse.Namespace) -> None:
     counts = {'train': args.train, 'val': args.val}
     if not any(counts.values()):
         raise ValueError('--train 0 --val 0: nothing to make; give at least one a number above 0')
-    if args.truth and args.truth.resolve() == args.out.resolve():
-        raise ValueError(f'--truth {args.truth} is the folder of the pairs; give another one')
+    if args.truth and args.truth.resolve().is_relative_to(args.out.resolve()):
+        raise ValueError(f'--truth {args.truth} lies in the folder of the pairs; give another one')
     made_by = {'seed': args.seed, 'generator': GENERATOR_VERSION}
     folders = [args.out, args.truth] if args.truth else [args.out]
     for folder in folders:

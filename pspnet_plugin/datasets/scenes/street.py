@@ -1,8 +1,8 @@
 """Synthetic street scenes and the pairs made of them, a stand-in for Cityscapes pairs.
 
-A scene is a straight street in perspective with every train class and, as often as chance has it,
-every void colour. It serves to learn and to test a whole training without any data set; scores on
-it say nothing about real streets.
+A scene is a straight street in perspective; over a few scenes every train class occurs, and over
+some dozens every void colour. It serves to learn and to test a whole training without any data
+set; scores on it say nothing about real streets.
 """
 
 from collections.abc import Callable

@@ -15,8 +15,8 @@ CARGO = [(222, 224, 226), (60, 95, 165), (150, 160, 170), (95, 130, 110)]
 DARK, GLASS, TYRE = (24, 25, 28), (48, 58, 68), (22, 22, 24)
 
 
-def car(canvas: Canvas, x: float, z: float, *, oncoming: bool) -> float:
-    """A car seen from behind or, ``oncoming``, from the front; returns its length."""
+def car(canvas: Canvas, x: float, z: float, *, oncoming: bool) -> None:
+    """A car seen from behind or, ``oncoming``, from the front."""
     rng, length = canvas.rng, 4.3
     half, tall = rng.uniform(0.85, 0.95), rng.uniform(1.42, 1.75)
     belt, clear = 0.58 * tall, 0.24
@@ -48,11 +48,10 @@ def car(canvas: Canvas, x: float, z: float, *, oncoming: bool) -> float:
     outer = x + np.array((-0.97, 0.62)) * half
     canvas.front(outer, outer + 0.35 * half, 0.38 * tall, 0.5 * tall, z, lamp)
     canvas.front(x - 0.26, x + 0.26, 0.42, 0.54, z, (230, 230, 215))
-    return length
 
 
-def long_vehicle(canvas: Canvas, x: float, z: float, kind: str, *, oncoming: bool) -> float:
-    """Draws a truck, bus, train (a tram), caravan or trailer and returns its length."""
+def long_vehicle(canvas: Canvas, x: float, z: float, kind: str, *, oncoming: bool) -> None:
+    """A truck, bus, train (a tram), caravan or trailer."""
     half, tall, low, length = {
         'truck': (1.25, canvas.rng.uniform(3.1, 3.8), 0.95, canvas.rng.uniform(7, 10)),
         'bus': (1.27, canvas.rng.uniform(2.9, 3.3), 0.32, 11.5),
@@ -92,7 +91,6 @@ def long_vehicle(canvas: Canvas, x: float, z: float, kind: str, *, oncoming: boo
         for lamp in (x - 0.8, x + 0.6):
             canvas.front(lamp, lamp + 0.2, 0.55, 0.75, z, (220, 40, 30))
         canvas.front(x - half, x + half, 0.8, 0.9, z, DARK)
-    return length
 
 
 def _truck_parts(canvas, x, z, half, tall, low, oncoming) -> None:
