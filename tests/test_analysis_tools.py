@@ -28,7 +28,7 @@ def test_report_names_what_is_missing(tmp_path):
     (tmp_path / 'config.py').write_text('')
     output = run_tool(TOOLS / 'report.py', tmp_path, status=2)
     assert 'no checkpoint yet' in output
-    assert '--pairs 0: give a number' in run_tool(
+    assert '--pairs 0 --dpi 100: give numbers' in run_tool(
         TOOLS / 'report.py', tmp_path, '--pairs', 0, status=2
     )
 

@@ -41,6 +41,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--checkpoint', help='default: the last one of the run')
     parser.add_argument('--out', type=Path, help='picture to write; default: WORK_DIR/report.png')
     parser.add_argument('--pairs', type=int, default=6, help='held-out pairs to show (default 6)')
+    parser.add_argument('--dpi', type=int, default=100, help='100 gives 1500 pixels of width')
     return parser.parse_args()
 
 
@@ -116,7 +117,7 @@ def plot_curve(axes: Axes, work_dir: Path, key: str, label: str) -> None:
     axes.grid(alpha=0.3)
 
 
-def draw(rows: list[dict], metainfo: dict, work_dir: Path, out: Path) -> None:
+def draw(rows: list[dict], metainfo: dict, work_dir: Path, out: Path, *, dpi: int) -> None:
     """Lay out pairs, legend and curves, and write the picture."""
     height = -(-len(rows) // COLUMNS)
     figure = plt.figure(figsize=(15, 2.65 * height + 4), layout='constrained')
@@ -145,15 +146,15 @@ def draw(rows: list[dict], metainfo: dict, work_dir: Path, out: Path) -> None:
     )
     plot_curve(figure.add_subplot(grid[height + 1, :half]), work_dir, 'loss', 'training loss')
     plot_curve(figure.add_subplot(grid[height + 1, half:]), work_dir, 'mIoU', 'held-out mIoU (%)')
-    figure.savefig(out, dpi=100)
+    figure.savefig(out, dpi=dpi)
 
 
 def main() -> int:
     """Read the run, predict, draw."""
     args = parse_args()
     try:
-        if args.pairs < 1:
-            raise ValueError(f'--pairs {args.pairs}: give a number from 1 up')
+        if args.pairs < 1 or args.dpi < 1:
+            raise ValueError(f'--pairs {args.pairs} --dpi {args.dpi}: give numbers from 1 up')
         if not args.work_dir.is_dir():
             raise FileNotFoundError(f'{args.work_dir}: no such folder; give a work dir of train.py')
         config_file, checkpoint = find_run(args.work_dir, args.checkpoint)
@@ -165,7 +166,7 @@ def main() -> int:
         return 2
     rows.sort(key=lambda row: natural_key(row['name']))
     out = args.out or args.work_dir / 'report.png'
-    draw(rows, dataset.metainfo, args.work_dir, out)
+    draw(rows, dataset.metainfo, args.work_dir, out, dpi=args.dpi)
     print(f'report: {out}')
     return 0
 
