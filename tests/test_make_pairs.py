@@ -77,7 +77,14 @@ def test_same_seed_same_bytes_whatever_the_workers(tmp_path):
 def test_interrupted_run_leaves_whole_files_and_goes_on(tmp_path):
     command = [sys.executable, TOOL, 'synthetic', tmp_path / 'a', '--train', '200', '--val', '0',
                '--workers', '2']  # fmt: skip
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A shell's background job starts with SIGINT ignored; a person's terminal does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     deadline = time.monotonic() + 120
     while len(contents(tmp_path / 'a')) < 3:
         assert process.poll() is None and time.monotonic() < deadline

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import DEMO, ROOT, SHORT, on, photo, run_tool, scalars, write_pair
+from conftest import DEMO, ROOT, SHORT, label_map, on, photo, run_tool, scalars, write_pair
 from mmengine.config import Config
 from mmseg.apis import MMSegInferencer, inference_model, init_model
 from mmseg.registry import DATASETS
@@ -84,7 +84,9 @@ def test_stock_get_flops(tmp_path):
 def test_stock_confusion_matrix(demo_root, tmp_path):
     """It matches records to predictions by listing a folder; the truth itself gives a diagonal."""
     for i in range(4, 12):
-        write_pair(tmp_path / 'pairs' / 'val' / f'{i}.png', height=256, width=256, seed=i)
+        # 13 classes: the tool computes 19 * index in 8 bits, which overflows beyond under NumPy 2.
+        labels = label_map(256, 256, classes=13, seed=i)
+        write_pair(tmp_path / 'pairs' / 'val' / f'{i}.png', labels=labels)
     config = Config.fromfile(DEMO)
     config.test_dataloader.dataset.update(data_root=str(tmp_path / 'pairs'), order='name')
     dataset = DATASETS.build(config.test_dataloader.dataset)
@@ -101,7 +103,7 @@ def test_stock_confusion_matrix(demo_root, tmp_path):
 
     listed = sorted(os.listdir(tmp_path / 'truth'))
     assert listed.index('10.png') < listed.index('4.png')
-    maps = [cv2.imread(str(tmp_path / 'truth' / n), cv2.IMREAD_UNCHANGED) for n in listed]
+    maps = [cv2.imread(str(tmp_path / 'truth' / name), cv2.IMREAD_UNCHANGED) for name in listed]
     matrix = runpy.run_path(str(tool))['calculate_confusion_matrix'](dataset, maps)
     assert matrix.trace() == matrix.sum() == 8 * 256 * 256
 

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from importlib import util
 from pathlib import Path
 
+import torch.distributed as dist
+
 from pspnet_plugin.engine.cpu_distributed import CPU_OPTIONS, init_cpu_group
 
 
@@ -39,12 +41,15 @@ def run_stock_tool(name: str, *, root: Path) -> None:
         root: Folder against which a ``.py`` argument is looked up when it is not found from the
             working directory; the one that holds ``configs`` and ``tools``.
     """
-    arguments = [find_config(a, root=root) for a in sys.argv[1:]]
-    if launched_by_torchrun(arguments) and init_cpu_group():
-        arguments = add_cfg_options(arguments, CPU_OPTIONS)
     tool = find_stock_tool(name)
-    sys.argv[1:] = arguments
-    runpy.run_path(str(tool), run_name='__main__')
+    arguments = [find_config(a, root=root) for a in sys.argv[1:]]
+    on_cpu = launched_by_torchrun(arguments) and init_cpu_group()
+    sys.argv[1:] = add_cfg_options(arguments, CPU_OPTIONS) if on_cpu else arguments
+    try:
+        runpy.run_path(str(tool), run_name='__main__')
+    finally:
+        if on_cpu:  # else gloo's threads may abort the process at its end
+            dist.destroy_process_group()
 
 
 def find_config(argument: str, *, root: Path) -> str:
