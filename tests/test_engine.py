@@ -1,0 +1,66 @@
+"""How a command line is completed before a stock tool gets it."""
+
+from importlib import util
+from types import SimpleNamespace
+
+import pytest
+
+from pspnet_plugin.engine.stock_tools import (
+    add_cfg_options,
+    find_config,
+    find_stock_tool,
+    launched_by_torchrun,
+)
+
+
+def test_config_is_found_here_first_and_then_under_the_root(tmp_path, monkeypatch):
+    (tmp_path / 'root' / 'configs').mkdir(parents=True)
+    (tmp_path / 'root' / 'configs' / 'a.py').write_text('')
+    (tmp_path / 'root' / 'b.pth').write_text('')
+    monkeypatch.chdir(tmp_path)
+    root = tmp_path / 'root'
+    assert find_config('configs/a.py', root=root) == str(root / 'configs' / 'a.py')
+    (tmp_path / 'configs').mkdir()
+    (tmp_path / 'configs' / 'a.py').write_text('')
+    assert find_config('configs/a.py', root=root) == 'configs/a.py'
+    for other in ('configs/none.py', 'b.pth', '--resume', 'key=a.py'):
+        assert find_config(other, root=root) == other
+
+
+@pytest.mark.parametrize(
+    ('given', 'expected'),
+    [
+        (['c.py'], ['c.py', '--cfg-options', 'x=1']),
+        (
+            ['c.py', '--cfg-options', 'x=2', '--resume'],
+            ['c.py', '--cfg-options', 'x=1', 'x=2', '--resume'],
+        ),
+    ],
+    ids=['none', 'some'],
+)
+def test_what_the_user_sets_comes_last(given, expected):
+    assert add_cfg_options(given, ['x=1']) == expected
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'launched'),
+    [
+        (['c.py', '--launcher', 'pytorch'], True),
+        (['c.py', '--launcher=pytorch', '--amp'], True),
+        (['c.py', '--launcher', 'slurm'], False),
+        (['pytorch.py'], False),
+    ],
+    ids=str,
+)
+def test_launcher_is_read_from_the_command_line(arguments, launched):
+    assert launched_by_torchrun(arguments) == launched
+
+
+def test_tools_of_a_source_checkout_are_found_beside_the_package(tmp_path, monkeypatch):
+    (tmp_path / 'tools').mkdir()
+    (tmp_path / 'tools' / 'train.py').write_text('')
+    origin = SimpleNamespace(origin=str(tmp_path / 'mmseg' / '__init__.py'))
+    monkeypatch.setattr(util, 'find_spec', lambda name: origin)
+    assert find_stock_tool('train.py') == tmp_path / 'tools' / 'train.py'
+    with pytest.raises(FileNotFoundError, match=r'carries no tools/test\.py \(looked for'):
+        find_stock_tool('test.py')
