@@ -160,6 +160,8 @@ def test_pretrained_loads(tmp_path):
     [
         (dict(blocks=(1, 1)), '3 widths, 2 blocks'),
         (dict(widths=((4, 4), (4, 4, 4), (4, 4, 4))), 'each stage has three'),
+        (dict(strides=2), 'strides=2: expected one entry a stage'),
+        (dict(widths=(4, 4, 8)), 'each stage has three, got 4'),
         (dict(strides=(0, 1, 1)), r'strides=\(0, 1, 1\)'),
         (dict(out_indices=(3,)), r'out_indices=\(3,\): its stages are 0\.\.2'),
         (dict(out_indices=()), r'out_indices=\(\)'),

@@ -275,6 +275,21 @@ class TestBadInput:
         with pytest.raises(ValueError, match="names '1', which is several files"):
             build(pairs_root, ann_file='some.txt')
 
+    @pytest.mark.parametrize(
+        'argument',
+        [
+            dict(metainfo=['car']),
+            dict(decode=['max_distance']),
+            dict(data_prefix=dict(img='train')),
+        ],
+        ids=lambda argument: next(iter(argument)),
+    )
+    def test_arguments_of_another_shape(self, pairs_root, argument):
+        with pytest.raises(
+            ValueError, match=f'{next(iter(argument))}=.*(expected a dict|img_path)'
+        ):
+            CityscapesPairsDataset(data_root=str(pairs_root), **argument)
+
     def test_photo_side(self, pairs_root):
         with pytest.raises(ValueError, match="photo_side='top'"):
             build(pairs_root, photo_side='top')

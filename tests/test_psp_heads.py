@@ -135,11 +135,12 @@ def test_window_head_trains_with_one_picture():
     [
         (dict(windows=()), r'windows=\(\)'),
         (dict(windows=(2, 0)), 'got 0'),
+        (dict(windows='all'), "expected 'global' .* got 'all'"),
         (dict(windows=(2, 'all')), "expected 'global' .* got 'all'"),
         (dict(windows=(2, 4, 8), channels=2), 'share 2 maps'),
         (dict(input_transform='multiple_select'), "choose None or 'resize_concat'"),
     ],
-    ids=['none', 'zero', 'name', 'few maps', 'several maps'],
+    ids=['none', 'zero', 'alone', 'name', 'few maps', 'several maps'],
 )
 def test_bad_windows_are_named(kwargs, message):
     with pytest.raises(ValueError, match=message):

@@ -9,6 +9,7 @@ import os
 import os.path as osp
 import re
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 
 from mmengine import fileio
 from mmengine.fileio import list_from_file
@@ -84,6 +85,13 @@ class PairsDataset(BaseSegDataset):
                 f'{name}: backend_args={kwargs["backend_args"]} names a backend, which would '
                 'bypass the virtual files of pairs; name it by the prefix of data_prefix (s3://...).'
             )
+        if not {'img_path', 'seg_map_path'} >= kwargs.get('data_prefix', {}).keys():
+            raise ValueError(
+                f'{name}: data_prefix={kwargs["data_prefix"]}: its key for the split is img_path'
+            )
+        for key, value in dict(metainfo=metainfo, decode=decode).items():
+            if value is not None and not isinstance(value, Mapping):
+                raise ValueError(f'{name}: {key}={value!r}: expected a dict')
         self.photo_side = photo_side
         self.order = order
         self.codec = self._make_codec(metainfo, decode or {})

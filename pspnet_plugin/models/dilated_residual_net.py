@@ -198,11 +198,14 @@ def _check(
     frozen_stages: int,
 ) -> None:
     lists = dict(widths=widths, blocks=blocks, strides=strides, dilations=dilations)
+    for name, values in {**lists, 'out_indices': out_indices}.items():
+        if not isinstance(values, list | tuple):
+            raise ValueError(f'DilatedResidualNet: {name}={values!r}: expected one entry a stage')
     if len({len(values) for values in lists.values()}) > 1:
         lengths = ', '.join(f'{len(values)} {name}' for name, values in lists.items())
         raise ValueError(f'DilatedResidualNet: one entry a stage is expected, got {lengths}')
     for width in widths:
-        if len(width) != 3:
+        if not isinstance(width, list | tuple) or len(width) != 3:
             raise ValueError(
                 f'DilatedResidualNet: widths={widths}: each stage has three, got {width}'
             )

@@ -61,7 +61,7 @@ class WindowPSPHead(BaseDecodeHead):
         act_cfg: dict | None = None,
         **kwargs,
     ) -> None:
-        windows = tuple(windows)
+        windows = tuple(windows) if isinstance(windows, list | tuple) else (windows,)
         for window in windows:
             if window != GLOBAL and not (isinstance(window, int) and window > 0):
                 raise ValueError(
