@@ -16,6 +16,7 @@ from pspnet_plugin.datasets import CityscapesPairsDataset
 ROOT = Path(__file__).resolve().parents[1]
 CITYSCAPES = CityscapesPairsDataset.METAINFO
 DEMO = ROOT / 'configs' / 'psp_demo.py'
+LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +54,12 @@ def write_pair(path: Path, *, height=64, width=64, seed=0, photo_side='left', la
     content = cv2.imencode(path.suffix.lower(), np.hstack(halves))[1]
     path.write_bytes(content.tobytes())
     return dict(photo=picture, labels=labels)
+
+
+def build(root, split='train', **kwargs) -> CityscapesPairsDataset:
+    """The dataset of a split, loading pictures and labels unless told otherwise."""
+    kwargs = {'pipeline': LOAD, **kwargs}
+    return CityscapesPairsDataset(data_root=str(root), data_prefix=dict(img_path=split), **kwargs)
 
 
 @pytest.fixture
