@@ -161,7 +161,7 @@ def _halves(path: str, photo_side: str, backend_args: dict | None) -> tuple[np.n
     """Photo and colour half of a pair, each an (H, W, 3) BGR view."""
     key = path, repr(backend_args), _stamp(path)
     if getattr(_last, 'key', None) != key:
-        _last.key = None
+        _last.key = _last.pair = None  # first, so that its memory serves the next
         _last.pair = read_pair(path, backend_args)
         _last.key = key
     pair = _last.pair
