@@ -7,19 +7,17 @@ tried without any data set. Every picture depends on the seed, its split and its
 import argparse
 import json
 import os
-import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from pspnet_plugin.datasets.pairs import SUFFIXES
 from pspnet_plugin.datasets.scenes import GENERATOR_VERSION, render_pair, street_scene
+from pspnet_plugin.engine.jobs import run_jobs, write_whole
 
 SPLITS = ('train', 'val')
 MARKER = '.synthetic.json'
@@ -54,13 +52,6 @@ def make_picture(job: Job) -> None:
         write_whole(job.truth, cv2.imencode('.png', truth)[1].tobytes())
     if job.pair:
         write_whole(job.pair, cv2.imencode('.jpg', pair, JPEG)[1].tobytes())
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file that is either complete under its name or not there at all."""
-    part = path.with_name(f'.{path.name}.part')
-    part.write_bytes(content)
-    os.replace(part, path)
 
 
 def check_free(folder: Path, *, made_by: dict[str, int]) -> None:
@@ -110,32 +101,6 @@ def missing(out: Path, truth: Path | None, *, seed: int, counts: dict[str, int])
                 yield Job(seed, split, number, pair, target)
 
 
-def run(jobs: Iterable[Job], *, workers: int) -> None:
-    """Makes all pictures, in this process if ``workers`` is 1."""
-    jobs = list(jobs)
-    with tqdm(total=len(jobs), unit='pair', disable=not jobs) as bar:
-        if workers == 1:
-            _start_worker(ignore_interrupt=False)
-            for job in jobs:
-                make_picture(job)
-                bar.update()
-            return
-        with ProcessPoolExecutor(workers, initializer=_start_worker) as pool:
-            try:
-                for done in as_completed([pool.submit(make_picture, job) for job in jobs]):
-                    done.result()
-                    bar.update()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)  # else leaving the block makes all of them
-                raise
-
-
-def _start_worker(*, ignore_interrupt: bool = True) -> None:
-    cv2.setNumThreads(1)
-    if ignore_interrupt:  # Ctrl-C reaches the whole group; only the parent is to report it
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def synthetic(args: argparse.Namespace) -> None:
     """The ``synthetic`` command.
 
@@ -153,8 +118,9 @@ def synthetic(args: argparse.Namespace) -> None:
         check_free(folder, made_by=made_by)
     for folder in folders:
         claim(folder, made_by=made_by)
-    jobs = missing(args.out, args.truth, seed=args.seed, counts=counts)
-    run(jobs, workers=args.workers)
+    jobs = list(missing(args.out, args.truth, seed=args.seed, counts=counts))
+    for _ in run_jobs(make_picture, jobs, workers=args.workers, unit='pair'):
+        pass
     there = ', '.join(f'{len(list((args.out / s).glob("*.jpg")))} in {s}' for s in SPLITS)
     print(f'pairs in {args.out}: {there}')
     if args.truth:
