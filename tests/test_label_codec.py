@@ -6,6 +6,7 @@ import pytest
 from conftest import CITYSCAPES, coloured, label_map, photo
 
 from pspnet_plugin.datasets import LabelCodec
+from pspnet_plugin.datasets.label_codec import RULES
 
 PALETTE, VOID = CITYSCAPES['palette'], CITYSCAPES['void_palette']
 
@@ -20,8 +21,10 @@ def reference(bgr, palette, void, max_distance):
 
 
 @pytest.mark.parametrize('max_distance', [0, 1, 20, 40, 64.5, None])
-def test_table_equals_the_rule(max_distance):
-    codec = LabelCodec(PALETTE, void_palette=VOID, max_distance=max_distance, min_explained=0)
+def test_nearest_rule_equals_its_definition(max_distance):
+    codec = LabelCodec(
+        PALETTE, void_palette=VOID, rule='nearest', max_distance=max_distance, min_explained=0
+    )
     noise = photo(60, 70)
     near = np.clip(coloured(label_map(60, 70)).astype(int) + noise % 31 - 15, 0, 255)
     near[:20] = coloured(label_map(20, 70))
@@ -31,18 +34,28 @@ def test_table_equals_the_rule(max_distance):
         np.testing.assert_array_equal(codec.decode(picture), expected)
 
 
-def test_lossless_labels_come_back_unchanged():
-    labels = label_map(40, 56)
-    np.testing.assert_array_equal(
-        LabelCodec(PALETTE, void_palette=VOID).decode(coloured(labels)), labels
-    )
+@pytest.mark.parametrize('rule', RULES)
+@pytest.mark.parametrize('seed', range(8))
+def test_lossless_labels_come_back_unchanged(rule, seed):
+    """Random maps, pixel by pixel as well as in areas, of random palettes and sizes."""
+    rng = np.random.default_rng(seed)
+    height, width, classes = rng.integers((1, 1, 1), (90, 90, 256))
+    colors = rng.choice(2**24, classes, replace=False)
+    palette = np.stack([colors >> 16, colors >> 8 & 255, colors & 255], -1).tolist()
+    voids = rng.integers(0, classes)
+    codec = LabelCodec(palette[voids:], void_palette=palette[:voids], rule=rule)
+    labels = rng.integers(0, classes, (height, width))
+    labels[: height // 2] = labels[0, 0]
+    expected = np.where(labels < voids, 255, labels - voids)
+    np.testing.assert_array_equal(codec.decode(coloured(labels, palette)), expected)
 
 
-def test_void_and_unknown_colours_become_255():
+@pytest.mark.parametrize('rule', RULES)
+def test_void_and_unknown_colours_become_255(rule):
     picture = coloured(label_map(32, 32))
     picture[:4] = VOID[1][::-1]
     picture[4:8] = (0, 255, 0)  # far from every colour
-    labels = LabelCodec(PALETTE, void_palette=VOID).decode(picture)
+    labels = LabelCodec(PALETTE, void_palette=VOID, rule=rule).decode(picture)
     assert (labels[:8] == 255).all()
     assert (labels[8:] < 19).all()
 
@@ -93,6 +106,8 @@ def test_a_photo_is_no_label_picture():
         (dict(palette=[(i, 0, j) for i in range(16) for j in range(16)]), '256 colours'),
         (dict(palette=PALETTE, max_distance=-1), 'max_distance=-1'),
         (dict(palette=PALETTE, min_explained=2), 'min_explained=2'),
+        (dict(palette=PALETTE, min_confidence=-0.1), 'min_confidence=-0.1'),
+        (dict(palette=PALETTE, rule='kmeans'), "rule='kmeans', expected one of"),
         (dict(palette=[(1, 2, 3), (1, None, 3)]), r'palette\[1\]'),
         (dict(palette=PALETTE, max_distance='40'), "max_distance='40'"),
         (dict(palette=PALETTE, max_distance=float('nan')), 'max_distance=nan'),

@@ -1,9 +1,10 @@
 """Colours of a label picture to class indices.
 
 A label half is a colour-coded map that was shrunk with interpolation and JPEG-coded, so few of its
-pixels hold an exact palette colour. The rule here: the nearest known colour (Euclidean distance in
-RGB, levels of 0..255) within ``max_distance``; void colours compete like classes and end, as does
-everything farther off, as 255.
+pixels hold an exact palette colour. Two rules read it: ``edge_aware`` explains pixels on edges as
+blends of the classes that meet there (see ``edge_aware.py``); ``nearest`` gives every pixel the
+nearest known colour (Euclidean distance in RGB, levels of 0..255), which finds third classes along
+edges. Void colours compete like classes in both and end, as does what nothing explains, as 255.
 
 Shape shorthand in this module: H, W: picture height and width; K: number of known colours.
 """
@@ -16,7 +17,10 @@ from numbers import Real
 import cv2
 import numpy as np
 
+from pspnet_plugin.datasets.edge_aware import EdgeAwareRule
+
 IGNORE = 255
+RULES = ('edge_aware', 'nearest')
 # Flat areas of JPEG-coded label pictures stay within about this distance of their colour.
 FLAT_NOISE = 12
 
@@ -29,8 +33,13 @@ class LabelCodec:
     Args:
         palette: RGB of each class; the position is the class index.
         void_palette: RGB of colours that are known and belong to no class.
-        max_distance: A pixel farther than this from every known colour becomes 255. ``None`` gives
-            each pixel its nearest colour, however far.
+        rule: ``'edge_aware'`` or ``'nearest'``.
+        max_distance: A pixel farther than this from every known colour is taken for none of them:
+            by the nearest rule it becomes 255, by the edge-aware one it can still be a blend of
+            classes around it. ``None`` sets no limit.
+        min_confidence: Edge-aware only: the weight, 0 to 1, that a class needs among all
+            explanations of an unsure pixel; below it the pixel becomes 255. Higher is fewer pixels
+            and fewer errors among them.
         min_explained: Share of the pixels, 0 to 1, that must lie within 12 of a known colour for a
             picture to count as a label picture at all. 0 accepts anything.
 
@@ -43,7 +52,9 @@ class LabelCodec:
         palette: Sequence[Sequence[int]],
         *,
         void_palette: Sequence[Sequence[int]] = (),
+        rule: str = 'edge_aware',
         max_distance: float | None = 40,
+        min_confidence: float = 0.8,
         min_explained: float = 0.5,
     ) -> None:
         self.palette = check_colors(palette, name='palette')
@@ -58,20 +69,28 @@ class LabelCodec:
             raise ValueError(f'palette and void_palette name a colour twice: {twice}')
         if max_distance is not None and not (_is_number(max_distance) and max_distance >= 0):
             raise ValueError(f'max_distance={max_distance!r}: give a number >= 0, or None')
-        if not (_is_number(min_explained) and 0 <= min_explained <= 1):
-            raise ValueError(f'min_explained={min_explained!r}: give a share from 0 to 1')
+        for name, share in dict(min_confidence=min_confidence, min_explained=min_explained).items():
+            if not (_is_number(share) and 0 <= share <= 1):
+                raise ValueError(f'{name}={share!r}: give a share from 0 to 1')
+        if rule not in RULES:
+            raise ValueError(f'rule={rule!r}, expected one of {RULES}')
+        self.rule = rule
         self.max_distance = max_distance
+        self.min_confidence = min_confidence
         self.min_explained = min_explained
+        self._classes = np.full(256, IGNORE, np.uint8)  # of the known colours
+        self._classes[: len(self.palette)] = np.arange(len(self.palette))
+        self._edge_aware = EdgeAwareRule(known)
 
     @property
-    def tables(self) -> tuple[np.ndarray, np.ndarray]:
-        """Two lookup tables, each (2**24,), indexed by ``R << 16 | G << 8 | B``.
+    def table(self) -> np.ndarray:
+        """(2**24,) uint16, indexed by ``R << 16 | G << 8 | B``.
 
-        The first, uint8, gives the class index or 255; the second, bool, says whether a colour
-        lies within 12 of a known one. Built once a process for each palette; forked workers
-        share them.
+        The low byte is the position of the nearest known colour, 255 beyond ``max_distance``; the
+        high byte its distance in levels, rounded up, 255 at most. Built once a process for each
+        palette; forked workers share it.
         """
-        return _build_tables(self.palette, self.void_palette, self.max_distance)
+        return _build_table(self.palette + self.void_palette, self.max_distance)
 
     def decode(self, bgr: np.ndarray) -> np.ndarray:
         """Class indices of a label picture.
@@ -80,7 +99,7 @@ class LabelCodec:
             bgr: (H, W, 3) uint8, as OpenCV decodes it.
 
         Returns:
-            (H, W) uint8: class indices; 255 for void, and for colours that no entry explains.
+            (H, W) uint8: class indices; 255 for void, and for what no entry explains.
 
         Raises:
             ValueError: the picture is no label picture in this palette.
@@ -92,17 +111,32 @@ class LabelCodec:
                 f'only {share:.0%} of its pixels lie within {FLAT_NOISE} of a known colour, where '
                 f'{self.min_explained:.0%} are expected of a label picture'
             )
-        return self.tables[0].take(packed)
+        nearest, distance = self._nearest(packed)
+        if self.rule == 'edge_aware':
+            nearest = self._edge_aware.decode(
+                bgr, packed, nearest, distance, min_confidence=self.min_confidence
+            )
+        return cv2.LUT(nearest, self._classes)
+
+    def sure(self, bgr: np.ndarray) -> np.ndarray:
+        """(H, W) bool: the pixels of a picture that the edge-aware rule starts from."""
+        packed = _pack(bgr)
+        return self._edge_aware.sure(packed, *self._nearest(packed)) != IGNORE
 
     def explains(self, bgr: np.ndarray) -> bool:
         """Whether enough pixels of an (H, W, 3) picture lie near known colours."""
         return self._explained_share(_pack(bgr)) >= self.min_explained
 
+    def _nearest(self, packed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Position of the nearest known colour and its distance, (H, W) uint8 each."""
+        found = self.table.take(packed)
+        return found.astype(np.uint8), (found >> 8).astype(np.uint8)
+
     def _explained_share(self, packed: np.ndarray) -> float:
         """Share of the pixels near a known colour, over a grid of at least 32 x 32 of them."""
         step = max(1, min(packed.shape) // 32)
-        sample = self.tables[1].take(packed[::step, ::step])
-        return np.count_nonzero(sample) / sample.size
+        sample = self.table.take(packed[::step, ::step]) >> 8
+        return np.count_nonzero(sample <= FLAT_NOISE) / sample.size
 
 
 def _pack(bgr: np.ndarray) -> np.ndarray:
@@ -130,30 +164,26 @@ def _is_number(value: object) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _build_tables(
-    palette: tuple[Color, ...], void_palette: tuple[Color, ...], max_distance: float | None
-) -> tuple[np.ndarray, np.ndarray]:
+def _build_table(known: tuple[Color, ...], max_distance: float | None) -> np.ndarray:
     """The nearest known colour of all 2**24 colours, exactly; ties go to the first named."""
-    known = np.array(palette + void_palette, dtype=np.int32).reshape(-1, 3)  # (K, 3)
-    values = np.array([*range(len(palette)), *[IGNORE] * len(void_palette), IGNORE], np.uint8)
+    colors = np.array(known, dtype=np.int32).reshape(-1, 3)  # (K, 3)
     level = np.arange(256, dtype=np.int32)
-    squares = (level - known[..., None]) ** 2  # (K, 3, 256)
+    squares = (level - colors[..., None]) ** 2  # (K, 3, 256)
     # One number holds the squared distance and, in its low byte, which colour: a minimum over the
     # colours then finds both, and red only adds a constant to a green-blue plane.
     planes = (squares[:, 1, :, None] + squares[:, 2, None, :] << 8) + np.arange(
-        len(known), dtype=np.int32
+        len(colors), dtype=np.int32
     )[:, None, None]  # (K, 256, 256)
     limit = np.inf if max_distance is None else max_distance**2
-    labels = np.empty((256, 256, 256), dtype=np.uint8)
-    near = np.empty((256, 256, 256), dtype=bool)
+    rounded_up = np.ceil(np.sqrt(np.arange(3 * 255**2 + 1))).clip(max=255).astype(np.uint16)
+    table = np.empty((256, 256, 256), dtype=np.uint16)
     candidate = np.empty((256, 256), dtype=np.int32)
     for red in range(256):
-        best = np.full((256, 256), np.iinfo(np.int32).max, dtype=np.int32)
+        best = np.full((256, 256), 3 * 255**2 << 8 | IGNORE, dtype=np.int32)
         for plane, square in zip(planes, squares[:, 0, red], strict=True):
             np.minimum(best, np.add(plane, square << 8, out=candidate), out=best)
         distance = best >> 8
-        labels[red] = values[np.where(distance <= limit, best & 0xFF, len(known))]
-        near[red] = distance <= FLAT_NOISE**2
-    for table in (labels, near):
-        table.setflags(write=False)  # shared by every codec of this palette
-    return labels.reshape(-1), near.reshape(-1)
+        table[red] = np.where(distance <= limit, best & 0xFF, IGNORE)
+        table[red] |= rounded_up.take(distance) << 8
+    table.setflags(write=False)  # shared by every codec of these colours
+    return table.reshape(-1)

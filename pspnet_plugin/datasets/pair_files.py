@@ -4,7 +4,7 @@ A pair is one picture: the photo in one half, its colour-coded label map in the 
 schemes, registered in mmengine, present the halves to whatever reads a file's bytes through it::
 
     pair-photo://photo=left//data/train/1.jpg                               -> a BMP of the photo
-    pair-label://photo=left&max_distance=40.0&…&palette=804080.…//data/train/1.jpg
+    pair-label://photo=left&rule=edge_aware&…&palette=804080.…//data/train/1.jpg
                                                              -> a PGM of the class indices
 
 Nothing is re-compressed: both are a header and the raw pixels. The URI carries all that decoding
@@ -42,7 +42,9 @@ def label_uri(path: str, *, photo_side: str, codec: LabelCodec) -> str:
     """The virtual file of a pair's class indices."""
     spec = dict(
         photo=photo_side,
+        rule=codec.rule,
         max_distance=codec.max_distance,
+        min_confidence=codec.min_confidence,
         min_explained=codec.min_explained,
         palette=_to_hex(codec.palette),
         void=_to_hex(codec.void_palette),
@@ -254,7 +256,9 @@ def _label_spec(spec: str) -> tuple[str, LabelCodec]:
         codec = LabelCodec(
             _from_hex(fields['palette']),
             void_palette=_from_hex(fields['void']),
+            rule=fields['rule'],
             max_distance=number(fields['max_distance']),
+            min_confidence=float(fields['min_confidence']),
             min_explained=float(fields['min_explained']),
         )
     except KeyError as missing:

@@ -52,7 +52,8 @@ class PairsDataset(BaseSegDataset):
         order: ``'natural'``, or ``'name'`` for plain string order (``10.jpg`` before ``2.jpg``),
             which stock tools assume that match predictions to records by listing a folder
             (``confusion_matrix.py``).
-        decode: Arguments of ``LabelCodec``: ``max_distance`` and ``min_explained``.
+        decode: Arguments of ``LabelCodec``: ``rule``, ``max_distance``, ``min_confidence`` and
+            ``min_explained``.
         **kwargs: Arguments of ``BaseSegDataset``, except those that name two folders' suffixes.
 
     Raises:

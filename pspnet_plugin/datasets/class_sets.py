@@ -1,0 +1,92 @@
+"""Sets of classes at every pixel of a map, and what lies around: each class is a bit of a number.
+
+Shape shorthand in this module: H, W: height and width of the map; K: known classes; N: pixels.
+"""
+
+import numpy as np
+
+NONE = 255
+_REACH = 2  # pixels: as far as shrinking and chroma subsampling carry a colour
+_BLOCK = 8  # pixels: the wider surroundings are three blocks of this side
+_SLOTS = 3  # most classes of a set that are considered
+_MOST = 64  # bits of a number: the most frequent classes of a map get one
+
+
+class ClassBits:
+    """Sets of classes as the bits of one number a pixel.
+
+    Args:
+        counts: (K,) sure pixels of each known colour in the picture.
+    """
+
+    def __init__(self, counts: np.ndarray) -> None:
+        present = np.flatnonzero(counts)
+        if len(present) > _MOST:
+            present = np.sort(np.argsort(-counts, kind='stable')[:_MOST])
+        dtype = np.uint32 if len(present) <= 32 else np.uint64
+        self.by_exponent = np.full(256, NONE, np.uint8)
+        self.by_exponent[127 : 127 + len(present)] = present  # bit k has exponent 127 + k
+        self.table = np.zeros(256, dtype)
+        self.table[present] = np.left_shift(dtype(1), np.arange(len(present), dtype=dtype))
+
+    def of(self, colors: np.ndarray) -> np.ndarray:
+        """The bit of each colour; 0 for 255 and for colours that have none."""
+        return self.table.take(colors)
+
+    def members(self, sets: np.ndarray) -> list[np.ndarray]:
+        """The first colours of each of (N,) sets, up to three times (N,); 255 for none."""
+        slots, rest = [], sets
+        while len(slots) < _SLOTS and rest.any():
+            lowest = rest & np.negative(rest)
+            # A power of two as float32 has its logarithm in the exponent; zero has zero there.
+            exponent = lowest.astype(np.float32).view(np.uint32) >> 23
+            slots.append(self.by_exponent.take(exponent))
+            rest = rest ^ lowest
+        return slots
+
+
+class ClassSets:
+    """The set of classes that are sure at each pixel, and its unions over surroundings.
+
+    Kept flat and with a margin of zeros, so that a window is a union of shifted copies.
+
+    Args:
+        bits: (H, W), see ``ClassBits``.
+    """
+
+    def __init__(self, bits: np.ndarray) -> None:
+        self.shape = bits.shape
+        self.pitch = bits.shape[1] + 2 * _REACH
+        margin = np.zeros([side + 2 * _REACH for side in bits.shape], bits.dtype)
+        margin[_REACH:-_REACH, _REACH:-_REACH] = bits
+        self.bits = margin.reshape(-1)
+
+    def places(self, where: np.ndarray) -> np.ndarray:
+        """The positions in ``bits`` of flat indices into the picture, (N,)."""
+        return where + where // self.shape[1] * (2 * _REACH) + _REACH * (self.pitch + 1)
+
+    def near(self, at: np.ndarray) -> np.ndarray:
+        """The unions over the windows of ``_REACH`` pixels around positions, (N,)."""
+        union, width = self.bits, 2 * _REACH + 1
+        for pitch in (1, self.pitch):
+            have = 1
+            while have < width:
+                step = min(have, width - have)
+                union = union[: -step * pitch] | union[step * pitch :]
+                have += step
+        return union.take(at - _REACH * (self.pitch + 1))
+
+    def wider(self, at: np.ndarray) -> np.ndarray:
+        """The unions over the block of each position and the eight around it, (N,)."""
+        rows, columns = (-(-side // _BLOCK) for side in (len(self.bits) // self.pitch, self.pitch))
+        grid = np.zeros((rows * _BLOCK, columns * _BLOCK), self.bits.dtype)
+        grid[: len(self.bits) // self.pitch, : self.pitch] = self.bits.reshape(-1, self.pitch)
+        lines = np.bitwise_or.reduce(grid.reshape(rows, _BLOCK, columns * _BLOCK), axis=1)
+        blocks = np.bitwise_or.reduce(lines.reshape(rows, columns, _BLOCK), axis=2)
+        around = np.zeros((rows + 2, columns + 2), blocks.dtype)
+        for y in range(3):
+            for x in range(3):
+                around[y : y + rows, x : x + columns] |= blocks
+        y = at // self.pitch
+        x = at - y * self.pitch
+        return around.reshape(-1).take((y // _BLOCK + 1) * (columns + 2) + x // _BLOCK + 1)
