@@ -1,139 +1,205 @@
 """Makes folders of side-by-side pairs: photo in the left half, colour-coded labels in the right.
 
+``cityscapes`` makes them of the official data set, ``folders`` of any photos and label maps;
 ``synthetic`` draws street scenes in the colours of Cityscapes, so that a whole training can be
-tried without any data set. Every picture depends on the seed, its split and its number alone.
+tried without any data set.
 """
 
 import argparse
-import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
-import cv2
-import numpy as np
+from pspnet_plugin.datasets import PairsDataset
+from pspnet_plugin.datasets.label_maps import Legend, plain_legend, with_void
+from pspnet_plugin.datasets.pair_making import Style, complain, fill_folder
+from pspnet_plugin.datasets.palettes import read_metainfo
+from pspnet_plugin.datasets.photo_folders import (
+    LABEL_KINDS,
+    cityscapes_legend,
+    match_cityscapes,
+    match_folders,
+)
+from pspnet_plugin.datasets.scenes.scene_folder import SPLITS, make_scenes
 
-from pspnet_plugin.datasets.pairs import SUFFIXES
-from pspnet_plugin.datasets.scenes import GENERATOR_VERSION, render_pair, street_scene
-from pspnet_plugin.engine.jobs import run_jobs, write_whole
-
-SPLITS = ('train', 'val')
-MARKER = '.synthetic.json'
-# As the real pairs were coded: chroma at half the resolution, which blurs colours at edges.
-JPEG = [
-    cv2.IMWRITE_JPEG_QUALITY, 95,
-    cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
-]  # fmt: skip
-EXAMPLE = """example:
+GOES_ON = (
+    'A run that was interrupted goes on where it stopped when the same command is given again.'
+)
+EXAMPLE = f"""example:
   python tools/dataset_converters/make_pairs.py synthetic data/synthetic --train 400 --val 60
 
-A run that was interrupted goes on where it stopped when the same command is given again.
+{GOES_ON}
 """
+OFFICIAL = f"""example, with leftImg8bit/ and gtFine/ of the official archives in data/cityscapes:
+  python tools/dataset_converters/make_pairs.py cityscapes data/cityscapes data/pairs
+
+Halves are 256 x 256, as Kaggle has them; --size 512x256 keeps the proportions of the photos.
+In labelIds and color, what is no train class keeps its own colour (parking, static, ...); the group
+of poles, which has the colour of pole, becomes black from labelIds and stays pole from color.
+{GOES_ON}
+"""
+FOLDERS = f"""examples:
+  python tools/dataset_converters/make_pairs.py folders photos labels data/pairs --palette my.json
+  python tools/dataset_converters/make_pairs.py folders cs/leftImg8bit cs/gtFine data/pairs \\
+      --palette cityscapes --img-suffix _leftImg8bit --ann-suffix _gtFine_labelTrainIds
+
+my.json: {{"classes": ["wall", "door"], "palette": [[0, 0, 255], [0, 170, 255]],
+          "void_palette": [[0, 0, 0]]}}, the last one if some colours are no class.
+Label maps hold class indices (one channel of 8 or 16 bits, or a PNG with a colour table; 255 is
+ignored) or exactly the colours of the palette. OUT/metainfo.json says what the pairs hold.
+Sub-folders such as train and val are kept.
+{GOES_ON}
+"""
+USE = """in a config, with num_classes={classes} in the heads of the model:
+  import json
+  pairs = dict(
+      type='PairsDataset',
+      data_root={out!r},
+      data_prefix=dict(img_path={split!r}),
+      metainfo=json.load(open({metainfo!r})),
+  )"""
 
 
-@dataclass(frozen=True)
-class Job:
-    """One picture to make; a path that is None is there already or not wanted."""
-
-    seed: int
-    split: str
-    number: int
-    pair: Path | None
-    truth: Path | None
-
-
-def make_picture(job: Job) -> None:
-    """Draws the scene of ``job`` and writes what is missing of it."""
-    rng = np.random.default_rng([job.seed, SPLITS.index(job.split), job.number])
-    pair, truth = render_pair(*street_scene(rng))
-    if job.truth:
-        write_whole(job.truth, cv2.imencode('.png', truth)[1].tobytes())
-    if job.pair:
-        write_whole(job.pair, cv2.imencode('.jpg', pair, JPEG)[1].tobytes())
-
-
-def check_free(folder: Path, *, made_by: dict[str, int]) -> None:
-    """Makes sure that pictures made by this run may go into ``folder``.
-
-    Raises:
-        ValueError: it holds pictures of another seed or generator, or somebody's own.
-    """
-    marker = folder / MARKER
-    if marker.exists():
-        try:
-            found = json.loads(marker.read_text())
-        except ValueError:
-            found = 'an unreadable marker'
-        if found != made_by:
-            raise ValueError(
-                f'{folder} holds pictures made with {found}, this run makes {made_by}. Give '
-                'another folder, or the same seed, or remove that folder.'
-            )
-        return
-    for split in SPLITS:
-        for path in (folder / split).rglob('*'):
-            if path.suffix.lower() in SUFFIXES:
-                raise ValueError(
-                    f'{path} was not made by this tool ({marker} is missing), and synthetic pairs '
-                    'are not mixed with others. Give another folder.'
-                )
-
-
-def claim(folder: Path, *, made_by: dict[str, int]) -> None:
-    """Makes ``folder`` with its splits, and marks it before the first picture is in it."""
-    for split in SPLITS:
-        (folder / split).mkdir(parents=True, exist_ok=True)
-    if not (folder / MARKER).exists():
-        write_whole(folder / MARKER, json.dumps(made_by).encode())
-
-
-def missing(out: Path, truth: Path | None, *, seed: int, counts: dict[str, int]) -> Iterator[Job]:
-    """The jobs whose pair or truth is not there yet."""
-    for split, count in counts.items():
-        for number in range(1, count + 1):
-            pair = out / split / f'{number}.jpg'
-            target = truth / split / f'{number}.png' if truth else None
-            pair = None if pair.exists() else pair
-            target = None if target and target.exists() else target
-            if pair or target:
-                yield Job(seed, split, number, pair, target)
-
-
-def synthetic(args: argparse.Namespace) -> None:
-    """The ``synthetic`` command.
-
-    Raises:
-        ValueError: the counts make no sense or a folder is taken.
-    """
+def synthetic(args: argparse.Namespace) -> int:
+    """The ``synthetic`` command."""
     counts = {'train': args.train, 'val': args.val}
-    if not any(counts.values()):
-        raise ValueError('--train 0 --val 0: nothing to make; give at least one a number above 0')
-    if args.truth and args.truth.resolve().is_relative_to(args.out.resolve()):
-        raise ValueError(f'--truth {args.truth} lies in the folder of the pairs; give another one')
-    made_by = {'seed': args.seed, 'generator': GENERATOR_VERSION}
-    folders = [args.out, args.truth] if args.truth else [args.out]
-    for folder in folders:
-        check_free(folder, made_by=made_by)
-    for folder in folders:
-        claim(folder, made_by=made_by)
-    jobs = list(missing(args.out, args.truth, seed=args.seed, counts=counts))
-    for _ in run_jobs(make_picture, jobs, workers=args.workers, unit='pair'):
-        pass
+    make_scenes(args.out, counts=counts, seed=args.seed, truth=args.truth, workers=args.workers)
     there = ', '.join(f'{len(list((args.out / s).glob("*.jpg")))} in {s}' for s in SPLITS)
     print(f'pairs in {args.out}: {there}')
     if args.truth:
         print(f'their truth in {args.truth}, 8-bit PNG with 255 for void')
+    return 0
 
 
-def _at_least(least: int) -> Callable[[str], int]:
+def cityscapes(args: argparse.Namespace) -> int:
+    """The ``cityscapes`` command."""
+    _check_outside(args.out, args.root / 'leftImg8bit', args.root / 'gtFine')
+    matched, kind = match_cityscapes(args.root, args.labels)
+    print(f'{args.root}: labels from *_gtFine_{kind}.png')
+    if (args.root / 'leftImg8bit' / 'test').is_dir():
+        print('test is left out: its label maps are dummies')
+    complete = fill_folder(
+        args.out,
+        matched,
+        _style(args, cityscapes_legend(kind)),
+        made_from={'root': str(args.root.resolve()), 'labels': kind},
+        metainfo=read_metainfo('cityscapes'),
+        workers=args.workers,
+    )
+    print(
+        'to train on them:\n'
+        f'  PAIRS_ROOT={args.out} python tools/train.py configs/psp_cityscapes_pairs.py'
+    )
+    return 0 if complete else 1
+
+
+def folders(args: argparse.Namespace) -> int:
+    """The ``folders`` command."""
+    _check_outside(args.out, args.img_dir, args.ann_dir)
+    metainfo = with_void(read_metainfo(args.palette))
+    PairsDataset(metainfo=metainfo, lazy_init=True)  # says what is wrong with classes and colours
+    matched = match_folders(
+        args.img_dir, args.ann_dir, photo_suffix=args.img_suffix, label_suffix=args.ann_suffix
+    )
+    complete = fill_folder(
+        args.out,
+        matched,
+        _style(args, plain_legend(metainfo)),
+        made_from={
+            'img_dir': str(args.img_dir.resolve()),
+            'ann_dir': str(args.ann_dir.resolve()),
+            'img_suffix': args.img_suffix,
+            'ann_suffix': args.ann_suffix,
+        },
+        metainfo=metainfo,
+        workers=args.workers,
+    )
+    split, *below = next(iter(matched.files)).split('/')
+    use = dict(out=str(args.out), split=split if below else '', classes=len(metainfo['classes']))
+    print(USE.format(**use, metainfo=str(args.out / 'metainfo.json')))
+    return 0 if complete else 1
+
+
+def _check_outside(out: Path, *sources: Path) -> None:
+    for folder in sources:
+        if out.resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f'{out} lies in {folder}; give the pairs a folder elsewhere')
+
+
+def _style(args: argparse.Namespace, legend: Legend) -> Style:
+    if args.quality and args.format != 'jpg':
+        raise ValueError(f'--quality {args.quality} goes with --format jpg; png has no loss')
+    return Style(legend, args.size, f'.{args.format}', args.quality or 95)
+
+
+def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
     def whole(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f'{text!r} is no whole number of {least} or more')
+        if not text.isdecimal() or int(text) < least or (most and int(text) > most):
+            limits = f'from {least} to {most}' if most else f'of {least} or more'
+            raise argparse.ArgumentTypeError(f'{text!r} is no whole number {limits}')
         return int(text)
 
     return whole
+
+
+def _size(text: str) -> tuple[int, int]:
+    sides = text.lower().split('x')
+    if len(sides) > 2 or not all(side.isdecimal() and 0 < int(side) < 1 << 15 for side in sides):
+        raise argparse.ArgumentTypeError(f'{text!r} is no size; give e.g. 512x256, or one number')
+    return int(sides[0]), int(sides[-1])
+
+
+def _add_synthetic(command: argparse.ArgumentParser) -> None:
+    command.add_argument('out', metavar='OUT', type=Path, help='folder of the pairs')
+    whole = _whole(0)
+    command.add_argument('--train', type=whole, default=400, help='pairs in OUT/train (400)')
+    command.add_argument('--val', type=whole, default=60, help='pairs in OUT/val (60)')
+    command.add_argument('--seed', type=whole, default=0, help='seed of all pictures (0)')
+    command.add_argument(
+        '--truth', metavar='DIR', type=Path, help='also write exact index maps, DIR/train/1.png'
+    )
+    command.set_defaults(run=synthetic)
+
+
+def _add_cityscapes(command: argparse.ArgumentParser) -> None:
+    command.add_argument('root', metavar='ROOT', type=Path, help='folder of leftImg8bit and gtFine')
+    command.add_argument('out', metavar='OUT', type=Path, help='folder of the pairs')
+    command.add_argument(
+        '--labels', choices=LABEL_KINDS, help='label maps to use (the first of these that exists)'
+    )
+    size = (256, 256)
+    _add_style(command, size=size, size_help="of one half (256x256, as in Kaggle's pairs)")
+    command.set_defaults(run=cityscapes)
+
+
+def _add_folders(command: argparse.ArgumentParser) -> None:
+    command.add_argument('img_dir', metavar='IMG_DIR', type=Path, help='folder of the photos')
+    command.add_argument(
+        'ann_dir', metavar='ANN_DIR', type=Path, help='folder of label maps of the same names'
+    )
+    command.add_argument('out', metavar='OUT', type=Path, help='folder of the pairs')
+    command.add_argument(
+        '--palette', required=True, help='cityscapes, or a .json, .yaml or .py file; see below'
+    )
+    command.add_argument(
+        '--img-suffix', metavar='END', default='',
+        help="end of photos' names that label maps do not have, e.g. _leftImg8bit or .jpg",
+    )  # fmt: skip
+    command.add_argument('--ann-suffix', metavar='END', default='', help='the same of label maps')
+    _add_style(command, size=None, size_help='of one half (that of each photo)')
+    command.set_defaults(run=folders)
+
+
+def _add_style(
+    command: argparse.ArgumentParser, *, size: tuple[int, int] | None, size_help: str
+) -> None:
+    command.add_argument('--size', metavar='WxH', type=_size, default=size, help=size_help)
+    command.add_argument(
+        '--format', choices=('png', 'jpg'), default='png',
+        help='png keeps the labels exactly (default); jpg is smaller, and coded as Kaggle\'s pairs',
+    )  # fmt: skip
+    command.add_argument('--quality', type=_whole(1, 100), help='of jpg, 1 to 100 (95)')
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -144,40 +210,42 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest='command', required=True)
-    command = commands.add_parser(
-        'synthetic',
-        help='draw street scenes in the colours of Cityscapes',
-        description='Draw street scenes in the colours of Cityscapes: OUT/train, OUT/val.',
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.add_argument('out', metavar='OUT', type=Path, help='folder of the pairs')
-    whole, cores = _at_least(0), os.cpu_count() or 1
-    command.add_argument('--train', type=whole, default=400, help='pairs in OUT/train (400)')
-    command.add_argument('--val', type=whole, default=60, help='pairs in OUT/val (60)')
-    command.add_argument('--seed', type=whole, default=0, help='seed of all pictures (0)')
-    command.add_argument(
-        '--truth', metavar='DIR', type=Path, help='also write exact index maps, DIR/train/1.png'
-    )
-    command.add_argument(
-        '--workers', type=_at_least(1), default=cores, help=f'processes (all cores: {cores})'
-    )
-    command.set_defaults(run=synthetic)
+    for name, add, text, example in (
+        ('cityscapes', _add_cityscapes, 'make pairs of the official Cityscapes', OFFICIAL),
+        ('folders', _add_folders, 'make pairs of any photos and label maps', FOLDERS),
+        ('synthetic', _add_synthetic, 'draw street scenes in the colours of Cityscapes', EXAMPLE),
+    ):
+        command = commands.add_parser(
+            name,
+            help=text,
+            description=f'{text[0].upper()}{text[1:]}: OUT/train, OUT/val.',
+            epilog=example,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        add(command)
+        cores = os.cpu_count() or 1
+        command.add_argument(
+            '--workers', type=_whole(1), default=cores, help=f'processes (all cores: {cores})'
+        )
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command; the exit status is 2 for what the user can mend, 130 after Ctrl-C."""
+    """Runs the command.
+
+    Returns:
+        The exit status: 1 for a run that ended without some pairs, 2 for what the user can mend
+        before it begins, 130 after Ctrl-C.
+    """
     args = parse_args(argv)
     try:
-        args.run(args)
+        return args.run(args)
     except (OSError, ValueError) as error:
-        print(f'make_pairs: {error}', file=sys.stderr)
+        complain(str(error))
         return 2
     except KeyboardInterrupt:
-        print('make_pairs: interrupted; the same command goes on from here', file=sys.stderr)
+        complain('interrupted; the same command goes on from here')
         return 130
-    return 0
 
 
 if __name__ == '__main__':

@@ -11,6 +11,7 @@ from functools import partial
 import cv2
 import numpy as np
 
+from pspnet_plugin.datasets.resizing import largest_share
 from pspnet_plugin.datasets.scenes import margins, things, vehicles
 from pspnet_plugin.datasets.scenes.canvas import NUM_CLASSES, PALETTE, Canvas
 
@@ -77,14 +78,8 @@ def render_pair(photo: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.n
     colors = cv2.LUT(cv2.merge([labels] * 3), table)
     halves = [cv2.resize(half, size, interpolation=cv2.INTER_AREA) for half in (photo, colors)]
     pair = cv2.cvtColor(np.hstack(halves), cv2.COLOR_RGB2BGR)
-    best = np.zeros(size, np.uint8)
-    truth = np.full(size, 255, np.uint8)
-    for index in np.flatnonzero(np.bincount(labels.ravel())):
-        inside = cv2.compare(labels, int(index), cv2.CMP_EQ)
-        share = cv2.resize(inside, size, interpolation=cv2.INTER_AREA)
-        larger = share > best
-        np.copyto(best, share, where=larger)
-        truth[larger] = index if index < NUM_CLASSES else 255
+    labels = largest_share(labels, size)
+    truth = np.where(labels < NUM_CLASSES, labels, 255).astype(np.uint8)
     return pair, truth
 
 
