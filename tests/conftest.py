@@ -1,5 +1,6 @@
 """Pictures made for the tests: small, seeded, lossless unless a test asks for JPEG."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -15,7 +16,14 @@ from pspnet_plugin.datasets import CityscapesPairsDataset
 
 ROOT = Path(__file__).resolve().parents[1]
 CITYSCAPES = CityscapesPairsDataset.METAINFO
+MAKE_PAIRS = ROOT / 'tools' / 'dataset_converters' / 'make_pairs.py'
 DEMO = ROOT / 'configs' / 'psp_demo.py'
+# Three classes of far colours, one void.
+META = dict(
+    classes=['wall', 'window', 'door'],
+    palette=[[200, 0, 0], [0, 200, 0], [0, 0, 200]],
+    void_palette=[[90, 90, 90]],
+)
 LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
 
 
@@ -139,3 +147,38 @@ def trained(tmp_path_factory, demo_root) -> Path:
     folder = tmp_path_factory.mktemp('trained')
     run_tool(ROOT / 'tools/train.py', 'configs/psp_demo.py', *on(demo_root), cwd=folder)
     return folder / 'work_dirs' / 'psp_demo'
+
+
+@pytest.fixture(scope='session')
+def make_pairs_tool():
+    """``make_pairs.py`` as a module."""
+    spec = importlib.util.spec_from_file_location('make_pairs', MAKE_PAIRS)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def make(make_pairs_tool, capsys):
+    """Runs ``make_pairs.py`` in this process; checks its exit status and returns what it said."""
+
+    def run(*arguments, status=0):
+        capsys.readouterr()
+        words = [str(part) for part in arguments]
+        try:
+            found = make_pairs_tool.main([*words, '--workers', '1'])
+        except SystemExit as stopped:
+            found = stopped.code
+        output = ''.join(capsys.readouterr())
+        assert found == status, output
+        return output
+
+    return run
+
+
+@pytest.fixture
+def palette(tmp_path: Path) -> Path:
+    """The file of ``META``."""
+    path = tmp_path / 'palette.json'
+    path.write_text(json.dumps(META))
+    return path

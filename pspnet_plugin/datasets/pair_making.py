@@ -25,6 +25,11 @@ from pspnet_plugin.engine.jobs import run_jobs, write_whole
 from pspnet_plugin.engine.made_folder import check_free, claim
 
 MARKER = '.pairs.json'
+WHOLE = 'pairs made so far are whole'
+
+
+class Stopped(RuntimeError):
+    """A run that broke off; the same command goes on."""
 
 
 @dataclass(frozen=True)
@@ -111,11 +116,8 @@ def make_pair(job: Job, style: Style) -> str | None:
         content = style.encode(photo, labels)
     except (OSError, ValueError) as error:
         return str(error)
-    try:
-        job.pair.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(job.pair, content)
-    except OSError as error:  # a full disk does not say of itself which file it was
-        raise OSError(error.errno, error.strerror, str(job.pair)) from None
+    job.pair.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(job.pair, content)
     return None
 
 
@@ -138,6 +140,7 @@ def fill_folder(
     Raises:
         ValueError: the folder is taken.
         OSError: it cannot be made.
+        Stopped: a pair could not be written, or a worker was killed.
     """
     look = {'size': style.size, 'format': style.suffix[1:], 'quality': style.quality}
     made_by = {**made_from, **look, 'metainfo': metainfo}
@@ -162,14 +165,12 @@ def fill_folder(
                 bad += 1
                 tqdm.write(f'make_pairs: {problem}', file=sys.stderr)
     except OSError as error:
-        complain(f'{error}; pairs made so far are whole. Mend that and give the same command')
-        return False
+        raise Stopped(f'{error}; {WHOLE}. Mend that and give the same command') from None
     except BrokenExecutor:
-        complain(
-            'a worker process was killed, as happens when memory is short; pairs made so far are '
-            'whole. Give the same command with fewer --workers'
-        )
-        return False
+        raise Stopped(
+            f'a worker process was killed, as happens when memory is short; {WHOLE}. Give the same '
+            'command with fewer --workers'
+        ) from None
     there = Counter(str(job.pair.parent.relative_to(out)) for job in jobs if job.pair.exists())
     listed = ', '.join(f'{count} in {folder}' for folder, count in there.items())
     print(f'pairs in {out}: {listed or "none"}')

@@ -1,4 +1,4 @@
-"""Palettes by name or file: classes, their colours and the void colours, as ``metainfo`` has them."""
+"""Palettes by name or file: classes, their colours and the void colours, as in ``metainfo``."""
 
 from pathlib import Path
 
@@ -17,16 +17,23 @@ def read_metainfo(source: str) -> dict:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file lacks classes or palette, or they are unusable.
+        ValueError: the file cannot be read as such, lacks classes or palette, or they are unusable.
     """
     if source == 'cityscapes':
         return {key: list(value) for key, value in CityscapesPairsDataset.METAINFO.items()}
     if not Path(source).is_file():
         raise FileNotFoundError(
-            f'--palette {source}: no such file; give cityscapes, or a .json, .yaml or .py file with '
-            'classes and palette (RGB of each), and void_palette if some colours are no class'
+            f'--palette {source}: no such file; give cityscapes, or a .json, .yaml or .py file '
+            'with classes and palette (RGB of each), and void_palette if some colours are no class'
         )
-    found = Config.fromfile(source).to_dict()
+    try:
+        found = Config.fromfile(source).to_dict()
+    except Exception as error:  # each format has errors of its own
+        reason = ' '.join(str(error).split())
+        raise ValueError(
+            f'--palette {source}: {reason}; expected a .json, .yaml or .py file with classes and '
+            'palette'
+        ) from None
     missing = [key for key in ('classes', 'palette') if not found.get(key)]
     if missing:
         raise ValueError(f'{source} lacks {" and ".join(missing)}')

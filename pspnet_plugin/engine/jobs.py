@@ -22,15 +22,16 @@ def write_whole(path: Path, content: bytes) -> None:
     """Writes a file that is either complete under its name or not there at all.
 
     Raises:
-        OSError: it cannot be written; what was begun is removed.
+        OSError: it cannot be written, and is named; what was begun is removed.
     """
     part = path.with_name(f'.{path.name}.part')
     try:
         part.write_bytes(content)
         os.replace(part, path)
-    except OSError:
+    except OSError as error:
         part.unlink(missing_ok=True)
-        raise
+        # A full disk does not say of itself which file it was.
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def run_jobs(

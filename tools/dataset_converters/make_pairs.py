@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pspnet_plugin.datasets import PairsDataset
 from pspnet_plugin.datasets.label_maps import Legend, plain_legend, with_void
-from pspnet_plugin.datasets.pair_making import Style, complain, fill_folder
+from pspnet_plugin.datasets.pair_making import Stopped, Style, complain, fill_folder
 from pspnet_plugin.datasets.palettes import read_metainfo
 from pspnet_plugin.datasets.photo_folders import (
     LABEL_KINDS,
@@ -234,12 +234,15 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command.
 
     Returns:
-        The exit status: 1 for a run that ended without some pairs, 2 for what the user can mend
+        The exit status: 1 for a run that broke off or lacks some pairs, 2 for what can be mended
         before it begins, 130 after Ctrl-C.
     """
     args = parse_args(argv)
     try:
         return args.run(args)
+    except Stopped as error:
+        complain(str(error))
+        return 1
     except (OSError, ValueError) as error:
         complain(str(error))
         return 2

@@ -1,0 +1,41 @@
+"""Photos and label maps as files, for the tests of the tool that makes pairs of them."""
+
+from pathlib import Path
+
+import numpy as np
+from conftest import META, coloured, label_map, photo
+from PIL import Image
+
+
+def save(path: Path, array: np.ndarray, *, table=None) -> None:
+    """An (H, W) or (H, W, 3) RGB array as a file; with a table, of palette mode."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(array)
+    if table is not None:
+        image.putpalette(np.array(table, np.uint8).ravel().tolist())
+    image.save(path)
+
+
+def maps(count: int) -> dict[str, np.ndarray]:
+    """Label maps of three classes in train and val, 24 x 40, with a stripe of 255."""
+    made = {}
+    for number in range(count):
+        labels = label_map(24, 40, classes=3, seed=number)
+        labels[:, 3:6] = 255
+        made[f'{"val" if number % 3 == 2 else "train"}/{number}'] = labels
+    return made
+
+
+def write_photos(folder: Path, labels: dict[str, np.ndarray], suffix='.png') -> None:
+    for seed, (name, values) in enumerate(labels.items()):
+        save(folder / f'{name}{suffix}', photo(*values.shape, seed=seed)[..., ::-1])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob('*.[pj][np]g')}
+
+
+def with_colors(labels: np.ndarray) -> np.ndarray:
+    """(H, W, 3) RGB of a label map in the colours of ``META``."""
+    colors = META['palette'] + META['void_palette']
+    return coloured(np.where(labels == 255, 3, labels), colors)[..., ::-1]
