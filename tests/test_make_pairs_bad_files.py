@@ -24,6 +24,10 @@ def bad_index(folder):
     save(folder / 'maps/train/1.png', np.where(LABELS == 2, 34, LABELS).astype(np.uint8))
 
 
+def deep_index(folder):
+    save(folder / 'maps/train/1.png', np.where(LABELS == 2, 256, LABELS.astype(np.uint16)))
+
+
 def bad_color(folder):
     colors = with_colors(LABELS)
     colors[5, 7] = 1, 2, 3
@@ -78,6 +82,7 @@ def absent(folder):
     ('spoil', 'messages'),
     [
         (bad_index, ['1.png: index 34 (at x=', 'expected 0 to 2, or 255 for what is ignored']),
+        (deep_index, ['maps/train/1.png: index 256 (at x=']),
         (bad_color, ['maps/train/1.png: colour (1, 2, 3) (at x=7, y=5; 1 such', 'void_palette']),
         (packed_colors, ['1.png: index 0 of its', 'colour of class 2', 'save it as RGB']),
         (cut_off, ['photos/train/1.png: no picture, or cut off', 'copy it again']),
@@ -172,6 +177,16 @@ def test_unusable_arguments_end_in_one_line_before_anything_is_written(
     output = make(*arguments.split(), status=2)
     assert message in output.strip().splitlines()[-1]
     assert sorted(tmp_path.rglob('*')) == before
+
+
+def test_a_pair_too_large_for_its_format_is_named(tmp_path, make, palette):
+    save(tmp_path / 'photos/a.png', photo(2, 2))
+    save(tmp_path / 'maps/a.png', LABELS[:2, :2])
+    output = make(
+        'folders', tmp_path / 'photos', tmp_path / 'maps', tmp_path / 'out', '--palette', palette,
+        '--size', '32767x2', '--format', 'jpg', status=1,
+    )  # fmt: skip
+    assert 'photos/a.png: a pair of 65534 x 2 pixels (width x height) does not fit' in output
 
 
 def start(folder: Path, *arguments, limit: str = ''):

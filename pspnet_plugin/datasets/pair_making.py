@@ -87,13 +87,16 @@ def encode_pair(pair: np.ndarray, *, suffix: str, quality: int) -> bytes:
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
     ]  # fmt: skip
     try:
-        return cv2.imencode(suffix, pair, jpeg if suffix == '.jpg' else [])[1].tobytes()
-    except cv2.error:
+        done, content = cv2.imencode(suffix, pair, jpeg if suffix == '.jpg' else [])
+    except cv2.error:  # as OpenCV 4 says it
+        done = False
+    if not done:
         height, width = pair.shape[:2]
         raise ValueError(
-            f'{width} x {height} pixels (width x height) do not fit into a {suffix} file; give a '
-            'smaller --size'
-        ) from None
+            f'a pair of {width} x {height} pixels (width x height) does not fit into a {suffix} '
+            'file; give a smaller --size'
+        )
+    return content.tobytes()
 
 
 def make_pair(job: Job, style: Style) -> str | None:
@@ -113,9 +116,12 @@ def make_pair(job: Job, style: Style) -> str | None:
                 f'{job.photo} has {sizes[0]} pixels (width x height), its label map {job.labels} '
                 f'has {sizes[1]}; they must be the same: take the label map of this very photo'
             )
-        content = style.encode(photo, labels)
     except (OSError, ValueError) as error:
         return str(error)
+    try:
+        content = style.encode(photo, labels)
+    except ValueError as error:
+        return f'{job.photo}: {error}'
     job.pair.parent.mkdir(parents=True, exist_ok=True)
     write_whole(job.pair, content)
     return None
