@@ -133,7 +133,8 @@ def test_all_kinds_of_cityscapes_labels_give_the_same_pairs(tmp_path, make):
 
 def test_cityscapes_takes_ids_first_or_the_kind_named_and_shrinks_to_256(tmp_path, make):
     truth = write_cityscapes(tmp_path / 'root', ['labelIds', 'labelTrainIds', 'color'])
-    assert 'gtFine_labelIds' in make('cityscapes', tmp_path / 'root', tmp_path / 'a')
+    output = make('cityscapes', tmp_path / 'root', tmp_path / 'a')
+    assert 'gtFine_labelIds.png; halves of 256 x 256 pixels' in output
     output = make('cityscapes', tmp_path / 'root', tmp_path / 'b', '--labels', 'color')
     assert 'gtFine_color' in output
     assert contents(tmp_path / 'a') == contents(tmp_path / 'b')

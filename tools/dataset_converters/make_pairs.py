@@ -76,7 +76,8 @@ def cityscapes(args: argparse.Namespace) -> int:
     """The ``cityscapes`` command."""
     _check_outside(args.out, args.root / 'leftImg8bit', args.root / 'gtFine')
     matched, kind = match_cityscapes(args.root, args.labels)
-    print(f'{args.root}: labels from *_gtFine_{kind}.png')
+    width, height = args.size
+    print(f'{args.root}: labels from *_gtFine_{kind}.png; halves of {width} x {height} pixels')
     if (args.root / 'leftImg8bit' / 'test').is_dir():
         print('test is left out: its label maps are dummies')
     complete = fill_folder(
