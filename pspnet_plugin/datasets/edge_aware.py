@@ -5,8 +5,8 @@ the classes that meet there, and blends come close to the colours of third class
 linear unmixing with two members at a time:
 
 1. *Sure* pixels keep their colour's class: those that hold a known colour exactly, those in a 2 x 2
-   block that lies within 20 levels of one colour, which a line of blends is too thin for, and those
-   within 20 levels of the colour of a class that is sure within two pixels.
+   block that lies within 16 levels of one colour, which a line of blends is too thin for, and those
+   within 24 levels of the colour of the only class that is sure within two pixels.
 2. Any other pixel is explained as a blend of two classes, one of them sure within two pixels. The
    second may be as near; at a price it is one that is sure some 12 pixels around, or the pixel's
    own nearest colour, dearer still where the picture holds that nowhere for sure. So thin things
@@ -32,13 +32,14 @@ import numpy as np
 
 from pspnet_plugin.datasets.class_sets import NONE, ClassBits, ClassSets
 
-FLAT = 20  # levels (RGB distance) that flat areas deviate by, at JPEG quality 75
+FLAT = 16  # levels (RGB distance) that flat areas deviate by, between JPEG qualities 95 and 75
 # RGB to Y, Cb, Cr (ITU-T T.871), each divided by its coding noise: levels near edges, not in flats.
 _TO_UNITS = np.float32(
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
 ) / np.float32([[5.5], [7.5], [7.5]])
 _SHIFT = 0.27  # by which the two shares usually differ
 _SOFT = 0.04  # uncertainty of a share, as the scale of a logistic curve
+_PLAIN = 24  # levels that a pixel may deviate by where one class is all around
 _ATTEMPTS = 2
 # Energies: a blend against a single colour; a class of the wider surroundings; the pixel's own
 # nearest colour where it is sure elsewhere in the picture, and where it is not; nothing of these.
@@ -117,9 +118,10 @@ class EdgeAwareRule:
             flat_labels[unsure[chosen]] = classes[chosen]
             sets.bits[at[chosen]] = bits.of(classes[chosen])
 
-        # What is flat in the colour of a class that is sure beside it needs no explanation.
-        plain = distance.reshape(-1).take(unsure) <= FLAT
-        plain &= (bits.of(own) & sets.near(at)) != 0
+        # What is flat in the colour of the only class around needs no explanation.
+        own_bit = bits.of(own)
+        plain = distance.reshape(-1).take(unsure) <= _PLAIN
+        plain &= (own_bit == sets.near(at)) & (own_bit != 0)
         settle(plain, own)
         unsure, at, own = _only(~plain, unsure, at, own)
         pixels = _TO_UNITS[:, ::-1] @ bgr.reshape(-1, 3).take(unsure, 0).T.astype(np.float32)
