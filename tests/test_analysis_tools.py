@@ -50,7 +50,7 @@ def test_benchmark_prints_ratios_of_one_run(demo_root):
     output = run_tool(tool, 'loader', '--data-root', demo_root, '--split', 'train', '--rounds', 2)
     ratios = {
         name: float(re.findall(rf'^{name} +[\d.]+ +([\d.]+)  \(', output, re.MULTILINE)[0])
-        for name in ('imdecode', 'virtual files', 'stock transforms')
+        for name in ('imdecode', 'edge_aware, virtual files', 'nearest, stock transforms')
     }
     assert ratios['imdecode'] == 1
     assert min(ratios.values()) > 0.5, 'how fast a machine is decides no test; nonsense does'

@@ -154,7 +154,7 @@ def test_sure_pixels_keep_their_colours_class():
 def test_sets_are_unions_over_windows(classes):
     rng = np.random.default_rng(classes)
     labels = rng.integers(0, classes, (21, 37)).astype(np.uint8)
-    bits = ClassBits(np.bincount(labels.ravel(), minlength=classes))
+    bits = ClassBits(labels, classes)
     sets = ClassSets(bits.of(labels))
     where = rng.choice(labels.size, 200, replace=False)
     near, wider = sets.near(sets.places(where)), sets.wider(sets.places(where))

@@ -16,13 +16,15 @@ class ClassBits:
     """Sets of classes as the bits of one number a pixel.
 
     Args:
-        counts: (K,) sure pixels of each known colour in the picture.
+        labels: (H, W) uint8, classes; 255 is none.
+        count: K. Of more than 64 classes, the 64 most frequent ones in ``labels`` get a bit.
     """
 
-    def __init__(self, counts: np.ndarray) -> None:
-        present = np.flatnonzero(counts)
-        if len(present) > _MOST:
-            present = np.sort(np.argsort(-counts, kind='stable')[:_MOST])
+    def __init__(self, labels: np.ndarray, count: int) -> None:
+        present = np.arange(count)
+        if count > _MOST:
+            pixels = np.bincount(labels.reshape(-1), minlength=256)[:count]
+            present = np.sort(np.argsort(-pixels, kind='stable')[:_MOST])
         dtype = np.uint32 if len(present) <= 32 else np.uint64
         self.by_exponent = np.full(256, NONE, np.uint8)
         self.by_exponent[127 : 127 + len(present)] = present  # bit k has exponent 127 + k
@@ -82,7 +84,9 @@ class ClassSets:
         grid = np.zeros((rows * _BLOCK, columns * _BLOCK), self.bits.dtype)
         grid[: len(self.bits) // self.pitch, : self.pitch] = self.bits.reshape(-1, self.pitch)
         lines = np.bitwise_or.reduce(grid.reshape(rows, _BLOCK, columns * _BLOCK), axis=1)
-        blocks = np.bitwise_or.reduce(lines.reshape(rows, columns, _BLOCK), axis=2)
+        blocks = lines
+        for _ in range(3):  # halves, many times faster than a reduction over short rows
+            blocks = blocks[:, ::2] | blocks[:, 1::2]
         around = np.zeros((rows + 2, columns + 2), blocks.dtype)
         for y in range(3):
             for x in range(3):

@@ -8,15 +8,16 @@ linear unmixing with two members at a time:
    block that lies within 16 levels of one colour, which a line of blends is too thin for, and those
    within 24 levels of the colour of the only class that is sure within two pixels.
 2. Any other pixel is explained as a blend of two classes, one of them sure within two pixels. The
-   second may be as near; at a price it is one that is sure some 12 pixels around, or the pixel's
-   own nearest colour, dearer still where the picture holds that nowhere for sure. So thin things
-   that show their pure colour nowhere are found, and classes that are not in the picture are not.
+   second is as near, or, at a price, one that is sure some 12 pixels around.
 3. JPEG keeps brightness sharp and blurs colour (4:2:0 subsampling), so a blend has two shares, of
    brightness and of chroma, that may differ a little. The energy of an explanation is what it
    leaves over, in units of coding noise, what the two shares differ by, and its price;
    exp(-energy / 2) is its weight. The class of the larger share gets it, near one half both do.
 4. The class that gets ``min_confidence`` of all weight, with some kept for "nothing of these", gets
-   the pixel. Those whose neighbours were settled meanwhile are tried once more.
+   the pixel. What is left is tried once more where its neighbours were settled meanwhile, and with
+   the pixel's own nearest colour as a second class, dearer where the picture holds that nowhere for
+   sure. So thin things that show their pure colour nowhere are found, and classes that are not in
+   the picture are not.
 
 The constants were chosen on generated street scenes and on maps made from train pairs, shrunk and
 coded in several ways; none belongs to a palette. ``docs/labels.md`` has the measurements.
@@ -40,11 +41,9 @@ _TO_UNITS = np.float32(
 _SHIFT = 0.27  # by which the two shares usually differ
 _SOFT = 0.04  # uncertainty of a share, as the scale of a logistic curve
 _PLAIN = 24  # levels that a pixel may deviate by where one class is all around
-_ATTEMPTS = 2
 # Energies: a blend against a single colour; a class of the wider surroundings; the pixel's own
 # nearest colour where it is sure elsewhere in the picture, and where it is not; nothing of these.
 _BLEND, _WIDER, _ELSEWHERE, _NOWHERE, _UNEXPLAINED = 1.2, 5.0, 7.0, 8.5, 12.5
-_FEW = 3  # pixels: a class with fewer sure ones counts as not held by the picture
 
 
 class EdgeAwareRule:
@@ -61,7 +60,9 @@ class EdgeAwareRule:
         self.codes[: self.size] = rgb @ [1 << 16, 1 << 8, 1]
         self.units = _TO_UNITS @ rgb.T.astype(np.float32)  # (3, K)
 
-    def sure(self, packed: np.ndarray, nearest: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    def sure(
+        self, packed: np.ndarray, nearest: np.ndarray, distance: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The sure pixels' colours.
 
         Args:
@@ -70,21 +71,21 @@ class EdgeAwareRule:
             distance: (H, W) uint8, its distance in RGB levels, rounded up.
 
         Returns:
-            (H, W) uint8: index of the colour; 255 for unsure pixels.
+            (H, W) uint8: index of the colour, 255 for unsure pixels; and the flat indices of the
+            latter, (N,).
         """
-        none = np.uint8(NONE)
-        flat = np.where(distance > FLAT, none, nearest)
+        flat = nearest | np.negative((distance > FLAT).view(np.uint8))  # 255 where true
         # One colour in the 2 x 2 block that ends here; then all pixels of such blocks.
         square = np.ones((2, 2), np.uint8)
         low, high = (f(flat, square, anchor=(1, 1)) for f in (cv2.erode, cv2.dilate))
         block = (low == high).view(np.uint8)
         block[0], block[:, 0] = 0, 0  # there the block is cut off
-        sure = np.where(cv2.dilate(block, square, anchor=(0, 0)), flat, none)
+        sure = flat | cv2.dilate(block, square, anchor=(0, 0)) - np.uint8(1)  # 255 outside
         rest = np.flatnonzero(sure == NONE)
         colors = nearest.reshape(-1).take(rest)
-        exact = np.flatnonzero(self.codes.take(colors) == packed.reshape(-1).take(rest))
+        exact = self.codes.take(colors) == packed.reshape(-1).take(rest)
         sure.reshape(-1)[rest[exact]] = colors[exact]
-        return sure
+        return sure, rest[~exact]
 
     def decode(
         self,
@@ -104,19 +105,18 @@ class EdgeAwareRule:
             distance: See ``sure``.
             min_confidence: Share of the weight of all explanations, 0 to 1, that a class needs.
         """
-        labels = self.sure(packed, nearest, distance)
-        unsure = np.flatnonzero(labels == NONE)
+        labels, unsure = self.sure(packed, nearest, distance)
         if not len(unsure):
             return labels
-        counts = cv2.calcHist([labels], [0], None, [256], [0, 256]).reshape(-1)[: self.size]
-        bits = ClassBits(counts)
+        bits = ClassBits(labels, self.size)
         sets = ClassSets(bits.of(labels))
         at, own = sets.places(unsure), nearest.reshape(-1).take(unsure)
         flat_labels = labels.reshape(-1)
 
         def settle(chosen: np.ndarray, classes: np.ndarray) -> None:
-            flat_labels[unsure[chosen]] = classes[chosen]
-            sets.bits[at[chosen]] = bits.of(classes[chosen])
+            where, place, classes = _only(chosen, unsure, at, classes)
+            flat_labels[where] = classes
+            sets.bits[place] = bits.of(classes)
 
         # What is flat in the colour of the only class around needs no explanation.
         own_bit = bits.of(own)
@@ -125,31 +125,32 @@ class EdgeAwareRule:
         settle(plain, own)
         unsure, at, own = _only(~plain, unsure, at, own)
         pixels = _TO_UNITS[:, ::-1] @ bgr.reshape(-1, 3).take(unsure, 0).T.astype(np.float32)
-        own_price = np.zeros(256, np.float32)
-        own_price[: self.size] = np.where(counts >= _FEW, _ELSEWHERE, _NOWHERE)
+        held = np.bitwise_or.reduce(sets.bits)
+        own_price = np.where(bits.table & held, np.float32(_ELSEWHERE), np.float32(_NOWHERE))
         near, wider = sets.near(at), sets.wider(at)
-        for _ in range(_ATTEMPTS):
-            close = bits.members(near)
-            slots = [
-                *close,
-                *bits.members(wider & ~near),
-                np.where(bits.of(own) & (near | wider), np.uint8(NONE), own),
-            ]
+        for with_own in (False, True):
+            slots = bits.members(near)
+            close = len(slots)
+            slots += bits.members(wider & ~near)
+            if with_own:
+                slots.append(np.where(bits.of(own) & (near | wider), np.uint8(NONE), own))
+            if not slots:
+                continue
             prices = np.full((len(slots), len(unsure)), _WIDER, np.float32)
-            prices[: len(close)] = 0
-            prices[-1] = own_price.take(slots[-1])
-            classes, confidence = self._weigh(pixels, np.stack(slots), prices, close=len(close))
+            prices[:close] = 0
+            if with_own:
+                prices[-1] = own_price.take(slots[-1])
+            classes, confidence = self._weigh(pixels, np.stack(slots), prices, close=close)
             settled = confidence >= min_confidence
             settle(settled, classes)
-            unsure, at, pixels, own, wider, before = _only(
-                ~settled, unsure, at, pixels, own, wider, near
-            )
-            near = sets.near(at)  # where that is as before, so would be the outcome
-            unsure, at, pixels, own, wider, near = _only(
-                near != before, unsure, at, pixels, own, wider, near
-            )
-            if not len(unsure):
+            if with_own:
                 break
+            before, near = near, sets.near(at)
+            new = (bits.of(own) & (before | wider)) == 0
+            again = ~settled & (new & (own != NONE) | (near != before))
+            unsure, at, pixels, own, near, wider = _only(
+                again, unsure, at, pixels, own, near, wider
+            )
         return labels
 
     def _weigh(
@@ -167,9 +168,8 @@ class EdgeAwareRule:
         there = slots != NONE
         which, first, second = [], [], []
         for i in range(close):
-            some = np.flatnonzero(there[i])
-            for j, others in enumerate(there[i + 1 :].take(some, 1), i + 1):
-                rows = some[others]
+            for j in range(i + 1, count):
+                rows = np.flatnonzero(there[i] & there[j])
                 which.append(rows)
                 first.append(rows + i * size)
                 second.append(rows + j * size)
@@ -190,9 +190,11 @@ class EdgeAwareRule:
         energy[:blends] += prices[second[:blends]] + np.float32(_BLEND)
         weight = np.exp(-0.5 * energy)
         larger = weight / (1 + np.exp((0.5 - share) * np.float32(1 / _SOFT)))
-        mass = np.bincount(first, weight - larger, count * size)
-        mass += np.bincount(second, larger, count * size)
-        mass = mass.reshape(count, size)
+        mass = np.bincount(
+            np.concatenate((first, second)),
+            np.concatenate((weight - larger, larger)),
+            count * size,
+        ).reshape(count, size)
         best, classes = mass[0], slots[0]  # many times faster than mass.argmax(0)
         for slot, weights in zip(slots[1:], mass[1:], strict=True):
             classes = np.where(weights > best, slot, classes)
@@ -227,13 +229,12 @@ def _blend(pixels: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple:
     square, along = step * step, step * offset
     bright, chroma = square[0], square[1] + square[2] + stiff
     along_chroma = along[1] + along[2]
-    # The normal equations, solved for t; then each share in its range with the other held.
+    # The normal equations solved for t; then u, with t held in its range.
     t = (chroma * along[0] + stiff * along_chroma) / (
         bright * chroma + (chroma - stiff) * stiff + np.float32(1e-6)
     )
     t = t.clip(0, 1)
     u = ((along_chroma + stiff * t) / chroma).clip(0, 1)
-    t = ((along[0] + stiff * u) / (bright + stiff)).clip(0, 1)
     offset[0] -= t * step[0]
     offset[1:] -= u * step[1:]
     offset *= offset

@@ -2,14 +2,16 @@
 
     python tools/analysis_tools/benchmark.py loader --data-root data/cityscapes_pairs
 
-``loader``: time to load one record (photo and label map of a pair) by the stock transforms, beside
-the bare ``cv2.imdecode`` of the same bytes; files are warm, the two take turns round by round.
+``loader``: time to load one record (photo and label map of a pair) by each rule that reads labels,
+as the virtual files and by the stock transforms, beside the bare ``cv2.imdecode`` of its bytes.
+Files are warm; the ways take turns round by round.
 """
 
 import argparse
 import statistics
 import sys
 import time
+from functools import partial
 
 import cv2
 import numpy as np
@@ -18,6 +20,7 @@ from mmengine.fileio import get
 from mmseg.datasets.transforms import LoadAnnotations
 
 from pspnet_plugin.datasets import CityscapesPairsDataset
+from pspnet_plugin.datasets.label_codec import RULES
 from pspnet_plugin.datasets.pair_files import parse_photo_uri
 
 
@@ -46,27 +49,39 @@ def time_loader(data_root: str, split: str, pairs: int, rounds: int) -> dict[str
     """
     # As in a loader's worker process.
     cv2.setNumThreads(0)
-    dataset = CityscapesPairsDataset(
-        data_root=data_root, data_prefix=dict(img_path=split), pipeline=[], indices=pairs
-    )
-    records = [dataset.get_data_info(i) for i in range(len(dataset))]
-    contents = [get(parse_photo_uri(record['img_path'])[0]) for record in records]
+    records = {}
+    for rule in RULES:
+        dataset = CityscapesPairsDataset(
+            data_root=data_root, data_prefix=dict(img_path=split), pipeline=[], indices=pairs,
+            decode=dict(rule=rule),
+        )  # fmt: skip
+        records[rule] = [dataset.get_data_info(i) for i in range(len(dataset))]
+    contents = [get(parse_photo_uri(record['img_path'])[0]) for record in records[RULES[0]]]
     load_photo, load_labels = LoadImageFromFile(), LoadAnnotations()
 
-    ways = {
-        'imdecode': lambda i: cv2.imdecode(np.frombuffer(contents[i], np.uint8), cv2.IMREAD_COLOR),
-        'virtual files': lambda i: (get(records[i]['img_path']), get(records[i]['seg_map_path'])),
-        'stock transforms': lambda i: load_labels(load_photo({**records[i], 'seg_fields': []})),
-    }
+    def bare(i: int) -> None:
+        cv2.imdecode(np.frombuffer(contents[i], np.uint8), cv2.IMREAD_COLOR)
+
+    def files(i: int, *, rule: str) -> None:
+        get(records[rule][i]['img_path'])
+        get(records[rule][i]['seg_map_path'])
+
+    def transforms(i: int, *, rule: str) -> None:
+        load_labels(load_photo({**records[rule][i], 'seg_fields': []}))
+
+    ways = {'imdecode': bare}
+    for rule in RULES:
+        ways[f'{rule}, virtual files'] = partial(files, rule=rule)
+        ways[f'{rule}, stock transforms'] = partial(transforms, rule=rule)
     times = {name: [] for name in ways}
     for round_ in range(rounds + 1):
         # Way by way over all pairs: in turns on one pair, the second would find it decoded.
         for name, way in ways.items():
             start = time.perf_counter()
-            for i in range(len(records)):
+            for i in range(len(contents)):
                 way(i)
             if round_:
-                times[name].append((time.perf_counter() - start) / len(records) * 1e3)
+                times[name].append((time.perf_counter() - start) / len(contents) * 1e3)
     return times
 
 
@@ -84,11 +99,11 @@ def main() -> int:
         print(f'benchmark.py: {error}', file=sys.stderr)
         return 2
     base = times['imdecode']
-    print(f'{"":<18}{"ms a record":>12}{"ratio":>8}{"  (lowest to highest of the rounds)"}')
+    print(f'{"":<30}{"ms a record":>12}{"ratio":>8}{"  (lowest to highest of the rounds)"}')
     for name, values in times.items():
         ratios = [value / bare for value, bare in zip(values, base, strict=True)]
         print(
-            f'{name:<18}{statistics.median(values):>12.3f}{statistics.median(ratios):>8.2f}'
+            f'{name:<30}{statistics.median(values):>12.3f}{statistics.median(ratios):>8.2f}'
             f'  ({min(ratios):.2f} to {max(ratios):.2f})'
         )
     return 0
