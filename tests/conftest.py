@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import cv2
 import numpy as np
@@ -93,6 +94,23 @@ def demo_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         3,
     )
     return root
+
+
+@pytest.fixture(scope='session')
+def split_root(tmp_path_factory: pytest.TempPathFactory, demo_root: Path) -> Path:
+    """The pairs of ``demo_root`` as photos and index maps."""
+    root = tmp_path_factory.mktemp('split') / 'root'
+    assert load_tool('dataset_converters/split_pairs.py').main([str(demo_root), str(root)]) == 0
+    return root
+
+
+def load_tool(name: str) -> ModuleType:
+    """A program of ``tools/`` as a module, to call its ``main`` in this process."""
+    path = ROOT / 'tools' / name
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def run_tool(tool: Path, *arguments, cwd: Path | None = None, env: dict | None = None, status=0):

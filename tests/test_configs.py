@@ -31,13 +31,20 @@ def test_the_named_configs_are_there():
         'psp_article_cityscapes_pairs',
         'psp_r50-d8_cityscapes_pairs',
         'fcn_dilated_cityscapes_pairs',
+        'psp_cityscapes_split',
         'psp_demo',
     }
 
 
+@pytest.fixture
+def root(path, request):
+    """The data that a config reads."""
+    return request.getfixturevalue('split_root' if 'split' in path.stem else 'demo_root')
+
+
 @pytest.mark.parametrize('path', CONFIGS, ids=NAMES)
-def test_config_trains_a_step_and_predicts(path, demo_root):
-    config = load(path, demo_root)
+def test_config_trains_a_step_and_predicts(path, root):
+    config = load(path, root)
     if 'article' in path.stem:
         # Every map is at full resolution: a smaller crop keeps the step within seconds.
         config.train_dataloader.batch_size = 1
@@ -69,9 +76,9 @@ def test_config_trains_a_step_and_predicts(path, demo_root):
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=NAMES)
-def test_parts_of_config_are_registered(path, demo_root):
+def test_parts_of_config_are_registered(path, root):
     """Data, metrics, hooks and schedules build, and test-time augmentation is there."""
-    config = load(path, demo_root)
+    config = load(path, root)
     for loader in (config.val_dataloader, config.test_dataloader):
         dataset = DATASETS.build(loader.dataset)
         assert len(dataset) == 3
@@ -98,8 +105,19 @@ def test_config_shows_its_model_and_inherits_one_level(path):
         assert '_base_ =' not in (path.parent / base).read_text()
 
 
-def test_pairs_root_moves_the_data(monkeypatch):
-    monkeypatch.setenv('PAIRS_ROOT', 'elsewhere/pairs')
-    config = Config.fromfile(ROOT / 'configs' / 'psp_cityscapes_pairs.py')
-    assert config.train_dataloader.dataset.data_root == 'elsewhere/pairs'
-    assert config.test_dataloader.dataset.data_root == 'elsewhere/pairs'
+@pytest.mark.parametrize('layout', ['pairs', 'split'])
+def test_a_variable_moves_the_data(monkeypatch, layout):
+    monkeypatch.setenv(f'{layout.upper()}_ROOT', 'elsewhere')
+    config = Config.fromfile(ROOT / 'configs' / f'psp_cityscapes_{layout}.py')
+    assert config.train_dataloader.dataset.data_root == 'elsewhere'
+    assert config.test_dataloader.dataset.data_root == 'elsewhere'
+
+
+def test_pairs_and_split_pairs_train_the_same_network():
+    pairs, split = (
+        Config.fromfile(ROOT / 'configs' / f'psp_cityscapes_{layout}.py')
+        for layout in ('pairs', 'split')
+    )
+    assert split.model == pairs.model
+    assert split.train_pipeline == pairs.train_pipeline
+    assert split.train_dataloader.dataset.type == 'CityscapesDataset'

@@ -41,6 +41,7 @@ _TO_UNITS = np.float32(
 _SHIFT = 0.27  # by which the two shares usually differ
 _SOFT = 0.04  # uncertainty of a share, as the scale of a logistic curve
 _PLAIN = 24  # levels that a pixel may deviate by where one class is all around
+_FEW = 12  # pixels: fewer of a class that is sure nowhere are taken for a coincidence
 # Energies: a blend against a single colour; a class of the wider surroundings; the pixel's own
 # nearest colour where it is sure elsewhere in the picture, and where it is not; nothing of these.
 _BLEND, _WIDER, _ELSEWHERE, _NOWHERE, _UNEXPLAINED = 1.2, 5.0, 7.0, 8.5, 12.5
@@ -125,8 +126,8 @@ class EdgeAwareRule:
         settle(plain, own)
         unsure, at, own = _only(~plain, unsure, at, own)
         pixels = _TO_UNITS[:, ::-1] @ bgr.reshape(-1, 3).take(unsure, 0).T.astype(np.float32)
-        held = np.bitwise_or.reduce(sets.bits)
-        own_price = np.where(bits.table & held, np.float32(_ELSEWHERE), np.float32(_NOWHERE))
+        held = (bits.table & np.bitwise_or.reduce(sets.bits)) != 0  # by the picture, for sure
+        own_price = np.where(held, np.float32(_ELSEWHERE), np.float32(_NOWHERE))
         near, wider = sets.near(at), sets.wider(at)
         for with_own in (False, True):
             slots = bits.members(near)
@@ -142,6 +143,9 @@ class EdgeAwareRule:
                 prices[-1] = own_price.take(slots[-1])
             classes, confidence = self._weigh(pixels, np.stack(slots), prices, close=close)
             settled = confidence >= min_confidence
+            if with_own:
+                found = np.bincount(classes[settled], minlength=256)
+                settled &= (held | (found >= _FEW)).take(classes)
             settle(settled, classes)
             if with_own:
                 break

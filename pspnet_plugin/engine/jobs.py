@@ -4,8 +4,10 @@ What the converters share. A run that is killed leaves no half-written file unde
 and the caller leaves out what is there already, so the same command goes on where it stopped.
 """
 
+import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -70,3 +72,10 @@ def run_jobs(
 def _start_worker() -> None:
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # reaches the whole group; the parent reports it
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Else the workers of a killed run would wait for jobs, and hold its pipes, for ever."""
+    multiprocessing.parent_process().join()
+    os._exit(1)

@@ -1,0 +1,135 @@
+"""Pairs to pairs of files: the photo and the index map, each a PNG of its own.
+
+``PAIRS/SPLIT/NAME.jpg`` becomes ``OUT/img_dir/SPLIT/NAME.png``, the photo, and
+``OUT/ann_dir/SPLIT/NAME.png``, one channel of class indices with 255 for what is ignored: the very
+arrays that the pairs datasets give. The photo is written last: where it is, its labels are.
+
+Shape shorthand in this module: H, W: height and width of one half.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pspnet_plugin.datasets.label_codec import LabelCodec
+from pspnet_plugin.datasets.pair_files import SIDES, read_pair
+from pspnet_plugin.datasets.pairs import NESTED_ROOTS, PairsDataset
+from pspnet_plugin.engine.jobs import write_whole
+
+
+class PairFinder(PairsDataset):
+    """The files of one split, found as for a training; none of them is opened."""
+
+    def find(self) -> tuple[str, list[str]]:
+        """Folder and pairs; ``ValueError`` where it holds none."""
+        folder = self._find_split()
+        return folder, self._found(folder)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A pair and what is made of it."""
+
+    pair: Path
+    photo: Path
+    labels: Path
+
+    def done(self) -> bool:
+        """Whether both are there and newer than the pair."""
+        try:
+            return (
+                self.labels.exists()
+                and self.photo.stat().st_mtime_ns > self.pair.stat().st_mtime_ns
+            )
+        except FileNotFoundError:
+            return False
+
+
+def split_pair(job: Job, *, codec: LabelCodec, photo_side: str) -> str | None:
+    """Writes photo and labels of a pair, or neither.
+
+    Returns:
+        What is wrong with the pair; None if it is done.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    job.photo.unlink(missing_ok=True)  # without it, whatever stops this run, the pair is not done
+    try:
+        photo, labels = read_halves(job.pair, codec=codec, photo_side=photo_side)
+    except (OSError, ValueError) as error:
+        job.labels.unlink(missing_ok=True)
+        return str(error)
+    write_whole(job.labels, cv2.imencode('.png', labels)[1].tobytes())
+    try:
+        write_whole(job.photo, cv2.imencode('.png', photo)[1].tobytes())
+    except OSError:
+        job.labels.unlink(missing_ok=True)
+        raise
+    return None
+
+
+def read_halves(path: Path, *, codec: LabelCodec, photo_side: str) -> tuple[np.ndarray, np.ndarray]:
+    """Photo, (H, W, 3) uint8 BGR, and class indices, (H, W) uint8, of a pair.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no whole picture, of odd width, or has no label half.
+    """
+    pair = read_pair(str(path))
+    halves = dict(zip(SIDES, np.split(pair, 2, axis=1), strict=True))
+    photo = halves.pop(photo_side)
+    ((other_side, colors),) = halves.items()
+    try:
+        return photo, codec.decode(colors)
+    except ValueError as error:
+        hint = 'check --palette, or that this is a pair; --min-explained 0 takes it as it is'
+        if codec.explains(photo):
+            hint = f'the halves look swapped, which --photo-side {other_side} is for'
+        raise ValueError(f'{path}: no labels in its {other_side} half: {error}; {hint}') from None
+
+
+def find_jobs(pairs: Path, out: Path, *, metainfo: dict) -> list[Job]:
+    """All pairs of all splits, in the order of their names.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: it holds no splits, or ``out``, or two pairs would become one file.
+    """
+    if not pairs.is_dir():
+        raise FileNotFoundError(f'{pairs}: no such folder; give the one that holds train and val')
+    if out.resolve().is_relative_to(pairs.resolve()):
+        raise ValueError(f'{out} lies in the folder of the pairs; give another OUT')
+    # By iterdir, because glob passes over a folder without rights as if it were empty.
+    entries = [
+        entry
+        for root in (pairs, *(pairs / nested for nested in NESTED_ROOTS))
+        if root.is_dir()
+        for entry in root.iterdir()
+    ]
+    names = {e.name for e in entries if e.is_dir() and not e.name.startswith('.')}
+    jobs: dict[Path, Job] = {}
+    for name in sorted(names - {Path(nested).name for nested in NESTED_ROOTS}):
+        finder = PairFinder(
+            data_root=str(pairs), data_prefix=dict(img_path=name), metainfo=metainfo,
+            order='name', lazy_init=True,
+        )  # fmt: skip
+        try:
+            folder, files = finder.find()
+        except ValueError:
+            continue  # no pair in it: not a split
+        for file in map(Path, files):
+            target = Path(name, file.relative_to(folder)).with_suffix('.png')
+            job = Job(file, out / 'img_dir' / target, out / 'ann_dir' / target)
+            if target in jobs:
+                raise ValueError(
+                    f'{jobs[target].pair} and {file} would both become {job.photo}; rename one'
+                )
+            jobs[target] = job
+    if not jobs:
+        raise ValueError(
+            f'{pairs} has no sub-folder with pairs; expected e.g. {pairs / "train"}/1.jpg'
+        )
+    return list(jobs.values())

@@ -1,0 +1,214 @@
+"""Splits pairs into photos and index maps, the layout that stock datasets and other programs read.
+
+Photos go to ``OUT/img_dir/SPLIT``, 8-bit index maps of the same names to ``OUT/ann_dir/SPLIT``.
+"""
+
+import argparse
+import json
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from pspnet_plugin.datasets.label_codec import RULES, LabelCodec
+from pspnet_plugin.datasets.pair_files import SIDES
+from pspnet_plugin.datasets.palettes import read_metainfo
+from pspnet_plugin.datasets.splitting import Job, find_jobs, split_pair
+from pspnet_plugin.engine.jobs import run_jobs, write_whole
+from pspnet_plugin.version import __version__
+
+MARKER = '.split_pairs.json'
+GOES_ON = 'the same command goes on from here'
+EXAMPLE = """example:
+  python tools/dataset_converters/split_pairs.py data/cityscapes_pairs data/cityscapes_split
+  python tools/train.py configs/psp_cityscapes_split.py
+
+Every folder in PAIRS that holds pairs is a split. OUT/metainfo.json names the classes, index by
+index. Given again, the command goes on where it stopped, and redoes pairs that have changed since.
+"""
+
+
+def check_free(out: Path, *, made_by: dict) -> None:
+    """Makes sure that what this run makes may go into ``out``.
+
+    Raises:
+        ValueError: it holds something else, or was made from other pairs or by other settings.
+    """
+    marker = out / MARKER
+    if out.is_file():
+        raise ValueError(f'{out} is a file; give a folder')
+    if not marker.exists():
+        if foreign := sorted(out.glob('[!.]*')):
+            raise ValueError(
+                f'{foreign[0]} was not made by this tool ({marker} is missing); give another OUT'
+            )
+        return
+    try:
+        found = dict(json.loads(marker.read_text()))
+    except (TypeError, ValueError):
+        raise ValueError(f'{marker} is unreadable; give another OUT or remove this one') from None
+    differing = [
+        f'{key} {_short(found.get(key))}, not {_short(value)}'
+        for key, value in made_by.items()
+        if found.get(key) != value
+    ]
+    if differing and any((out / 'img_dir').rglob('*.png')):
+        raise ValueError(
+            f'{out} was made with {"; ".join(differing)}. Give another OUT, or the same settings, '
+            'or remove that folder.'
+        )
+
+
+def _short(value: object) -> str:
+    return textwrap.shorten(str(value), 200)
+
+
+def claim(out: Path, jobs: Sequence[Job], *, made_by: dict) -> None:
+    """Marks ``out`` before the first picture is in it, and makes all its folders."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_whole(out / MARKER, json.dumps(made_by).encode())
+    metainfo = {key: made_by[key] for key in ('classes', 'palette')}
+    write_whole(out / 'metainfo.json', json.dumps(metainfo).encode())
+    for folder in {path.parent for job in jobs for path in (job.photo, job.labels)}:
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def split_all(
+    jobs: Sequence[Job], out: Path, *, codec: LabelCodec, args: argparse.Namespace
+) -> int:
+    """Does what is not done yet and says how it went; the exit status is 1 for any trouble."""
+    todo = [job for job in jobs if not job.done()]
+    done, bad = len(jobs) - len(todo), 0
+    if done:
+        print(f'{done} of {len(jobs)} pairs are done already')
+    work = partial(split_pair, codec=codec, photo_side=args.photo_side)
+    try:
+        for _, reason in run_jobs(work, todo, workers=args.workers, unit='pair'):
+            if reason:
+                bad += 1
+                tqdm.write(f'split_pairs: {reason}', file=sys.stderr)
+            else:
+                done += 1
+    except (OSError, BrokenProcessPool) as error:
+        print(
+            f'split_pairs: stopped: {error}. {done} of {len(jobs)} pairs are done and kept in '
+            f'{out}; mend this and {GOES_ON}.',
+            file=sys.stderr,
+        )
+        return 1
+    print(f'{done} of {len(jobs)} pairs are in {out}/img_dir and {out}/ann_dir')
+    if bad:
+        print(
+            f'split_pairs: bad pairs left out, each named above: {bad}; once mended, the same '
+            'command adds them',
+            file=sys.stderr,
+        )
+    left = {*(out / 'img_dir').rglob('[!.]*.png')} - {job.photo for job in jobs}
+    if left:
+        print(
+            f'split_pairs: pictures in {out} whose pair is gone: {len(left)}, e.g. {min(left)}; '
+            'remove them and their labels, or start with another OUT',
+            file=sys.stderr,
+        )
+    return 1 if bad or left else 0
+
+
+def split(args: argparse.Namespace) -> int:
+    """Checks everything, then splits; returns the exit status.
+
+    Raises:
+        OSError: a folder is missing or may not be read or written.
+        ValueError: an option is unusable, or ``OUT`` or ``PAIRS`` is not what it should be.
+    """
+    metainfo = read_metainfo(args.palette)
+    decode = dict(
+        rule=args.rule, max_distance=args.max_distance, min_confidence=args.min_confidence,
+        min_explained=args.min_explained,
+    )  # fmt: skip
+    codec = LabelCodec(metainfo['palette'], void_palette=metainfo['void_palette'], **decode)
+    jobs = find_jobs(args.pairs, args.out, metainfo=metainfo)
+    made_by = dict(
+        pairs=str(args.pairs.resolve()), photo_side=args.photo_side, **decode, **metainfo,
+        version=__version__,
+    )  # fmt: skip
+    check_free(args.out, made_by=made_by)
+    claim(args.out, jobs, made_by=made_by)
+    return split_all(jobs, args.out, codec=codec, args=args)
+
+
+def _distance(text: str) -> float | None:
+    try:
+        return None if text == 'none' else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'{text!r} is no number, nor none') from None
+
+
+def _workers(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text!r} is no whole number of 1 or more')
+    return int(text)
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description='Split pairs into photos (OUT/img_dir) and 8-bit index maps (OUT/ann_dir).',
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    cores = os.cpu_count() or 1
+    add = parser.add_argument
+    add('pairs', metavar='PAIRS', type=Path, help='folder of the splits, such as train and val')
+    add('out', metavar='OUT', type=Path, help='folder to write; new, or of a run to go on with')
+    add(
+        '--palette', default='cityscapes', metavar='NAME',
+        help='cityscapes (default), or a .json, .yaml or .py file with classes and palette',
+    )  # fmt: skip
+    add('--photo-side', choices=SIDES, default='left', help='half that holds the photo (left)')
+    add(
+        '--rule', choices=RULES, default='edge_aware',
+        help='how blurred label edges are read (edge_aware)',
+    )  # fmt: skip
+    add(
+        '--max-distance', type=_distance, default=40.0, metavar='D',
+        help='RGB distance from every known colour beyond which a pixel is ignored, or none (40)',
+    )  # fmt: skip
+    add(
+        '--min-confidence', type=float, default=0.8, metavar='SHARE',
+        help='edge_aware: confidence that an unsure pixel must reach, 0 to 1 (0.8)',
+    )  # fmt: skip
+    add(
+        '--min-explained', type=float, default=0.5, metavar='SHARE',
+        help='share of pixels near a known colour that makes a label picture, 0 to 1 (0.5)',
+    )  # fmt: skip
+    add('--workers', type=_workers, default=cores, help=f'processes (all cores: {cores})')
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command: 2 for what the user can mend at start, 1 for trouble, 130 after Ctrl-C."""
+    args = parse_args(argv)
+    try:
+        return split(args)
+    except PermissionError as error:
+        print(
+            f'split_pairs: no right to use {error.filename}; give a folder of yours, or have its '
+            'rights changed (PAIRS is read, OUT is written)',
+            file=sys.stderr,
+        )
+        return 2
+    except (OSError, ValueError) as error:
+        print(f'split_pairs: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f'split_pairs: interrupted; {GOES_ON}', file=sys.stderr)
+        return 130
+
+
+if __name__ == '__main__':
+    sys.exit(main())
