@@ -1,10 +1,14 @@
 """Our own tools on a run and on a set of pairs."""
 
+import json
 import re
 import shutil
 
 import cv2
-from conftest import ROOT, run_tool
+import numpy as np
+from conftest import ROOT, load_tool, run_tool
+
+from pspnet_plugin.datasets import LabelCodec
 
 TOOLS = ROOT / 'tools' / 'analysis_tools'
 
@@ -56,3 +60,33 @@ def test_benchmark_prints_ratios_of_one_run(demo_root):
     assert min(ratios.values()) > 0.5, 'how fast a machine is decides no test; nonsense does'
     output = run_tool(tool, 'loader', '--data-root', demo_root / 'none', status=2)
     assert 'is missing' in output.strip().splitlines()[-1]
+
+
+def test_compare_label_rules_reports_what_decoding_gives(tmp_path, capsys):
+    tool = load_tool('analysis_tools/compare_label_rules.py')
+    out = tmp_path / 'figures.json'
+    assert tool.main(['--scenes', '1', '--kinds', 'plan', '--json', str(out)]) == 0
+    printed = capsys.readouterr().out
+    found = {(f['quality'], f['kind'], f['rule']): f for f in json.loads(out.read_text())}
+    assert len(found) == 2 * 2 * len(tool.RULES)
+    for (_, kind, rule), figures in found.items():
+        cells = f'{figures["coverage"]:.4f} | {figures["accuracy"]:.4f}'
+        assert kind == 'plan' or f'| {rule} | {cells} |' in printed
+    scene = tool.SCENES['plan'](np.random.default_rng([tool.SEED, 0]))
+    truth = tool.largest_share(scene.labels, (tool.SIZE, tool.SIZE))
+    right = kept = 0
+    for resample in tool.SHRINKS.values():
+        picture = tool.render(scene, resample=resample, quality=95)
+        labels = LabelCodec(scene.palette, min_explained=0).decode(picture)
+        right += ((labels == truth) & (labels != 255)).sum()
+        kept += (labels != 255).sum()
+    assert found[95, 'all', 'edge_aware, 0.8']['accuracy'] == right / kept
+
+
+def test_tally_counts_by_the_definitions():
+    tool = load_tool('analysis_tools/compare_label_rules.py')
+    truth = np.array([[0, 0, 1, 1], [2, 255, 255, 2]], np.uint8)
+    found = np.array([[0, 255, 1, 0], [3, 3, 255, 2]], np.uint8)
+    tally = tool.Tally()
+    tally.add(found, truth, (1,))
+    assert tally.figures() == dict(coverage=5 / 6, accuracy=3 / 5, phantom=2 / 8, thin_iou=1 / 2)

@@ -163,7 +163,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, Real) and math.isfinite(value)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)  # 32 MB each
 def _build_table(known: tuple[Color, ...], max_distance: float | None) -> np.ndarray:
     """The nearest known colour of all 2**24 colours, exactly; ties go to the first named."""
     colors = np.array(known, dtype=np.int32).reshape(-1, 3)  # (K, 3)
