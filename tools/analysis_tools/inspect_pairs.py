@@ -1,0 +1,237 @@
+"""Say what is in a set of pairs before a training spends a night on it.
+
+Every pair of every split is read as a training would read it: which classes there are and how
+much of them, how many pixels are unsure, and what is wrong: unreadable files, another palette,
+swapped halves, photos of one split in another.
+"""
+
+import argparse
+import json
+import os
+import sys
+from concurrent.futures import BrokenExecutor
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from pspnet_plugin.datasets.inspection.looks import UNEXPLAINED, Reading, look_at
+from pspnet_plugin.datasets.inspection.problems import Problem, find_problems
+from pspnet_plugin.datasets.inspection.sheet import Row, draw_sheet
+from pspnet_plugin.datasets.inspection.splits import Split, find_splits
+from pspnet_plugin.datasets.inspection.tallies import SplitTally
+from pspnet_plugin.datasets.label_codec import RULES, check_colors
+from pspnet_plugin.datasets.pair_files import SIDES
+from pspnet_plugin.datasets.palettes import NAMED, read_metainfo
+from pspnet_plugin.engine.jobs import run_jobs, write_whole
+
+EXAMPLE = f"""examples:
+  python tools/analysis_tools/inspect_pairs.py data/cityscapes_pairs --sheet sheet.png
+  python tools/analysis_tools/inspect_pairs.py data/facades --palette facades --json facades.json
+
+Palettes by name: {', '.join(NAMED)}, or the class of a stock dataset, e.g. LoveDADataset.
+The exit status is 1 where an error was found, 0 where there are warnings at most, 2 for arguments
+that make no sense.
+"""
+UNSURE_ROWS = 3  # of so many rows of the sheet, one is of the most unsure pairs
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    cores = os.cpu_count() or 1
+    add = parser.add_argument
+    add('root', metavar='ROOT', type=Path, help='folder of the set, or of one split')
+    add('--splits', metavar='NAME', nargs='+', default=[], help='of the splits, only these')
+    add('--palette', default='cityscapes', help='name or .json, .yaml, .py file (cityscapes)')
+    add('--photo-side', choices=SIDES, default='left', help='half that holds the photo (left)')
+    add('--rule', choices=RULES, default='edge_aware', help='of decoding labels (edge_aware)')
+    add('--max-distance', type=float, default=40, help='levels beyond which a colour is none (40)')
+    add('--workers', type=int, default=cores, help=f'processes (all cores: {cores})')
+    add('--json', metavar='FILE', type=Path, help='write all figures and problems, as JSON')
+    add('--sheet', metavar='FILE.png', type=Path, help='draw pairs with what they are read as')
+    add('--pairs', type=int, default=6, help='on the sheet: spread evenly, and most unsure (6)')
+    return parser.parse_args(argv)
+
+
+def check_args(args: argparse.Namespace) -> None:
+    """Finds before the work what would be found after it.
+
+    Raises:
+        ValueError: a number is too small, or a file has the wrong suffix.
+        FileNotFoundError: a file's folder is missing.
+    """
+    if args.workers < 1 or args.pairs < 1:
+        raise ValueError(f'--workers {args.workers} --pairs {args.pairs}: give numbers from 1 up')
+    if args.sheet and args.sheet.suffix.lower() != '.png':
+        raise ValueError(f'--sheet {args.sheet}: expected a name ending in .png')
+    for option, file in (('--json', args.json), ('--sheet', args.sheet)):
+        if file and file.is_dir():
+            raise ValueError(f'{option} {file}: that is a folder; give the name of a file')
+        if file and not file.absolute().parent.is_dir():
+            raise FileNotFoundError(f'{option} {file}: there is no folder {file.parent}; make it')
+
+
+def tally_splits(
+    splits: list[Split], *, reading: Reading, classes: list[str], workers: int
+) -> list[SplitTally]:
+    """Looks at every pair of every split."""
+    tallies = [SplitTally(split, classes=classes, reading=reading) for split in splits]
+    places = {
+        tally.split.path(name): (tally, number)
+        for tally in tallies
+        for number, name in enumerate(tally.split.pairs)
+    }
+    look = partial(look_at, reading=reading)
+    for path, seen in run_jobs(look, list(places), workers=workers, unit='pair'):
+        tally, number = places[path]
+        tally.add(number, seen)
+    return tallies
+
+
+def print_split(name: str, figures: dict) -> None:
+    """The figures of a split as text."""
+    sizes = ', '.join(f'{count} of {size}' for size, count in figures['sizes'].items())
+    print(f'{name}: {figures["pairs"]} pairs; halves (width x height): {sizes or "none read"}')
+    if figures['ignored']:
+        listed = ', '.join(f'{count} {suffix}' for suffix, count in figures['ignored'].items())
+        print(f'  other files, ignored: {listed}')
+    if figures['in_palette']:
+        print(
+            f'  of all pixels {figures["labelled"]:.2%} have a class, {figures["void"]:.2%} are '
+            f'void, {figures["unexplained"]:.2%} unexplained; {figures["unsure"]:.2%} are unsure'
+        )
+        width = max(len(entry['name']) for entry in figures['classes'])
+        print(f'  {"class":<{width}}  share %  pictures  unsure %')
+        for entry in figures['classes']:
+            print(
+                f'  {entry["name"]:<{width}}  {100 * entry["share"]:>7.2f}  '
+                f'{entry["pictures"]:>8}  {100 * entry["unsure"]:>8.1f}'
+            )
+    if figures['unknown_colors']:
+        print('  flat colours that no palette entry explains: share of all pixels, an example')
+        for entry in figures['unknown_colors']:
+            rgb = ', '.join(map(str, entry['color']))
+            print(f'    ({rgb})'.ljust(22) + f'{entry["share"]:>8.3%}  {entry["example"]}')
+    print()
+
+
+def print_problems(problems: list[Problem]) -> None:
+    """One line a problem."""
+    if not problems:
+        print('nothing wrong found')
+        return
+    print('problems')
+    for problem in problems:
+        where = f'{problem.split}: ' if problem.split else ''
+        print(f'  {problem.severity}: {where}{problem.message}')
+
+
+def choose_rows(tallies: list[SplitTally], count: int) -> list[Row]:
+    """Pairs for the sheet: most spread evenly over all splits, the others the most unsure ones."""
+    pairs = [(t, i) for t in tallies for i in sorted(t.unsure_shares)]
+    unsure = sorted(pairs, key=lambda pair: -pair[0].unsure_shares[pair[1]])
+    worst = unsure[: min(count, len(pairs)) // UNSURE_ROWS]
+    rest = [pair for pair in pairs if pair not in worst]
+    even = np.linspace(0, len(rest) - 1, min(count - len(worst), len(rest))).round().astype(int)
+    chosen = [(*rest[i], '') for i in even] + [(*pair, ', of the most unsure') for pair in worst]
+    return [
+        Row(
+            tally.split.path(tally.split.pairs[i]),
+            f'{tally.split.name}/{tally.split.pairs[i]}   '
+            f'{tally.unsure_shares[i]:.1%} unsure{note}',
+        )
+        for tally, i, note in chosen
+    ]
+
+
+def sheet_of(tallies: list[SplitTally], figures: dict, args: argparse.Namespace) -> bytes:
+    """The contact sheet.
+
+    Raises:
+        ValueError: there is no pair to draw.
+    """
+    rows = choose_rows(tallies, args.pairs)
+    if not rows:
+        raise ValueError(f'--sheet {args.sheet}: not drawn, as there is no pair that can be read')
+    reading = tallies[0].reading
+    splits = figures['splits']
+    void = len(reading.palette)
+    legend = [(entry, position) for position, entry in enumerate(tallies[0].classes)]
+    legend += [('void', void), ('unexplained', UNEXPLAINED)]
+    splits = figures['splits'].values()
+    for i, (name, position) in enumerate(legend):
+        shares = [s['classes'][i]['share'] if position < void else s[name] for s in splits]
+        legend[i] = (f'{name} {" / ".join(f"{share:.2%}" for share in shares)}', position)
+    counts = ' / '.join(f'{split["pairs"]} in {name}' for name, split in figures['splits'].items())
+    title = f'{args.root}: pairs: {counts}; palette {args.palette}, rule {args.rule}'
+    return draw_sheet(rows, reading=reading, title=title, legend=legend)
+
+
+def inspect(args: argparse.Namespace) -> int:
+    """Reads the set, prints the findings and writes what was asked for."""
+    check_args(args)
+    metainfo = read_metainfo(args.palette)
+    reading = Reading(
+        check_colors(metainfo['palette'], name='palette'),
+        check_colors(metainfo['void_palette'], name='void_palette'),
+        args.photo_side, args.rule, args.max_distance,
+    )  # fmt: skip
+    splits = find_splits(args.root, wanted=args.splits)
+    tallies = tally_splits(
+        splits, reading=reading, classes=metainfo['classes'], workers=args.workers
+    )
+    problems = find_problems(tallies)
+    settings = ('palette', 'photo_side', 'rule', 'max_distance')
+    figures = dict(
+        root=str(args.root),
+        **{key: getattr(args, key) for key in settings},
+        splits={tally.split.name: tally.figures() for tally in tallies},
+        problems=[asdict(problem) for problem in problems],
+    )
+    for name, split in figures['splits'].items():
+        print_split(name, split)
+    print_problems(problems)
+    failed = any(problem.severity == 'error' for problem in problems)
+    try:
+        if args.json:
+            write_whole(args.json, json.dumps(figures, indent=1).encode())
+        if args.sheet:
+            write_whole(args.sheet, sheet_of(tallies, figures, args))
+    except (OSError, ValueError) as error:
+        complain(str(error))
+        failed = True
+    return int(failed)
+
+
+def complain(text: str) -> None:
+    """One line on stderr."""
+    print(f'inspect_pairs: {text}', file=sys.stderr)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the tool.
+
+    Returns:
+        The exit status: 1 for a set with errors, 2 for what can be mended at the start, 130 after
+        Ctrl-C.
+    """
+    args = parse_args(argv)
+    try:
+        return inspect(args)
+    except BrokenExecutor:
+        complain('a worker process was killed, as when memory is short; try fewer --workers')
+        return 1
+    except (OSError, ValueError) as error:
+        complain(str(error))
+        return 2
+    except KeyboardInterrupt:
+        complain('interrupted')
+        return 130
+
+
+if __name__ == '__main__':
+    sys.exit(main())
