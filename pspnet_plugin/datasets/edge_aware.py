@@ -170,28 +170,27 @@ class EdgeAwareRule:
         """
         count, size = slots.shape
         there = slots != NONE
-        which, first, second = [], [], []
+        which, pairs = [], []
         for i in range(close):
             for j in range(i + 1, count):
                 rows = np.flatnonzero(there[i] & there[j])
                 which.append(rows)
-                first.append(rows + i * size)
-                second.append(rows + j * size)
+                pairs.append((i * size, j * size, len(rows)))
         single = there.view(np.uint8).sum(0, dtype=np.uint8) == 1
         alone = np.flatnonzero(there & single)
-        which.append(alone % size)
-        first.append(alone)
-        second.append(alone)
-        which, first, second = map(np.concatenate, (which, first, second))
+        blends = np.concatenate(which) if which else alone[:0]
+        first, second, lengths = np.array(pairs, np.intp).reshape(-1, 3).T
+        which = np.concatenate((blends, alone % size))
+        first = np.concatenate((blends + first.repeat(lengths), alone))
+        second = np.concatenate((blends + second.repeat(lengths), alone))
         colors, prices = slots.reshape(-1), prices.reshape(-1)
         energy, share = _blend(
             pixels.take(which, 1),
-            self.units.take(colors[first], 1),
-            self.units.take(colors[second], 1),
+            self.units.take(colors.take(first), 1),
+            self.units.take(colors.take(second), 1),
         )
-        energy += prices[first]
-        blends = len(which) - len(alone)
-        energy[:blends] += prices[second[:blends]] + np.float32(_BLEND)
+        energy += prices.take(first)
+        energy[: len(blends)] += prices.take(second[: len(blends)]) + np.float32(_BLEND)
         weight = np.exp(-0.5 * energy)
         larger = weight / (1 + np.exp((0.5 - share) * np.float32(1 / _SOFT)))
         mass = np.bincount(

@@ -141,7 +141,9 @@ class LabelCodec:
 
 def _pack(bgr: np.ndarray) -> np.ndarray:
     """(H, W) numbers 0xRRGGBB: four bytes a pixel read as one, with no arithmetic a channel."""
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2BGRA).view('<u4')[..., 0] & 0xFFFFFF
+    packed = cv2.cvtColor(bgr, cv2.COLOR_BGR2BGRA).view('<u4')[..., 0]
+    packed &= 0xFFFFFF
+    return packed
 
 
 def check_colors(colors: Sequence[Sequence[int]], *, name: str) -> tuple[Color, ...]:
