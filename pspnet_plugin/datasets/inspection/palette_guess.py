@@ -11,12 +11,13 @@ ENOUGH = 0.9  # share of the flat areas that a palette has to explain
 FEWEST = 3  # entries of a palette that have to occur
 PLAIN_LEVEL = 0.15  # photos have a twentieth of constant areas, label pictures a third or more
 DARKEST = 64  # levels: class indices that were saved as they are look black
+PLAIN = 'They have hardly any constant areas, so they look like plain photos and no label maps'
 
 Colors = Sequence[tuple[np.ndarray, int, int]]  # see ``ColorTally.colors``
 
 
 def guess(colors: Colors, own: Sequence[Color], *, level: float) -> str:
-    """A sentence on what the label halves look like; empty where nothing is known.
+    """What the label halves look like, and what to do.
 
     Args:
         colors: Of the flat areas of the label halves, with their pixels.
@@ -24,14 +25,18 @@ def guess(colors: Colors, own: Sequence[Color], *, level: float) -> str:
         level: Median share of constant areas in the label halves.
     """
     if not colors:
-        return ''
-    gray = [np.ptp(color) <= 8 and color.max() <= DARKEST for color, *_ in colors]
-    if _share(colors, gray) >= ENOUGH:
+        return PLAIN
+    index = [
+        np.ptp(color) <= 8 and (color.max() <= DARKEST or color.min() >= 255 - FLAT_NOISE)
+        for color, *_ in colors
+    ]
+    if _share(colors, index) >= ENOUGH:
         return (
-            'The label halves are nearly black, as class indices are that were saved as grey '
-            'levels: `make_pairs.py folders` makes coloured pairs of photos and index maps'
+            'The label halves are nearly black, as class indices (and a white 255) are that were '
+            'saved as grey levels: `make_pairs.py folders` makes pairs of photos and index maps'
         )
-    least = max(ENOUGH, _explained(colors, own)[0] + 0.01)
+    in_own, _ = _explained(colors, own)
+    least = max(ENOUGH, in_own + 0.01)
     share, used = _explained(colors, [color[::-1] for color in own])
     if share >= least and used >= FEWEST:
         return (
@@ -57,10 +62,10 @@ def guess(colors: Colors, own: Sequence[Color], *, level: float) -> str:
             return f'{said}, which gives some classes one colour; name yours in a file: --palette'
         return f'{said}; try --palette {name}'
     if level < PLAIN_LEVEL:
-        return (
-            'They have hardly any constant areas, so they look like plain photos and no label maps'
-        )
-    return 'Name their colours in a file for --palette'
+        return PLAIN
+    if in_own > 0.5:
+        return 'Give --palette a file that names these colours, too, as classes or in void_palette'
+    return 'Give --palette a file that names their colours'
 
 
 def _explained(colors: Colors, entries: Sequence[Color]) -> tuple[float, int]:

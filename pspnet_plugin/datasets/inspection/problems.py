@@ -16,6 +16,7 @@ OTHER_PICTURES = ('.tif', '.tiff', '.gif', '.jfif', '.jp2', '.ppm', '.heic', '.a
 UNKNOWN_ERROR, UNKNOWN_WARNING = 0.01, 0.001  # shares of flat unexplained pixels
 # Shares of sure pixels in the columns next to the middle: labels have most, photos a tenth.
 SEAM_LABELS, SEAM_PHOTO = 0.8, 0.35
+FEW = 0.1  # of the pairs: so many strays say nothing about the palette of the set
 SHOWN = 5
 
 
@@ -47,8 +48,9 @@ def find_problems(tallies: list[SplitTally]) -> list[Problem]:
             copies = sum(twin['same_bytes'] for twin in twins)
             listed = _some([' = '.join(twin['files']) for twin in twins])
             message = (
-                f'{len(twins)} photos of {other.split.name} are in {one.split.name}, too ({copies} '
-                f'of them as the same file), so scores say little: {listed}; take them out of one'
+                f'photos of {other.split.name} that are in {one.split.name}, too, so that scores '
+                f'say little: {len(twins)} ({copies} of them as the same file): {listed}; take '
+                'them out of one'
             )
             files = tuple(name for twin in twins for name in twin['files'])
             found.append(Problem('error', 'leakage', '', message, files))
@@ -87,23 +89,25 @@ def _check_files(tally: SplitTally, figures: dict) -> Iterator[tuple]:
 
 def _check_colors(tally: SplitTally, figures: dict) -> Iterator[tuple]:
     foreign, share = figures['foreign'], figures['unknown_share']
-    level = float(np.median(tally.levels)) if tally.levels else 0.0
-    hint = guess(tally.flat.colors(), tally.reading.known, level=level)
-    hint = f'. {hint}' if hint else ''
+    read = sum(figures['sizes'].values())
+    found = []
     if foreign:
-        read = sum(figures['sizes'].values())
         message = f'neither half of {len(foreign)} of {read} pairs is in the palette'
-        yield 'error', 'foreign', f'{message}: {_some(foreign)}{hint}', foreign
+        found.append(('error', 'foreign', f'{message}: {_some(foreign)}', foreign))
     if figures['in_palette'] and not figures['labelled']:
-        yield 'error', 'unlabelled', f'no pixel has a class{hint}'
+        found.append(('error', 'unlabelled', 'no pixel has a class', ()))
     if share > UNKNOWN_WARNING:
-        message = (
-            f'{share:.1%} of the pixels are flat areas in colours that no palette entry explains '
-            f'(listed above){hint}'
-        )
+        message = f'{share:.1%} of the pixels are flat areas in colours that the palette lacks'
         severity = 'error' if share > UNKNOWN_ERROR else 'warning'
         examples = dict.fromkeys(color['example'] for color in figures['unknown_colors'])
-        yield severity, 'unknown-colors', message, examples
+        found.append((severity, 'unknown-colors', f'{message} (listed above)', examples))
+    for i, (severity, code, message, files) in enumerate(found):
+        if code == 'foreign' and len(foreign) < FEW * read:
+            message += '. Look at them: the others are in it'
+        elif i == 0:  # they have one cause, so what it seems to be is said once
+            level = float(np.median(tally.levels))
+            message += f'. {guess(tally.flat.colors(), tally.reading.known, level=level)}'
+        yield severity, code, message, files
 
 
 def _check_seam(tally: SplitTally, figures: dict) -> Iterator[tuple]:
@@ -132,14 +136,14 @@ def _check_set(tally: SplitTally, figures: dict) -> Iterator[tuple]:
         copies = sum(group['same_bytes'] for group in groups)
         listed = _some([' = '.join(group['files'][:3]) for group in groups])
         message = (
-            f'{len(groups)} photos occur more than once ({copies} of them as the same file): '
-            f'{listed}'
+            f'photos that occur more than once: {len(groups)} ({copies} of them as the same '
+            f'file): {listed}'
         )
         files = [name for group in groups for name in group['files']]
         yield 'warning', 'duplicates', message, files
     absent = [entry['name'] for entry in figures['classes'] if not entry['pictures']]
     if absent and figures['labelled']:
-        yield 'warning', 'absent', f'{len(absent)} classes never occur: {_some(absent)}'
+        yield 'warning', 'absent', f'classes that never occur: {_some(absent)}'
 
 
 def _some(names: list[str]) -> str:

@@ -5,6 +5,7 @@ bytes, a digest and two numbers.
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -102,7 +103,7 @@ class SplitTally:
         if fits:
             self._seam += look.seam
 
-    def files(self, pictures) -> list[str]:
+    def files(self, pictures: Iterable[int]) -> list[str]:
         """Names of pairs by their numbers, in order."""
         return [self.split.pairs[picture] for picture in sorted(pictures)]
 
