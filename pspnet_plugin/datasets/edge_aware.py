@@ -16,8 +16,8 @@ linear unmixing with two members at a time:
 4. The class that gets ``min_confidence`` of all weight, with some kept for "nothing of these", gets
    the pixel. What is left is tried once more where its neighbours were settled meanwhile, and with
    the pixel's own nearest colour as a second class, dearer where the picture holds that nowhere for
-   sure. So thin things that show their pure colour nowhere are found, and classes that are not in
-   the picture are not.
+   sure; fewer than 12 pixels of such a class are taken for a coincidence. So thin things that show
+   their pure colour nowhere are found, and classes that are not in the picture are not.
 
 The constants were chosen on generated street scenes and on maps made from train pairs, shrunk and
 coded in several ways; none belongs to a palette. ``docs/labels.md`` has the measurements.
