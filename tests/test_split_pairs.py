@@ -227,7 +227,7 @@ def test_a_run_that_made_nothing_may_be_repeated_with_other_settings(pairs_root,
         'a pair',
         'file',
         'below file',
-        'palette',
+        'no palette',
         'bad palette',
         'far',
         'share',
@@ -323,6 +323,23 @@ def test_a_stopped_run_leaves_whole_files_and_goes_on(demo_root, tmp_path, stop)
     assert main([str(pairs), str(out), '--workers', '2']) == 0
     assert len(names(out)) == 200
     assert all(path.stat().st_mtime_ns == time_ for path, time_ in photos.items())
+
+
+def test_workers_do_not_hang_where_opencv_had_threads_before(pairs_root, tmp_path):
+    code = (
+        'import cv2, numpy, sys\nfrom conftest import load_tool\n'
+        'cv2.setNumThreads(4)\ncv2.GaussianBlur(numpy.zeros((999, 999, 3), "u1"), (9, 9), 3)\n'
+        'assert cv2.getNumThreads() == 4\n'
+        'main = load_tool("dataset_converters/split_pairs.py").main\n'
+        'sys.exit(main([*sys.argv[1:], "--workers", "2"]))\n'
+    )
+    subprocess.run(
+        [sys.executable, '-c', code, pairs_root, tmp_path / 'out'],
+        env={**os.environ, 'PYTHONPATH': f'{ROOT}/tests:{ROOT}'},
+        timeout=60,
+        check=True,
+    )
+    assert len(names(tmp_path / 'out')) == 6
 
 
 @pytest.mark.slow

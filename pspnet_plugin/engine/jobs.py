@@ -51,9 +51,9 @@ def run_jobs(
     Yields:
         ``(job, result)``. What ``function`` raises is raised here, and ends the other jobs.
     """
+    cv2.setNumThreads(1)  # here too: a process forked while OpenCV has threads hangs in its pool
     with tqdm(total=len(jobs), unit=unit, disable=not jobs) as bar:
         if workers == 1:
-            cv2.setNumThreads(1)
             for job in jobs:
                 yield job, function(job)
                 bar.update()
