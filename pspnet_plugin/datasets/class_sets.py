@@ -5,10 +5,11 @@ Shape shorthand in this module: H, W: height and width of the map; K: known clas
 
 import numpy as np
 
-NONE = 255
+from pspnet_plugin.datasets.unmixing import NONE
+
 _REACH = 2  # pixels: as far as shrinking and chroma subsampling carry a colour
 _BLOCK = 8  # pixels: the wider surroundings are three blocks of this side
-_SLOTS = 3  # most classes of a set that are considered
+_SLOTS = 3  # most classes of a set that are considered, the rarest of a picture first
 _MOST = 64  # bits of a number: the most frequent classes of a map get one
 
 
@@ -17,14 +18,14 @@ class ClassBits:
 
     Args:
         labels: (H, W) uint8, classes; 255 is none.
-        count: K. Of more than 64 classes, the 64 most frequent ones in ``labels`` get a bit.
+        count: K. Of more than 64 classes, the 64 most frequent ones in ``labels`` get a bit. Bits
+            go from the rarest class up.
     """
 
     def __init__(self, labels: np.ndarray, count: int) -> None:
-        present = np.arange(count)
-        if count > _MOST:
-            pixels = np.bincount(labels.reshape(-1), minlength=256)[:count]
-            present = np.sort(np.argsort(-pixels, kind='stable')[:_MOST])
+        sample = labels if count > _MOST else labels[::4, ::4]
+        pixels = np.bincount(sample.reshape(-1), minlength=256)[:count]
+        present = np.argsort(-pixels, kind='stable')[:_MOST]
         dtype = np.uint32 if len(present) <= 32 else np.uint64
         self.by_exponent = np.full(256, NONE, np.uint8)
         self.by_exponent[127 : 127 + len(present)] = present  # bit k has exponent 127 + k
@@ -36,7 +37,7 @@ class ClassBits:
         return self.table.take(colors)
 
     def members(self, sets: np.ndarray) -> list[np.ndarray]:
-        """The first colours of each of (N,) sets, up to three times (N,); 255 for none."""
+        """The rarest colours of each of (N,) sets, up to three times (N,); 255 for none."""
         slots, rest = [], sets
         while len(slots) < _SLOTS and rest.any():
             lowest = rest & np.negative(rest)

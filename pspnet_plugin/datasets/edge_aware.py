@@ -8,22 +8,25 @@ linear unmixing with two members at a time:
    block that lies within 16 levels of one colour, which a line of blends is too thin for, and those
    within 24 levels of the colour of the only class that is sure within two pixels.
 2. Any other pixel is explained as a blend of two classes, one of them sure within two pixels. The
-   second is as near, or, at a price, one that is sure some 12 pixels around.
+   second is as near, or, at a price, one that is sure 8 to 15 pixels around (in the blocks of 8 x 8
+   next to the pixel's own).
 3. JPEG keeps brightness sharp and blurs colour (4:2:0 subsampling), so a blend has two shares, of
    brightness and of chroma, that may differ a little. The energy of an explanation is what it
    leaves over, in units of coding noise, what the two shares differ by, and its price;
    exp(-energy / 2) is its weight. The class of the larger share gets it, near one half both do.
 4. The class that gets ``min_confidence`` of all weight, with some kept for "nothing of these", gets
-   the pixel. What is left is tried once more where its neighbours were settled meanwhile, and with
-   the pixel's own nearest colour as a second class, dearer where the picture holds that nowhere for
-   sure; fewer than 12 pixels of such a class are taken for a coincidence. So thin things that show
-   their pure colour nowhere are found, and classes that are not in the picture are not.
+   the pixel.
+5. What nothing around explains is often a thin thing that shows its pure colour nowhere. Connected
+   pixels vote: if one colour, blended with what is sure around, explains them together and clearly
+   better than any other, it becomes a class that they may be of. Where the picture holds it nowhere
+   for sure, fewer than 12 pixels of it are taken for a coincidence, so that classes are not found
+   that are not in the picture.
 
 The constants were chosen on generated street scenes and on maps made from train pairs, shrunk and
 coded in several ways; none belongs to a palette. ``docs/labels.md`` has the measurements.
 
 Shape shorthand in this module: H, W: picture height and width; K: known colours; N: unsure pixels;
-S: slots, the classes that a pixel may be of; R: explanations (a pixel and two of its slots).
+S: slots, the classes that a pixel may be of.
 """
 
 from collections.abc import Iterable
@@ -31,20 +34,16 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 
-from pspnet_plugin.datasets.class_sets import NONE, ClassBits, ClassSets
+from pspnet_plugin.datasets.class_sets import ClassBits, ClassSets
+from pspnet_plugin.datasets.patches import Patches
+from pspnet_plugin.datasets.unmixing import NONE, TO_UNITS, weigh
 
 FLAT = 16  # levels (RGB distance) that flat areas deviate by, between JPEG qualities 95 and 75
-# RGB to Y, Cb, Cr (ITU-T T.871), each divided by its coding noise: levels near edges, not in flats.
-_TO_UNITS = np.float32(
-    [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
-) / np.float32([[5.5], [7.5], [7.5]])
-_SHIFT = 0.27  # by which the two shares usually differ
-_SOFT = 0.04  # uncertainty of a share, as the scale of a logistic curve
 _PLAIN = 24  # levels that a pixel may deviate by where one class is all around
 _FEW = 12  # pixels: fewer of a class that is sure nowhere are taken for a coincidence
-# Energies: a blend against a single colour; a class of the wider surroundings; the pixel's own
-# nearest colour where it is sure elsewhere in the picture, and where it is not; nothing of these.
-_BLEND, _WIDER, _ELSEWHERE, _NOWHERE, _UNEXPLAINED = 1.2, 5.0, 7.0, 8.5, 12.5
+# Energies: a class of the wider surroundings; a patch's common colour, for each of its pixels, and
+# once for the patch, where the picture holds that colour for sure elsewhere, and where nowhere.
+_WIDER, _PATCH, _ELSEWHERE, _NOWHERE = 5.0, 4.0, 7.0, 8.5
 
 
 class EdgeAwareRule:
@@ -59,7 +58,7 @@ class EdgeAwareRule:
         self.size = len(rgb)
         self.codes = np.full(256, -1, np.int64)  # 0xRRGGBB; no pixel has -1
         self.codes[: self.size] = rgb @ [1 << 16, 1 << 8, 1]
-        self.units = _TO_UNITS @ rgb.T.astype(np.float32)  # (3, K)
+        self.units = TO_UNITS @ rgb.T.astype(np.float32)  # (3, K)
 
     def sure(
         self, packed: np.ndarray, nearest: np.ndarray, distance: np.ndarray
@@ -106,139 +105,98 @@ class EdgeAwareRule:
             distance: See ``sure``.
             min_confidence: Share of the weight of all explanations, 0 to 1, that a class needs.
         """
-        labels, unsure = self.sure(packed, nearest, distance)
-        if not len(unsure):
+        labels, where = self.sure(packed, nearest, distance)
+        if not len(where):
             return labels
-        bits = ClassBits(labels, self.size)
-        sets = ClassSets(bits.of(labels))
-        at, own = sets.places(unsure), nearest.reshape(-1).take(unsure)
-        flat_labels = labels.reshape(-1)
-
-        def settle(chosen: np.ndarray, classes: np.ndarray) -> None:
-            where, place, classes = _only(chosen, unsure, at, classes)
-            flat_labels[where] = classes
-            sets.bits[place] = bits.of(classes)
-
+        left = _Unsure(labels, where, nearest.reshape(-1).take(where), size=self.size)
         # What is flat in the colour of the only class around needs no explanation.
-        own_bit = bits.of(own)
-        plain = distance.reshape(-1).take(unsure) <= _PLAIN
-        plain &= (own_bit == sets.near(at)) & (own_bit != 0)
-        settle(plain, own)
-        unsure, at, own = _only(~plain, unsure, at, own)
-        pixels = _TO_UNITS[:, ::-1] @ bgr.reshape(-1, 3).take(unsure, 0).T.astype(np.float32)
-        held = (bits.table & np.bitwise_or.reduce(sets.bits)) != 0  # by the picture, for sure
-        own_price = np.where(held, np.float32(_ELSEWHERE), np.float32(_NOWHERE))
-        near, wider = sets.near(at), sets.wider(at)
-        for with_own in (False, True):
-            slots = bits.members(near)
-            close = len(slots)
-            slots += bits.members(wider & ~near)
-            if with_own:
-                slots.append(np.where(bits.of(own) & (near | wider), np.uint8(NONE), own))
-            if not slots:
-                continue
-            prices = np.full((len(slots), len(unsure)), _WIDER, np.float32)
-            prices[:close] = 0
-            if with_own:
-                prices[-1] = own_price.take(slots[-1])
-            classes, confidence = self._weigh(pixels, np.stack(slots), prices, close=close)
-            settled = confidence >= min_confidence
-            if with_own:
-                found = np.bincount(classes[settled], minlength=256)
-                settled &= (held | (found >= _FEW)).take(classes)
-            settle(settled, classes)
-            if with_own:
-                break
-            before, near = near, sets.near(at)
-            new = (bits.of(own) & (before | wider)) == 0
-            again = ~settled & (new & (own != NONE) | (near != before))
-            unsure, at, pixels, own, near, wider = _only(
-                again, unsure, at, pixels, own, near, wider
-            )
+        plain = left.plain(distance.reshape(-1).take(left.where) <= _PLAIN)
+        left.label(plain, left.own)
+        left.reorder(np.flatnonzero(~plain))
+        pixels = TO_UNITS[:, ::-1] @ bgr.reshape(-1, 3).take(left.where, 0).T.astype(np.float32)
+        held = left.held()
+        unexplained = self._by_neighbours(left, pixels, min_confidence)
+        if len(unexplained):
+            left.reorder(unexplained)
+            self._by_patches(left, pixels.take(unexplained, 1), held, min_confidence)
         return labels
 
-    def _weigh(
-        self, pixels: np.ndarray, slots: np.ndarray, prices: np.ndarray, *, close: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The best class of each pixel and its share of the weight of all explanations, (N,) each.
+    def _by_neighbours(
+        self, left: '_Unsure', pixels: np.ndarray, min_confidence: float
+    ) -> np.ndarray:
+        """Gives (3, N) pixels that are blends of classes around their class.
 
-        Args:
-            pixels: (3, N) in units of noise.
-            slots: (S, N) known colours; 255 where there is none.
-            prices: (S, N) energy that choosing a slot costs.
-            close: So many slots, the first ones, are near; one of a blend must be.
+        Returns:
+            The positions of those that nothing around explains.
         """
-        count, size = slots.shape
-        there = slots != NONE
-        which, pairs = [], []
-        for i in range(close):
-            for j in range(i + 1, count):
-                rows = np.flatnonzero(there[i] & there[j])
-                which.append(rows)
-                pairs.append((i * size, j * size, len(rows)))
-        single = there.view(np.uint8).sum(0, dtype=np.uint8) == 1
-        alone = np.flatnonzero(there & single)
-        blends = np.concatenate(which) if which else alone[:0]
-        first, second, lengths = np.array(pairs, np.intp).reshape(-1, 3).T
-        which = np.concatenate((blends, alone % size))
-        first = np.concatenate((blends + first.repeat(lengths), alone))
-        second = np.concatenate((blends + second.repeat(lengths), alone))
-        colors, prices = slots.reshape(-1), prices.reshape(-1)
-        energy, share = _blend(
-            pixels.take(which, 1),
-            self.units.take(colors.take(first), 1),
-            self.units.take(colors.take(second), 1),
-        )
-        energy += prices.take(first)
-        energy[: len(blends)] += prices.take(second[: len(blends)]) + np.float32(_BLEND)
-        weight = np.exp(-0.5 * energy)
-        larger = weight / (1 + np.exp((0.5 - share) * np.float32(1 / _SOFT)))
-        mass = np.bincount(
-            np.concatenate((first, second)),
-            np.concatenate((weight - larger, larger)),
-            count * size,
-        ).reshape(count, size)
-        best, classes = mass[0], slots[0]  # many times faster than mass.argmax(0)
-        for slot, weights in zip(slots[1:], mass[1:], strict=True):
-            classes = np.where(weights > best, slot, classes)
-            best = np.maximum(weights, best)
-        return classes, best / (mass.sum(0) + np.exp(-0.5 * _UNEXPLAINED))
+        near, wider = left.sets.near(left.at), left.sets.wider(left.at)
+        slots = left.bits.members(near)
+        close = len(slots)
+        slots += left.bits.members(wider & ~near)
+        if not slots:
+            return np.arange(len(near))
+        prices = np.full((len(slots), len(near)), _WIDER, np.float32)
+        prices[:close] = 0
+        found = weigh(pixels, self.units, np.stack(slots), prices, close=close)
+        left.label(found.clear(min_confidence), found.classes)
+        return np.flatnonzero(found.explained < min_confidence)
+
+    def _by_patches(
+        self, left: '_Unsure', pixels: np.ndarray, held: np.ndarray, min_confidence: float
+    ) -> None:
+        """Settles what a colour that connected pixels have in common explains."""
+        patches = Patches(left.shape, left.where, left.own)
+        left.reorder(patches.order)
+        pixels = pixels.take(patches.order, 1)
+        slots = left.bits.members(patches.union(left.sets.near(left.at)))
+        prices = np.where(held, np.float32(_ELSEWHERE), np.float32(_NOWHERE))
+        common = patches.colors(pixels, self.units, slots, prices)
+        known = np.zeros(len(common), bool)
+        for slot in slots:
+            known |= slot == common
+        slots.append(np.where(known, np.uint8(NONE), common))
+        prices = np.zeros((len(slots), len(common)), np.float32)
+        prices[-1] = _PATCH
+        found = weigh(pixels, self.units, np.stack(slots), prices, close=len(slots) - 1)
+        clear = found.clear(min_confidence)
+        counts = np.bincount(found.classes[clear], minlength=256)
+        left.label(clear & (held | (counts >= _FEW)).take(found.classes), found.classes)
 
 
-def _only(chosen: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
-    """What (..., N) arrays hold of the pixels for which (N,) ``chosen`` is true."""
-    rows = np.flatnonzero(chosen)
-    return [array.take(rows, -1) for array in arrays]
-
-
-def _blend(pixels: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple:
-    """The best blend of two colours for each pixel.
-
-    With the step d from the first colour to the second and the pixel's offset e from the first,
-    the shares t (brightness) and u (chroma) in [0, 1] minimise
-    ``(e_y - t d_y)^2 + |e_c - u d_c|^2 + ((t - u) / shift)^2``.
+class _Unsure:
+    """The pixels of a picture that have no label yet, and what is sure around them.
 
     Args:
-        pixels: (3, R) in units of noise; row 0 is brightness.
-        first: (3, R), one colour of the blend.
-        second: (3, R), the other.
-
-    Returns:
-        The minimum, (R,), and the share of brightness of the second colour there, (R,).
+        labels: (H, W) uint8, 255 where unsure; labels are written into it.
+        where: (N,) flat indices of the unsure pixels.
+        own: (N,) uint8, the known colour nearest to each.
+        size: K.
     """
-    step = second - first
-    offset = pixels - first
-    stiff = np.float32(1 / _SHIFT**2)
-    square, along = step * step, step * offset
-    bright, chroma = square[0], square[1] + square[2] + stiff
-    along_chroma = along[1] + along[2]
-    # The normal equations solved for t; then u, with t held in its range.
-    t = (chroma * along[0] + stiff * along_chroma) / (
-        bright * chroma + (chroma - stiff) * stiff + np.float32(1e-6)
-    )
-    t = t.clip(0, 1)
-    u = ((along_chroma + stiff * t) / chroma).clip(0, 1)
-    offset[0] -= t * step[0]
-    offset[1:] -= u * step[1:]
-    offset *= offset
-    return offset.sum(0) + stiff * (t - u) ** 2, t
+
+    def __init__(
+        self, labels: np.ndarray, where: np.ndarray, own: np.ndarray, *, size: int
+    ) -> None:
+        self.shape, self.labels = labels.shape, labels.reshape(-1)
+        self.bits = ClassBits(labels, size)
+        self.sets = ClassSets(self.bits.of(labels))
+        self.where, self.own, self.at = where, own, self.sets.places(where)
+
+    def plain(self, close: np.ndarray) -> np.ndarray:
+        """Which of (N,) ``close`` pixels have no other class around than their nearest colour."""
+        own = self.bits.of(self.own)
+        return close & (own == self.sets.near(self.at)) & (own != 0)
+
+    def held(self) -> np.ndarray:
+        """(256,) bool: the colours that are sure somewhere in the picture."""
+        return (self.bits.table & np.bitwise_or.reduce(self.sets.bits)) != 0
+
+    def label(self, chosen: np.ndarray, classes: np.ndarray) -> None:
+        """Gives the pixels for which (N,) ``chosen`` is true their ``classes``."""
+        rows = np.flatnonzero(chosen)
+        classes = classes.take(rows)
+        self.labels[self.where.take(rows)] = classes
+        self.sets.bits[self.at.take(rows)] = self.bits.of(classes)
+
+    def reorder(self, rows: np.ndarray) -> None:
+        """Keeps the pixels ``rows``, in their order."""
+        self.where, self.own, self.at = (a.take(rows) for a in (self.where, self.own, self.at))

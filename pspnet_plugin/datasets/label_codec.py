@@ -33,10 +33,11 @@ class LabelCodec:
     Args:
         palette: RGB of each class; the position is the class index.
         void_palette: RGB of colours that are known and belong to no class.
-        rule: ``'edge_aware'`` or ``'nearest'``.
-        max_distance: A pixel farther than this from every known colour is taken for none of them:
-            by the nearest rule it becomes 255, by the edge-aware one it can still be a blend of
-            classes around it. ``None`` sets no limit.
+        rule: ``'edge_aware'`` or ``'nearest'``. Of more than 64 known colours, the edge-aware rule
+            finds blends of the 64 that are most frequent in the picture.
+        max_distance: Nearest only: a pixel farther than this from every known colour becomes 255.
+            ``None`` sets no limit. The edge-aware rule has no such limit: what a pixel far from all
+            colours is a blend of, it asks of the pixels around.
         min_confidence: Edge-aware only: the weight, 0 to 1, that a class needs among all
             explanations of an unsure pixel; below it the pixel becomes 255. Higher is fewer pixels
             and fewer errors among them.
@@ -86,11 +87,12 @@ class LabelCodec:
     def table(self) -> np.ndarray:
         """(2**24,) uint16, indexed by ``R << 16 | G << 8 | B``.
 
-        The low byte is the position of the nearest known colour, 255 beyond ``max_distance``; the
+        The low byte is the position of the nearest known colour, 255 beyond the limit; the
         high byte its distance in levels, rounded up, 255 at most. Built once a process for each
         palette; forked workers share it.
         """
-        return _build_table(self.palette + self.void_palette, self.max_distance)
+        limit = self.max_distance if self.rule == 'nearest' else None
+        return _build_table(self.palette + self.void_palette, limit)
 
     def decode(self, bgr: np.ndarray) -> np.ndarray:
         """Class indices of a label picture.
