@@ -13,10 +13,12 @@ import cv2
 import numpy as np
 import pytest
 from conftest import CITYSCAPES, coloured, label_map, photo, run_tool
-from inspected import SEEDS, TOOL, join, write_set
+from inspected import SEEDS, TOOL, codes, join, message, write_set
 
 from pspnet_plugin.datasets import LabelCodec
 from pspnet_plugin.datasets.inspection.looks import Reading
+from pspnet_plugin.datasets.inspection.splits import find_splits
+from pspnet_plugin.datasets.splitting import find_jobs
 
 
 @pytest.fixture
@@ -98,6 +100,43 @@ def test_splits_are_found_where_the_dataset_finds_them(root, tmp_path, inspect):
     for folder, names in ((tmp_path / 'kaggle', {'train', 'val'}), (root / 'val', {'.'})):
         assert set(inspect(folder)[1]['splits']) == names
     assert set(inspect(root, '--splits', 'val')[1]['splits']) == {'val'}
+
+
+def test_a_picture_in_the_root_is_a_stray_and_no_split(root, inspect):
+    shutil.copy(root / 'train' / '2.png', root / 'val' / '20.png')
+    inspect(root, '--sheet', root / 'sheet.png', status=1)
+    output, findings = inspect(root, status=1)
+    assert set(findings['splits']) == {'train', 'val'}
+    assert codes(findings) == [('error', 'leakage', ''), ('warning', 'stray', '')]
+    assert 'warning: pictures beside the folders' in output
+    assert ': 1: sheet.png; move' in message(findings, 'stray')
+    assert set(inspect(root, '--splits', 'train')[1]['splits']) == {'train'}
+
+
+@pytest.mark.parametrize(
+    'names',
+    [
+        ['train/1.png', 'cityscapes_data/val/1.png'],
+        ['train/a/1.png', 'cityscapes_data/train/2.png', 'cityscapes_data/cityscapes_data/t/3.png'],
+        ['train/notes.txt', 'cityscapes_data/train/1.png', 'cityscapes_data/val/2.png'],
+        ['cityscapes_data/1.png', 'cityscapes_data/train/2.png', '.hidden/3.png', '4.png'],
+    ],
+    ids=['both roots', 'three roots', 'first folder counts', 'strays'],
+)
+def test_splits_are_those_that_split_pairs_writes(tmp_path, names):
+    root = tmp_path / 'set'
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b'')
+    splits, strays = find_splits(root)
+    jobs = find_jobs(root, tmp_path / 'out', metainfo=CITYSCAPES)
+    assert {split.path(name) for split in splits for name in split.pairs} == {
+        str(job.pair) for job in jobs
+    }
+    assert [s.name for s in splits] == sorted(
+        {j.photo.relative_to(tmp_path).parts[2] for j in jobs}
+    )
+    assert strays == (['4.png', 'cityscapes_data/1.png'] if '4.png' in names else [])
 
 
 def test_findings_do_not_depend_on_the_workers(demo_root, tmp_path):

@@ -37,7 +37,7 @@ def test_the_sheet_shows_the_most_unsure_pairs(root, tmp_path, inspect_tool, ins
     args = inspect_tool.parse_args([str(root), '--workers', '1'])
     reading = Reading(tuple(map(tuple, CITYSCAPES['palette'])), (), 'left', 'nearest', 40)
     tallies = inspect_tool.tally_splits(
-        inspect_tool.find_splits(args.root),
+        inspect_tool.find_splits(args.root)[0],
         reading=reading,
         classes=CITYSCAPES['classes'],
         workers=1,

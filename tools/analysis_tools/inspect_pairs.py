@@ -19,10 +19,11 @@ import numpy as np
 from pspnet_plugin.datasets.inspection.looks import UNEXPLAINED, Reading, look_at
 from pspnet_plugin.datasets.inspection.problems import Problem, find_problems
 from pspnet_plugin.datasets.inspection.sheet import Row, draw_sheet
-from pspnet_plugin.datasets.inspection.splits import Split, find_splits
+from pspnet_plugin.datasets.inspection.splits import find_splits
 from pspnet_plugin.datasets.inspection.tallies import SplitTally
 from pspnet_plugin.datasets.label_codec import RULES, check_colors
 from pspnet_plugin.datasets.pair_files import SIDES
+from pspnet_plugin.datasets.pair_splits import Split
 from pspnet_plugin.datasets.palettes import NAMED, read_metainfo
 from pspnet_plugin.engine.jobs import run_jobs, write_whole
 
@@ -180,11 +181,11 @@ def inspect(args: argparse.Namespace) -> int:
         check_colors(metainfo['void_palette'], name='void_palette'),
         args.photo_side, args.rule, args.max_distance,
     )  # fmt: skip
-    splits = find_splits(args.root, wanted=args.splits)
+    splits, strays = find_splits(args.root, wanted=args.splits)
     tallies = tally_splits(
         splits, reading=reading, classes=metainfo['classes'], workers=args.workers
     )
-    problems = find_problems(tallies)
+    problems = find_problems(tallies, strays=strays)
     settings = ('palette', 'photo_side', 'rule', 'max_distance')
     figures = dict(
         root=str(args.root),

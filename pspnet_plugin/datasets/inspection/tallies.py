@@ -10,8 +10,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from pspnet_plugin.datasets.inspection.looks import UNEXPLAINED, Look, Reading
-from pspnet_plugin.datasets.inspection.splits import Split
 from pspnet_plugin.datasets.label_codec import FLAT_NOISE
+from pspnet_plugin.datasets.pair_splits import Split
 
 LISTED_COLORS, LISTED_SHARE = 12, 1e-4  # at most so many, and none rarer than that
 
