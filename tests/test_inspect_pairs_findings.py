@@ -143,6 +143,40 @@ def test_a_photo_of_train_in_val_is_leakage(root, inspect):
     assert codes(findings)[0] == ('error', 'leakage', '')
 
 
+def texture(name, *, seed):
+    """A photo of 256 x 256, like any other of its kind."""
+    rng = np.random.default_rng([seed, 7])
+    kind, spread = name.split()
+    noise = rng.normal(0, int(spread), (256, 256, 3))
+    if kind == 'waves':  # of several pixels
+        noise = 4 * cv2.GaussianBlur(noise, (0, 0), 3)
+    base = 120 if kind != 'horizon' else np.linspace(40, 200, 256)[:, None, None]
+    return (base + noise).clip(0, 255).round().astype(np.uint8)
+
+
+@pytest.mark.parametrize('name', ['noise 4', 'noise 12', 'noise 40', 'waves 12', 'horizon 12'])
+def test_photos_of_one_texture_are_told_apart_and_copies_found(tmp_path, inspect, name):
+    colors = coloured(np.kron(label_map(64, 64), np.ones((4, 4), np.uint8)))
+    for split, seeds in (('train', range(20)), ('val', range(100, 110))):
+        (tmp_path / 'set' / split).mkdir(parents=True)
+        for seed in seeds:
+            path = tmp_path / 'set' / split / f'{seed}.png'
+            path.write_bytes(join(texture(name, seed=seed), colors))
+    _, findings = inspect(tmp_path / 'set')
+    assert not {'leakage', 'duplicates'} & {p['code'] for p in findings['problems']}
+    coded = cv2.imencode('.jpg', texture(name, seed=3), [cv2.IMWRITE_JPEG_QUALITY, 75])[1]
+    path = tmp_path / 'set' / 'val' / '200.png'
+    path.write_bytes(join(cv2.imdecode(coded, 1), colors))
+    shutil.copy(tmp_path / 'set' / 'train' / '5.png', tmp_path / 'set' / 'train' / '300.png')
+    _, findings = inspect(tmp_path / 'set', status=1)
+    assert ' 1 (0 of them as the same file): train/3.png = val/200.png;' in message(
+        findings, 'leakage'
+    )
+    assert message(findings, 'duplicates').endswith(
+        ': 1 (1 of them as the same file): 5.png = 300.png'
+    )
+
+
 def test_copies_and_sizes_within_a_split_are_warnings(root, inspect):
     shutil.copy(root / 'train' / '2.png', root / 'train' / '7.png')
     write_pair(root / 'train' / '8.png', seed=8, height=32, width=64)

@@ -1,6 +1,6 @@
 """Looks at the pairs of a split, summed up one by one.
 
-Shares are fractions, 0 to 1. What is kept for each pair is small: its name, a thumbnail of 256
+Shares are fractions, 0 to 1. What is kept for each pair is small: its name, thumbnails of 1824
 bytes, a digest and two numbers.
 """
 
@@ -71,6 +71,7 @@ class SplitTally:
         self.sizes: Counter[tuple[int, int]] = Counter()
         self.digests: dict[int, bytes] = {}
         self.thumbs: dict[int, np.ndarray] = {}
+        self.details: dict[int, np.ndarray] = {}
         self.unsure_shares: dict[int, float] = {}
         self.levels: list[float] = []
         self.flat, self.unknown = ColorTally(), ColorTally()
@@ -86,6 +87,7 @@ class SplitTally:
             return
         self.sizes[look.size] += 1
         self.digests[picture], self.thumbs[picture] = look.digest, look.thumb
+        self.details[picture] = look.detail
         self.fits[look.fit].append(picture)
         if look.fit == 'swapped':
             return
