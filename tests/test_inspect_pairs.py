@@ -73,6 +73,41 @@ def test_pairs_are_read_as_a_training_reads_them(demo_root, rule):
         assert (reading.sure(colors) == codec.sure(colors)).all()
 
 
+@pytest.mark.parametrize(
+    ('option', 'decode'),
+    [
+        (['--max-distance', 'none'], dict(max_distance=None)),
+        (['--max-distance', '30'], dict(max_distance=30)),
+        (['--min-confidence', '0.99'], dict(min_confidence=0.99)),
+        (['--min-confidence', '0'], dict(min_confidence=0)),
+    ],
+    ids=' '.join,
+)
+def test_options_of_decoding_mean_what_they_mean_to_a_training(demo_root, inspect, option, decode):
+    rule = 'nearest' if 'max_distance' in decode else 'edge_aware'
+    arguments = (demo_root, '--splits', 'val', '--rule', rule)
+    _, findings = inspect(*arguments, *option)
+    void = CITYSCAPES['void_palette']
+    codec = LabelCodec(CITYSCAPES['palette'], void_palette=void, rule=rule, **decode)
+    halves = [cv2.imread(str(path))[:, 256:] for path in (demo_root / 'val').glob('*.jpg')]
+    labelled = np.mean([codec.decode(half) < 255 for half in halves])
+    assert findings['splits']['val']['labelled'] == pytest.approx(labelled)
+    assert (
+        findings['splits']['val']['labelled'] != inspect(*arguments)[1]['splits']['val']['labelled']
+    )
+    (key,) = decode
+    assert findings[key] == decode[key]
+
+
+def test_min_explained_says_what_is_a_label_picture(root, inspect):
+    colors = coloured(label_map(64, 64, seed=5))
+    colors[:26] = (0, 255, 255)
+    (root / 'val' / '5.png').write_bytes(join(photo(64, 64, seed=5), colors))
+    for share, foreign in (('0.5', []), ('0.7', ['5.png']), ('0', [])):
+        found = inspect(root, '--min-explained', share, status=1)[1]
+        assert found['splits']['val']['foreign'] == foreign
+
+
 def test_json_says_what_the_table_says(demo_root, inspect):
     output, findings = inspect(demo_root, '--splits', 'train')
     (split,) = findings['splits'].values()
@@ -155,6 +190,9 @@ def test_findings_do_not_depend_on_the_workers(demo_root, tmp_path):
         (['set', '--palette', 'nosuch'], '--palette nosuch: no such file; give cityscapes, camvid'),
         (['set', '--workers', '0'], 'give numbers from 1 up'),
         (['set', '--max-distance', '-1'], 'max_distance=-1.0'),
+        (['set', '--max-distance', 'no'], "'no' is no number, nor none"),
+        (['set', '--min-confidence', '2'], 'min_confidence=2.0: give a share'),
+        (['set', '--min-explained', '-1'], 'min_explained=-1.0: give a share'),
         (['set', '--palette', 'COCOStuffDataset'], 'name a colour twice'),
         (['set', '--sheet', 'sheet.jpg'], 'expected a name ending in .png'),
         (['set', '--sheet', 'none/sheet.png'], 'there is no folder none; make it'),

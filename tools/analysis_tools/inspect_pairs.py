@@ -38,6 +38,13 @@ that make no sense.
 UNSURE_ROWS = 3  # of so many rows of the sheet, one is of the most unsure pairs
 
 
+def _distance(text: str) -> float | None:
+    try:
+        return None if text == 'none' else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'{text!r} is no number, nor none') from None
+
+
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -50,7 +57,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--palette', default='cityscapes', help='name or .json, .yaml, .py file (cityscapes)')
     add('--photo-side', choices=SIDES, default='left', help='half that holds the photo (left)')
     add('--rule', choices=RULES, default='edge_aware', help='of decoding labels (edge_aware)')
-    add('--max-distance', type=float, default=40, help='levels beyond which a colour is none (40)')
+    add(
+        '--max-distance', type=_distance, default=40.0, metavar='D',
+        help='RGB distance from every known colour beyond which a pixel is ignored, or none (40)',
+    )  # fmt: skip
+    add(
+        '--min-confidence', type=float, default=0.8, metavar='SHARE',
+        help='edge_aware: confidence that an unsure pixel must reach, 0 to 1 (0.8)',
+    )  # fmt: skip
+    add(
+        '--min-explained', type=float, default=0.5, metavar='SHARE',
+        help='share of pixels near a known colour that makes a label picture, 0 to 1 (0.5)',
+    )  # fmt: skip
     add('--workers', type=int, default=cores, help=f'processes (all cores: {cores})')
     add('--json', metavar='FILE', type=Path, help='write all figures and problems, as JSON')
     add('--sheet', metavar='FILE.png', type=Path, help='draw pairs with what they are read as')
@@ -179,14 +197,16 @@ def inspect(args: argparse.Namespace) -> int:
     reading = Reading(
         check_colors(metainfo['palette'], name='palette'),
         check_colors(metainfo['void_palette'], name='void_palette'),
-        args.photo_side, args.rule, args.max_distance,
+        args.photo_side, args.rule, args.max_distance, args.min_confidence, args.min_explained,
     )  # fmt: skip
     splits, strays = find_splits(args.root, wanted=args.splits)
     tallies = tally_splits(
         splits, reading=reading, classes=metainfo['classes'], workers=args.workers
     )
     problems = find_problems(tallies, strays=strays)
-    settings = ('palette', 'photo_side', 'rule', 'max_distance')
+    settings = (
+        'palette', 'photo_side', 'rule', 'max_distance', 'min_confidence', 'min_explained',
+    )  # fmt: skip
     figures = dict(
         root=str(args.root),
         **{key: getattr(args, key) for key in settings},

@@ -34,6 +34,8 @@ class Reading:
         photo_side: ``'left'`` or ``'right'``.
         rule: Of ``LabelCodec``.
         max_distance: Of ``LabelCodec``.
+        min_confidence: Of ``LabelCodec``.
+        min_explained: Of ``LabelCodec``.
 
     Raises:
         ValueError: ``LabelCodec`` cannot use them.
@@ -43,7 +45,9 @@ class Reading:
     void_palette: tuple[Color, ...]
     photo_side: str
     rule: str
-    max_distance: float
+    max_distance: float | None
+    min_confidence: float = 0.8
+    min_explained: float = 0.5
 
     def __post_init__(self) -> None:
         LabelCodec(
@@ -51,6 +55,8 @@ class Reading:
             void_palette=self.void_palette,
             rule=self.rule,
             max_distance=self.max_distance,
+            min_confidence=self.min_confidence,
+            min_explained=self.min_explained,
         )
 
     @property
@@ -74,17 +80,24 @@ class Reading:
 
     def explains(self, half: np.ndarray) -> bool:
         """Whether a dataset would take a half for a label picture."""
-        return LabelCodec(self.known, max_distance=self.max_distance).explains(half)
+        codec = LabelCodec(
+            self.known, max_distance=self.max_distance, min_explained=self.min_explained
+        )
+        return codec.explains(half)
 
     @property
     def _codec(self) -> LabelCodec:
-        return _codec(self.known, self.rule, self.max_distance)
+        return _codec(self.known, self.rule, self.max_distance, self.min_confidence)
 
 
 @lru_cache(maxsize=4)
-def _codec(known: tuple[Color, ...], rule: str, max_distance: float) -> LabelCodec:
+def _codec(
+    known: tuple[Color, ...], rule: str, max_distance: float | None, min_confidence: float
+) -> LabelCodec:
     """A codec to which void colours are classes of their own, so that they can be told apart."""
-    return LabelCodec(known, rule=rule, max_distance=max_distance, min_explained=0)
+    return LabelCodec(
+        known, rule=rule, max_distance=max_distance, min_confidence=min_confidence, min_explained=0
+    )
 
 
 @dataclass
