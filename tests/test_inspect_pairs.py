@@ -12,7 +12,7 @@ import time
 import cv2
 import numpy as np
 import pytest
-from conftest import CITYSCAPES, coloured, label_map, photo, run_tool
+from conftest import CITYSCAPES, ROOT, coloured, label_map, photo, run_tool
 from inspected import SEEDS, TOOL, codes, join, message, write_set
 
 from pspnet_plugin.datasets import LabelCodec
@@ -208,6 +208,36 @@ def test_bad_arguments_end_in_one_line(root, tmp_path, monkeypatch, inspect, arg
     output, _ = inspect(*arguments, status=2)
     assert text in output.strip().splitlines()[-1]
     assert 'Traceback' not in output
+
+
+def test_folders_without_rights_are_named_at_start(root, tmp_path):
+    locked, closed = tmp_path / 'locked', tmp_path / 'closed'
+    write_set(closed)
+    locked.mkdir()
+    code = (
+        'import sys\nfrom conftest import load_tool\n'
+        'main = load_tool("analysis_tools/inspect_pairs.py").main\n'
+        'for name, end in (("--json", "/a.json"), ("--sheet", "/a.png")):\n'
+        '    assert main([sys.argv[1], "--workers", "1", name, sys.argv[2] + end]) == 2\n'
+        'assert main([sys.argv[3], "--workers", "1"]) == 2\n'
+    )
+    command = [sys.executable, '-c', code, root, locked, closed]
+    if os.geteuid() == 0:  # rights bind root only without these
+        less = '-dac_override,-dac_read_search'
+        command = ['setpriv', f'--bounding-set={less}', f'--inh-caps={less}', *command]
+    locked.chmod(0o555)
+    (closed / 'train').chmod(0)
+    try:
+        output = run_tool(*command, env=dict(PYTHONPATH=f'{ROOT}/tests:{ROOT}'))
+    finally:
+        (closed / 'train').chmod(0o755)
+        locked.chmod(0o755)
+    for option in ('--json', '--sheet'):
+        assert re.search(
+            rf'^inspect_pairs: {option} .*: no right to write in {locked};', output, re.M
+        )
+    assert f'inspect_pairs: no right to read {closed / "train"};' in output
+    assert 'pairs; halves' not in output and 'Traceback' not in output
 
 
 def test_a_full_disk_is_named_after_the_findings_are_told(root, tmp_path, inspect):

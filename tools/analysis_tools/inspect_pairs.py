@@ -14,11 +14,10 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from pspnet_plugin.datasets.inspection.looks import UNEXPLAINED, Reading, look_at
 from pspnet_plugin.datasets.inspection.problems import Problem, find_problems
-from pspnet_plugin.datasets.inspection.sheet import Row, draw_sheet
+from pspnet_plugin.datasets.inspection.sheet import draw_sheet
+from pspnet_plugin.datasets.inspection.sheet_rows import choose_rows, most_rows
 from pspnet_plugin.datasets.inspection.splits import find_splits
 from pspnet_plugin.datasets.inspection.tallies import SplitTally
 from pspnet_plugin.datasets.label_codec import RULES, check_colors
@@ -35,7 +34,6 @@ Palettes by name: {', '.join(NAMED)}, or the class of a stock dataset, e.g. Love
 The exit status is 1 where an error was found, 0 where there are warnings at most, 2 for arguments
 that make no sense.
 """
-UNSURE_ROWS = 3  # of so many rows of the sheet, one is of the most unsure pairs
 
 
 def _distance(text: str) -> float | None:
@@ -80,18 +78,25 @@ def check_args(args: argparse.Namespace) -> None:
     """Finds before the work what would be found after it.
 
     Raises:
-        ValueError: a number is too small, or a file has the wrong suffix.
+        ValueError: a number is too small or too large, or a file has the wrong suffix.
         FileNotFoundError: a file's folder is missing.
+        PermissionError: it may not be written in.
     """
     if args.workers < 1 or args.pairs < 1:
         raise ValueError(f'--workers {args.workers} --pairs {args.pairs}: give numbers from 1 up')
     if args.sheet and args.sheet.suffix.lower() != '.png':
         raise ValueError(f'--sheet {args.sheet}: expected a name ending in .png')
+    if args.sheet and args.pairs > most_rows():
+        raise ValueError(f'--pairs {args.pairs}: a sheet holds {most_rows()} at most')
     for option, file in (('--json', args.json), ('--sheet', args.sheet)):
         if file and file.is_dir():
             raise ValueError(f'{option} {file}: that is a folder; give the name of a file')
         if file and not file.absolute().parent.is_dir():
             raise FileNotFoundError(f'{option} {file}: there is no folder {file.parent}; make it')
+        if file and not os.access(file.absolute().parent, os.W_OK | os.X_OK):
+            raise PermissionError(
+                f'{option} {file}: no right to write in {file.parent}; give a folder of yours'
+            )
 
 
 def tally_splits(
@@ -149,31 +154,19 @@ def print_problems(problems: list[Problem]) -> None:
         print(f'  {problem.severity}: {where}{problem.message}')
 
 
-def choose_rows(tallies: list[SplitTally], count: int) -> list[Row]:
-    """Pairs for the sheet: most spread evenly over all splits, the others the most unsure ones."""
-    pairs = [(t, i) for t in tallies for i in sorted(t.unsure_shares)]
-    unsure = sorted(pairs, key=lambda pair: -pair[0].unsure_shares[pair[1]])
-    worst = unsure[: min(count, len(pairs)) // UNSURE_ROWS]
-    rest = [pair for pair in pairs if pair not in worst]
-    even = np.linspace(0, len(rest) - 1, min(count - len(worst), len(rest))).round().astype(int)
-    chosen = [(*rest[i], '') for i in even] + [(*pair, ', of the most unsure') for pair in worst]
-    return [
-        Row(
-            tally.split.path(tally.split.pairs[i]),
-            f'{tally.split.name}/{tally.split.pairs[i]}   '
-            f'{tally.unsure_shares[i]:.1%} unsure{note}',
-        )
-        for tally, i, note in chosen
-    ]
-
-
 def sheet_of(tallies: list[SplitTally], figures: dict, args: argparse.Namespace) -> bytes:
     """The contact sheet.
 
     Raises:
         ValueError: there is no pair to draw.
     """
-    rows = choose_rows(tallies, args.pairs)
+    sizes = [size for tally in tallies for size in tally.sizes]
+    fitting = min(args.pairs, most_rows(sizes)) if sizes else 0
+    rows = choose_rows(tallies, fitting)
+    if fitting < min(args.pairs, sum(len(tally.unsure_shares) for tally in tallies)):
+        complain(
+            f'--pairs {args.pairs}: {fitting} of them are drawn, as more of this height do not fit'
+        )
     if not rows:
         raise ValueError(f'--sheet {args.sheet}: not drawn, as there is no pair that can be read')
     reading = tallies[0].reading
@@ -246,6 +239,10 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenExecutor:
         complain('a worker process was killed, as when memory is short; try fewer --workers')
         return 1
+    except PermissionError as error:
+        unread = f'no right to read {error.filename}; have its rights changed'
+        complain(unread if error.filename else str(error))
+        return 2
     except (OSError, ValueError) as error:
         complain(str(error))
         return 2

@@ -90,6 +90,7 @@ class SplitTally:
         self.details[picture] = look.detail
         self.fits[look.fit].append(picture)
         if look.fit == 'swapped':
+            self.unsure_shares[picture] = 1.0
             return
         self.levels.append(look.level)
         self.looked_pixels += look.size[0] * look.size[1]
