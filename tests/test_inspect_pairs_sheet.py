@@ -1,11 +1,14 @@
 """The contact sheet of a set of pairs."""
 
+import re
+
 import cv2
 import numpy as np
 import pytest
 from conftest import CITYSCAPES, label_map, write_pair
 from inspected import codes, other_palette, write_set
 
+from pspnet_plugin.datasets.inspection import sheet as sheet_module
 from pspnet_plugin.datasets.inspection import sheet_rows
 from pspnet_plugin.datasets.inspection.looks import Reading
 from pspnet_plugin.datasets.inspection.sheet import MOST_PIXELS, row_height
@@ -106,6 +109,16 @@ def test_of_tall_pairs_fewer_are_drawn_and_that_is_said(tmp_path, inspect, monke
     output, _ = inspect(tmp_path / 'set', '--sheet', sheet, '--pairs', 3)
     assert '--pairs 3: 2 of them are drawn' in output
     assert cv2.imread(str(sheet)).shape[0] < 4000
+
+
+def test_a_pair_that_is_too_tall_to_draw_is_named_with_its_size(tmp_path, inspect, monkeypatch):
+    for module in (sheet_rows, sheet_module):
+        monkeypatch.setattr(module, 'MOST_PIXELS', 3500)
+    write_pair(tmp_path / 'set' / 'train' / '1.png', height=512, width=64)
+    sheet = tmp_path / 'sheet.png'
+    output, _ = inspect(tmp_path / 'set', '--sheet', sheet, '--pairs', 2, status=1)
+    assert re.search(r'a sheet of 1 of these pairs would have 3156 x 6\d{3} pixels', output)
+    assert not sheet.exists()
 
 
 def halves_of(sheet):

@@ -158,10 +158,10 @@ def sheet_of(tallies: list[SplitTally], figures: dict, args: argparse.Namespace)
     """The contact sheet.
 
     Raises:
-        ValueError: there is no pair to draw.
+        ValueError: there is no pair to draw, or not even one fits.
     """
     sizes = [size for tally in tallies for size in tally.sizes]
-    fitting = min(args.pairs, most_rows(sizes)) if sizes else 0
+    fitting = min(args.pairs, max(1, most_rows(sizes))) if sizes else 0
     rows = choose_rows(tallies, fitting)
     if fitting < min(args.pairs, sum(len(tally.unsure_shares) for tally in tallies)):
         complain(

@@ -23,7 +23,7 @@ DPI = 100
 TILE = 768  # pixels of width: three times a half of 256
 MARGIN, GAP, LINE = 24, 12, 34  # pixels
 SWATCH, ENTRY = 24, 380  # pixels of width in the legend
-MOST_PIXELS = 2**16 - 1  # of a side; what Matplotlib before 3.10 draws, and memory can hold
+MOST_PIXELS = 2**16 - 1  # of a side; what older Matplotlib draws, and memory holds
 DIM = 0.3  # brightness of what is sure
 HEADINGS = (
     'photo',

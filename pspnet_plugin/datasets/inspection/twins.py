@@ -2,8 +2,9 @@
 
 Two photos may be the same where their thumbnails (grey, 16 x 16, by area) differ by less than 1.5
 levels, root mean square: saving a photo anew, in another size or format, stays below. So do
-different photos of one even texture, a sea or a culture under a microscope, therefore their details
-(32 x 32) have to correlate, too: by 0.6 or more in copies, by 0.2 in other photos. Between
+different photos of one even texture, a sea or a culture under a microscope; therefore their
+details (28 x 28, see ``Look``) have to correlate, too. Different photos of one texture reach 0.2,
+copies 0.6 to 1; only a faint texture that JPEG coding has erased is no longer known again. Between
 splits all are compared; within one, those of equal thumbnails.
 
 Shape shorthand in this module: M, N: numbers of photos.
