@@ -194,6 +194,32 @@ def make(make_pairs_tool, capsys):
     return run
 
 
+@pytest.fixture(scope='session')
+def inspect_tool():
+    """``inspect_pairs.py`` as a module."""
+    return load_tool('analysis_tools/inspect_pairs.py')
+
+
+@pytest.fixture
+def inspect(inspect_tool, capsys, tmp_path):
+    """Runs the tool in this process, checks its exit status; returns its words and its JSON."""
+
+    def run(root, *arguments, status=0):
+        out = tmp_path / 'findings.json'
+        out.unlink(missing_ok=True)
+        capsys.readouterr()
+        words = [str(root), '--workers', '1', '--json', str(out), *map(str, arguments)]
+        try:
+            found = inspect_tool.main(words)
+        except SystemExit as stopped:
+            found = stopped.code
+        output = ''.join(capsys.readouterr())
+        assert found == status, output
+        return output, json.loads(out.read_text()) if out.exists() else None
+
+    return run
+
+
 @pytest.fixture
 def palette(tmp_path: Path) -> Path:
     """The file of ``META``."""

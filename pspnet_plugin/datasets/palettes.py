@@ -102,15 +102,39 @@ def read_metainfo(source: str) -> dict:
             f'--palette {source}: {reason}; expected a .json, .yaml or .py file with classes and '
             'palette'
         ) from None
-    missing = [key for key in ('classes', 'palette') if not found.get(key)]
+    missing = [key for key in ('classes', 'palette') if key not in found]
     if missing:
         raise ValueError(f'{source} lacks {" and ".join(missing)}')
-    metainfo = _as_lists(found)
+    try:
+        return _checked(found)
+    except ValueError as error:
+        raise ValueError(f'{source}: {error}') from None
+
+
+def _checked(found: dict) -> dict:
+    classes = found['classes']
+    if not isinstance(classes, list | tuple) or not classes:
+        raise ValueError(f'classes = {classes!r}: expected a list of names, one a class')
+    for position, name in enumerate(classes):
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(f'classes[{position}] = {name!r}: expected a name, as text in quotes')
+    if repeated := sorted({name for name in classes if classes.count(name) > 1}):
+        raise ValueError(f'classes are named twice: {", ".join(repeated)}; give each its own name')
+    metainfo = dict(classes=list(classes))
     for key in ('palette', 'void_palette'):
-        metainfo[key] = [list(color) for color in check_colors(metainfo[key], name=key)]
-    if len(metainfo['classes']) != len(metainfo['palette']):
+        colors = found.get(key, ())
+        if not isinstance(colors, list | tuple):
+            raise ValueError(f'{key} = {colors!r}: expected a list of colours, each [R, G, B]')
+        for position, color in enumerate(colors):  # true is 1 to check_colors
+            if isinstance(color, list | tuple) and any(isinstance(v, bool) for v in color):
+                raise ValueError(
+                    f'{key}[{position}] = {color!r}: expected three levels of 0..255, RGB'
+                )
+        metainfo[key] = [list(color) for color in check_colors(colors, name=key)]
+    if len(classes) != len(metainfo['palette']):
         raise ValueError(
-            f'{source}: {len(metainfo["classes"])} classes, but {len(metainfo["palette"])} colours'
+            f'{len(classes)} classes, but {len(metainfo["palette"])} colours in palette; each '
+            'class needs one, in the same order'
         )
     return metainfo
 

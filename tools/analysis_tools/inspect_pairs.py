@@ -14,15 +14,15 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from pspnet_plugin.datasets.inspection.looks import UNEXPLAINED, Reading, look_at
 from pspnet_plugin.datasets.inspection.problems import Problem, find_problems
-from pspnet_plugin.datasets.inspection.sheet import Row, draw_sheet
-from pspnet_plugin.datasets.inspection.splits import Split, find_splits
+from pspnet_plugin.datasets.inspection.sheet import draw_sheet
+from pspnet_plugin.datasets.inspection.sheet_rows import choose_rows, most_rows
+from pspnet_plugin.datasets.inspection.splits import find_splits
 from pspnet_plugin.datasets.inspection.tallies import SplitTally
 from pspnet_plugin.datasets.label_codec import RULES, check_colors
 from pspnet_plugin.datasets.pair_files import SIDES
+from pspnet_plugin.datasets.pair_splits import Split
 from pspnet_plugin.datasets.palettes import NAMED, read_metainfo
 from pspnet_plugin.engine.jobs import run_jobs, write_whole
 
@@ -34,7 +34,13 @@ Palettes by name: {', '.join(NAMED)}, or the class of a stock dataset, e.g. Love
 The exit status is 1 where an error was found, 0 where there are warnings at most, 2 for arguments
 that make no sense.
 """
-UNSURE_ROWS = 3  # of so many rows of the sheet, one is of the most unsure pairs
+
+
+def _distance(text: str) -> float | None:
+    try:
+        return None if text == 'none' else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'{text!r} is no number, nor none') from None
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -49,7 +55,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--palette', default='cityscapes', help='name or .json, .yaml, .py file (cityscapes)')
     add('--photo-side', choices=SIDES, default='left', help='half that holds the photo (left)')
     add('--rule', choices=RULES, default='edge_aware', help='of decoding labels (edge_aware)')
-    add('--max-distance', type=float, default=40, help='levels beyond which a colour is none (40)')
+    add(
+        '--max-distance', type=_distance, default=40.0, metavar='D',
+        help='RGB distance from every known colour beyond which a pixel is ignored, or none (40)',
+    )  # fmt: skip
+    add(
+        '--min-confidence', type=float, default=0.8, metavar='SHARE',
+        help='edge_aware: confidence that an unsure pixel must reach, 0 to 1 (0.8)',
+    )  # fmt: skip
+    add(
+        '--min-explained', type=float, default=0.5, metavar='SHARE',
+        help='share of pixels near a known colour that makes a label picture, 0 to 1 (0.5)',
+    )  # fmt: skip
     add('--workers', type=int, default=cores, help=f'processes (all cores: {cores})')
     add('--json', metavar='FILE', type=Path, help='write all figures and problems, as JSON')
     add('--sheet', metavar='FILE.png', type=Path, help='draw pairs with what they are read as')
@@ -61,18 +78,25 @@ def check_args(args: argparse.Namespace) -> None:
     """Finds before the work what would be found after it.
 
     Raises:
-        ValueError: a number is too small, or a file has the wrong suffix.
+        ValueError: a number is too small or too large, or a file has the wrong suffix.
         FileNotFoundError: a file's folder is missing.
+        PermissionError: it may not be written in.
     """
     if args.workers < 1 or args.pairs < 1:
         raise ValueError(f'--workers {args.workers} --pairs {args.pairs}: give numbers from 1 up')
     if args.sheet and args.sheet.suffix.lower() != '.png':
         raise ValueError(f'--sheet {args.sheet}: expected a name ending in .png')
+    if args.sheet and args.pairs > most_rows():
+        raise ValueError(f'--pairs {args.pairs}: a sheet holds {most_rows()} at most')
     for option, file in (('--json', args.json), ('--sheet', args.sheet)):
         if file and file.is_dir():
             raise ValueError(f'{option} {file}: that is a folder; give the name of a file')
         if file and not file.absolute().parent.is_dir():
             raise FileNotFoundError(f'{option} {file}: there is no folder {file.parent}; make it')
+        if file and not os.access(file.absolute().parent, os.W_OK | os.X_OK):
+            raise PermissionError(
+                f'{option} {file}: no right to write in {file.parent}; give a folder of yours'
+            )
 
 
 def tally_splits(
@@ -130,31 +154,19 @@ def print_problems(problems: list[Problem]) -> None:
         print(f'  {problem.severity}: {where}{problem.message}')
 
 
-def choose_rows(tallies: list[SplitTally], count: int) -> list[Row]:
-    """Pairs for the sheet: most spread evenly over all splits, the others the most unsure ones."""
-    pairs = [(t, i) for t in tallies for i in sorted(t.unsure_shares)]
-    unsure = sorted(pairs, key=lambda pair: -pair[0].unsure_shares[pair[1]])
-    worst = unsure[: min(count, len(pairs)) // UNSURE_ROWS]
-    rest = [pair for pair in pairs if pair not in worst]
-    even = np.linspace(0, len(rest) - 1, min(count - len(worst), len(rest))).round().astype(int)
-    chosen = [(*rest[i], '') for i in even] + [(*pair, ', of the most unsure') for pair in worst]
-    return [
-        Row(
-            tally.split.path(tally.split.pairs[i]),
-            f'{tally.split.name}/{tally.split.pairs[i]}   '
-            f'{tally.unsure_shares[i]:.1%} unsure{note}',
-        )
-        for tally, i, note in chosen
-    ]
-
-
 def sheet_of(tallies: list[SplitTally], figures: dict, args: argparse.Namespace) -> bytes:
     """The contact sheet.
 
     Raises:
-        ValueError: there is no pair to draw.
+        ValueError: there is no pair to draw, or not even one fits.
     """
-    rows = choose_rows(tallies, args.pairs)
+    sizes = [size for tally in tallies for size in tally.sizes]
+    fitting = min(args.pairs, max(1, most_rows(sizes))) if sizes else 0
+    rows = choose_rows(tallies, fitting)
+    if fitting < min(args.pairs, sum(len(tally.unsure_shares) for tally in tallies)):
+        complain(
+            f'--pairs {args.pairs}: {fitting} of them are drawn, as more of this height do not fit'
+        )
     if not rows:
         raise ValueError(f'--sheet {args.sheet}: not drawn, as there is no pair that can be read')
     reading = tallies[0].reading
@@ -178,14 +190,16 @@ def inspect(args: argparse.Namespace) -> int:
     reading = Reading(
         check_colors(metainfo['palette'], name='palette'),
         check_colors(metainfo['void_palette'], name='void_palette'),
-        args.photo_side, args.rule, args.max_distance,
+        args.photo_side, args.rule, args.max_distance, args.min_confidence, args.min_explained,
     )  # fmt: skip
-    splits = find_splits(args.root, wanted=args.splits)
+    splits, strays = find_splits(args.root, wanted=args.splits)
     tallies = tally_splits(
         splits, reading=reading, classes=metainfo['classes'], workers=args.workers
     )
-    problems = find_problems(tallies)
-    settings = ('palette', 'photo_side', 'rule', 'max_distance')
+    problems = find_problems(tallies, strays=strays)
+    settings = (
+        'palette', 'photo_side', 'rule', 'max_distance', 'min_confidence', 'min_explained',
+    )  # fmt: skip
     figures = dict(
         root=str(args.root),
         **{key: getattr(args, key) for key in settings},
@@ -225,6 +239,10 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenExecutor:
         complain('a worker process was killed, as when memory is short; try fewer --workers')
         return 1
+    except PermissionError as error:
+        unread = f'no right to read {error.filename}; have its rights changed'
+        complain(unread if error.filename else str(error))
+        return 2
     except (OSError, ValueError) as error:
         complain(str(error))
         return 2

@@ -17,6 +17,8 @@ from pspnet_plugin.datasets.pair_files import read_pair
 
 UNEXPLAINED = 255
 THUMB = 16  # pixels a side
+DETAIL = 2 * THUMB
+LEAST_DETAIL = 0.1  # levels; less does not outlive JPEG coding
 FLAT = 10  # levels that a channel spans at most over 5 x 5 pixels of a flat area
 LEVEL = 2  # the same in the middle of a label's area, where JPEG keeps a colour constant
 MOST_COLORS = 64  # bins a picture reports, the most frequent ones
@@ -32,6 +34,8 @@ class Reading:
         photo_side: ``'left'`` or ``'right'``.
         rule: Of ``LabelCodec``.
         max_distance: Of ``LabelCodec``.
+        min_confidence: Of ``LabelCodec``.
+        min_explained: Of ``LabelCodec``.
 
     Raises:
         ValueError: ``LabelCodec`` cannot use them.
@@ -41,7 +45,9 @@ class Reading:
     void_palette: tuple[Color, ...]
     photo_side: str
     rule: str
-    max_distance: float
+    max_distance: float | None
+    min_confidence: float = 0.8
+    min_explained: float = 0.5
 
     def __post_init__(self) -> None:
         LabelCodec(
@@ -49,6 +55,8 @@ class Reading:
             void_palette=self.void_palette,
             rule=self.rule,
             max_distance=self.max_distance,
+            min_confidence=self.min_confidence,
+            min_explained=self.min_explained,
         )
 
     @property
@@ -72,17 +80,24 @@ class Reading:
 
     def explains(self, half: np.ndarray) -> bool:
         """Whether a dataset would take a half for a label picture."""
-        return LabelCodec(self.known, max_distance=self.max_distance).explains(half)
+        codec = LabelCodec(
+            self.known, max_distance=self.max_distance, min_explained=self.min_explained
+        )
+        return codec.explains(half)
 
     @property
     def _codec(self) -> LabelCodec:
-        return _codec(self.known, self.rule, self.max_distance)
+        return _codec(self.known, self.rule, self.max_distance, self.min_confidence)
 
 
 @lru_cache(maxsize=4)
-def _codec(known: tuple[Color, ...], rule: str, max_distance: float) -> LabelCodec:
+def _codec(
+    known: tuple[Color, ...], rule: str, max_distance: float | None, min_confidence: float
+) -> LabelCodec:
     """A codec to which void colours are classes of their own, so that they can be told apart."""
-    return LabelCodec(known, rule=rule, max_distance=max_distance, min_explained=0)
+    return LabelCodec(
+        known, rule=rule, max_distance=max_distance, min_confidence=min_confidence, min_explained=0
+    )
 
 
 @dataclass
@@ -96,6 +111,8 @@ class Look:
             ``'foreign'`` (neither is).
         digest: Of the file's bytes.
         thumb: (256,) uint8: the photo half in grey, shrunk to 16 x 16.
+        detail: (784,) float16 of length 1: the inner 28 x 28 of a thumbnail of 32 x 32, without
+            what is smooth, in local contrast; zero where there is none.
         counts: (256,) pixels of each known colour, unexplained ones at 255; zero unless it fits.
         unsure: The same of those pixels that are not sure.
         level: Share of the colour half that is constant, as the middle of labelled areas is.
@@ -111,6 +128,7 @@ class Look:
     fit: str = 'fits'
     digest: bytes = b''
     thumb: np.ndarray = field(default_factory=lambda: np.zeros(THUMB**2, np.uint8))
+    detail: np.ndarray = field(default_factory=lambda: np.zeros((DETAIL - 4) ** 2, np.float16))
     counts: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
     unsure: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
     level: float = 0.0
@@ -135,6 +153,7 @@ def look_at(path: str, reading: Reading) -> Look:
         size=(width, height),
         digest=hashlib.blake2b(content, digest_size=16).digest(),
         thumb=cv2.resize(gray, (THUMB, THUMB), interpolation=cv2.INTER_AREA).reshape(-1),
+        detail=_detail(gray),
     )
     if not reading.explains(colors):
         look.fit = 'swapped' if reading.explains(photo) else 'foreign'
@@ -159,6 +178,20 @@ def look_at(path: str, reading: Reading) -> Look:
             for half, part in zip((reading.sure(photo), sure), at_seam, strict=True)
         )
     return look
+
+
+def _detail(gray: np.ndarray) -> np.ndarray:
+    """See ``Look.detail``."""
+    fine = cv2.resize(gray.astype(np.float32), (DETAIL, DETAIL), interpolation=cv2.INTER_AREA)
+    # A shared horizon or shading would make different photos alike: slopes go by the difference,
+    # strong edges by the division, and what the border makes of slopes by the crop.
+    fine -= cv2.GaussianBlur(fine, (5, 5), 1)
+    local = np.sqrt(cv2.GaussianBlur(fine**2, (0, 0), 2))
+    inner = np.s_[2:-2, 2:-2]
+    detail = (fine / (local + LEAST_DETAIL))[inner].reshape(-1)
+    if np.median(local[inner]) < LEAST_DETAIL:
+        return np.zeros(detail.size, np.float16)
+    return (detail / np.linalg.norm(detail)).astype(np.float16)
 
 
 def _why_unreadable(path: str, content: bytes, message: str) -> str:

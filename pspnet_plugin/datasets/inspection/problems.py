@@ -1,6 +1,6 @@
 """What is wrong with a set of pairs, in words, with what to do about it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -39,9 +39,20 @@ class Problem:
     files: tuple[str, ...] = ()
 
 
-def find_problems(tallies: list[SplitTally]) -> list[Problem]:
-    """All that is wrong with the splits and between them, errors first."""
+def find_problems(tallies: list[SplitTally], *, strays: Sequence[str] = ()) -> list[Problem]:
+    """All that is wrong with the splits, between them and beside them, errors first.
+
+    Args:
+        tallies: Of the splits.
+        strays: Pictures of the set that belong to no split.
+    """
     found = [problem for tally in tallies for problem in _in_split(tally)]
+    if strays:
+        message = (
+            f'pictures beside the folders of the splits, so that no split has them: {len(strays)}: '
+            f'{_some(list(strays))}; move them into one if they are pairs, else elsewhere'
+        )
+        found.append(Problem('warning', 'stray', '', message, tuple(strays)))
     for one, other in combinations(tallies, 2):
         twins = twins_between(one, other)
         if twins:

@@ -23,6 +23,7 @@ DPI = 100
 TILE = 768  # pixels of width: three times a half of 256
 MARGIN, GAP, LINE = 24, 12, 34  # pixels
 SWATCH, ENTRY = 24, 380  # pixels of width in the legend
+MOST_PIXELS = 2**16 - 1  # of a side; what older Matplotlib draws, and memory holds
 DIM = 0.3  # brightness of what is sure
 HEADINGS = (
     'photo',
@@ -54,7 +55,7 @@ def draw_sheet(
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: it is no pair.
+        ValueError: it is no pair, or the sheet would be too large.
     """
     tiles = [make_tiles(row.path, reading) for row in rows]
     widths = [max(row[i].shape[1] for row in tiles) for i in range(4)]
@@ -63,6 +64,11 @@ def draw_sheet(
     head = 2 * MARGIN + 2 * LINE + -(-len(legend) // columns) * LINE
     heights = [LINE + row[0].shape[0] + GAP for row in tiles]
     height = head + sum(heights) + MARGIN
+    if max(width, height) > MOST_PIXELS:
+        raise ValueError(
+            f'a sheet of {len(rows)} of these pairs would have {width} x {height} pixels, where '
+            f'{MOST_PIXELS} a side can be drawn; draw fewer'
+        )
     sheet = _Canvas(width, height)
     sheet.text(MARGIN, MARGIN, title, size=26, weight='bold')
     for i, (name, position) in enumerate(legend):
@@ -83,10 +89,19 @@ def draw_sheet(
     return sheet.png()
 
 
+def row_height(width: int, height: int) -> int:
+    """Pixels that the row of a pair takes, by the size of one half."""
+    return LINE + height * _factor(width) + GAP
+
+
+def _factor(width: int) -> int:
+    return max(1, round(TILE / width))
+
+
 def make_tiles(path: str, reading: Reading) -> list[np.ndarray]:
     """The four pictures of a row, RGB, enlarged."""
     photo, colors = reading.halves(read_pair(path))
-    factor = max(1, round(TILE / photo.shape[1]))
+    factor = _factor(photo.shape[1])
     positions = np.kron(reading.positions(colors), np.ones((factor, factor), np.uint8))
     sure = np.kron(reading.sure(colors), np.ones((factor, factor), bool))
     decoded = paint(positions, reading)

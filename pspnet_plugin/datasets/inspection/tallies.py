@@ -1,6 +1,6 @@
 """Looks at the pairs of a split, summed up one by one.
 
-Shares are fractions, 0 to 1. What is kept for each pair is small: its name, a thumbnail of 256
+Shares are fractions, 0 to 1. What is kept for each pair is small: its name, thumbnails of 1824
 bytes, a digest and two numbers.
 """
 
@@ -10,8 +10,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from pspnet_plugin.datasets.inspection.looks import UNEXPLAINED, Look, Reading
-from pspnet_plugin.datasets.inspection.splits import Split
 from pspnet_plugin.datasets.label_codec import FLAT_NOISE
+from pspnet_plugin.datasets.pair_splits import Split
 
 LISTED_COLORS, LISTED_SHARE = 12, 1e-4  # at most so many, and none rarer than that
 
@@ -71,6 +71,7 @@ class SplitTally:
         self.sizes: Counter[tuple[int, int]] = Counter()
         self.digests: dict[int, bytes] = {}
         self.thumbs: dict[int, np.ndarray] = {}
+        self.details: dict[int, np.ndarray] = {}
         self.unsure_shares: dict[int, float] = {}
         self.levels: list[float] = []
         self.flat, self.unknown = ColorTally(), ColorTally()
@@ -86,8 +87,10 @@ class SplitTally:
             return
         self.sizes[look.size] += 1
         self.digests[picture], self.thumbs[picture] = look.digest, look.thumb
+        self.details[picture] = look.detail
         self.fits[look.fit].append(picture)
         if look.fit == 'swapped':
+            self.unsure_shares[picture] = 1.0
             return
         self.levels.append(look.level)
         self.looked_pixels += look.size[0] * look.size[1]
