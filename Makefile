@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+SOURCES := setup.py pspnet_plugin configs tools tests
+
 DEMO_DATA := data/demo_pairs
 DEMO_RUN := work_dirs/psp_demo
 
@@ -36,8 +38,8 @@ test: lint
 	$(BIN)/python -m pytest
 
 lint: $(READY)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
 
 install: $(READY)
 

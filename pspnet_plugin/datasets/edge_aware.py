@@ -19,7 +19,7 @@ linear unmixing with two members at a time:
 5. What nothing around explains is often a thin thing that shows its pure colour nowhere. Connected
    pixels vote: if one colour, blended with what is sure around, explains them together and clearly
    better than any other, it becomes a class that they may be of. Where the picture holds it nowhere
-   for sure, fewer than 12 pixels of it are taken for a coincidence, so that classes are not found
+   for sure, fewer than 20 pixels of it are taken for a coincidence, so that classes are not found
    that are not in the picture.
 
 The constants were chosen on generated street scenes and on maps made from train pairs, shrunk and
@@ -40,10 +40,11 @@ from pspnet_plugin.datasets.unmixing import NONE, TO_UNITS, weigh
 
 FLAT = 16  # levels (RGB distance) that flat areas deviate by, between JPEG qualities 95 and 75
 _PLAIN = 24  # levels that a pixel may deviate by where one class is all around
-_FEW = 12  # pixels: fewer of a class that is sure nowhere are taken for a coincidence
+_MARGIN = 2  # pixels at the border, where the other half's chroma and cut-off windows make colours
+_FEW = 20  # pixels: fewer of a class that is sure nowhere are taken for a coincidence
 # Energies: a class of the wider surroundings; a patch's common colour, for each of its pixels, and
 # once for the patch, where the picture holds that colour for sure elsewhere, and where nowhere.
-_WIDER, _PATCH, _ELSEWHERE, _NOWHERE = 5.0, 4.0, 7.0, 8.5
+_WIDER, _PATCH, _ELSEWHERE, _NOWHERE = 5.0, 4.0, 20.0, 80.0
 
 
 class EdgeAwareRule:
@@ -116,9 +117,10 @@ class EdgeAwareRule:
         pixels = TO_UNITS[:, ::-1] @ bgr.reshape(-1, 3).take(left.where, 0).T.astype(np.float32)
         held = left.held()
         unexplained = self._by_neighbours(left, pixels, min_confidence)
-        if len(unexplained):
-            left.reorder(unexplained)
-            self._by_patches(left, pixels.take(unexplained, 1), held, min_confidence)
+        inner = unexplained.compress(left.inside(_MARGIN).take(unexplained))
+        if len(inner):
+            left.reorder(inner)
+            self._by_patches(left, pixels.take(inner, 1), held, min_confidence)
         return labels
 
     def _by_neighbours(
@@ -189,6 +191,12 @@ class _Unsure:
     def held(self) -> np.ndarray:
         """(256,) bool: the colours that are sure somewhere in the picture."""
         return (self.bits.table & np.bitwise_or.reduce(self.sets.bits)) != 0
+
+    def inside(self, margin: int) -> np.ndarray:
+        """Which pixels lie more than ``margin`` pixels from the border, (N,) bool."""
+        height, width = self.shape
+        y, x = np.divmod(self.where, width)
+        return (y >= margin) & (y < height - margin) & (x >= margin) & (x < width - margin)
 
     def label(self, chosen: np.ndarray, classes: np.ndarray) -> None:
         """Gives the pixels for which (N,) ``chosen`` is true their ``classes``."""
