@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import MAKE_PAIRS, META, label_map, photo
-from label_files import contents, maps, save, with_colors, write_photos
+from label_files import contents, maps, save, save_grey, with_colors, write_photos
 from PIL import Image
 
 LABELS = maps(1)['train/0']
@@ -64,6 +64,27 @@ def deep_photo(folder):
     save(folder / 'photos/train/1.png', np.zeros((24, 40), np.uint16))
 
 
+def deep_colors_of_photo(folder):
+    path = folder / 'photos/train/1.png'
+    cv2.imwrite(str(path), np.zeros((24, 40, 3), np.uint16))
+
+
+def deep_colors(folder):
+    colors = with_colors(LABELS).astype(np.uint16)[..., ::-1] * 257
+    cv2.imwrite(str(folder / 'maps/train/1.png'), colors)
+
+
+def two_bits(folder):
+    save_grey(folder / 'maps/train/1.png', np.minimum(LABELS, 3), bits=2)
+
+
+def four_bits(folder):
+    path = folder / 'maps/train/1.png'
+    save_grey(path, np.minimum(LABELS, 15), bits=4)
+    shades = np.asarray(Image.open(path))
+    np.testing.assert_array_equal(shades, np.minimum(LABELS, 15) * 17)
+
+
 def turned(folder):
     path = folder / 'photos/train/1.png'
     path.unlink()
@@ -92,6 +113,10 @@ def absent(folder):
         (turned, ['photos/train/1.jpg has 24 x 40', 'maps/train/1.png has 40 x 24']),
         (jpeg_labels, ['maps/train/1.jpg: a JPEG', 'give the lossless original']),
         (deep_photo, ['photos/train/1.png: a picture with more than 8 bits', 'convert it']),
+        (deep_colors_of_photo, ['photos/train/1.png: a picture with more than 8 bits', 'RGB;16']),
+        (deep_colors, ['maps/train/1.png: several channels of 16 bits', 'of 8 bits: convert it']),
+        (two_bits, ['1.png: grey of 2 bits', 'expected an 8-bit grey or palette PNG']),
+        (four_bits, ['1.png: grey of 4 bits', 'expected an 8-bit grey or palette PNG']),
         (absent, ['photos without a label map: 1, left out: train/1. Add the maps']),
     ],
     ids=lambda value: getattr(value, '__name__', ''),
