@@ -89,10 +89,11 @@ def write_whole(path: Path, content: bytes, *, mtime_ns: int | None = None) -> N
 def remove_stale_parts(folder: Path) -> None:
     """Removes what ``write_whole`` had begun below ``folder`` in runs that were killed.
 
-    What is being written, by this machine or another, stays.
+    What is being written, by this machine or another, stays. Network shares lock only files that
+    are open for writing, hence the mode.
     """
     for part in folder.rglob(f'.????????{_part_end()}'):
-        with contextlib.suppress(OSError), open(part, 'rb') as file:
+        with contextlib.suppress(OSError), open(part, 'r+b') as file:
             if _lock(file):
                 part.unlink()
 
