@@ -1,5 +1,7 @@
 """Photos and label maps as files, for the tests of the tool that makes pairs of them."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,22 @@ def save(path: Path, array: np.ndarray, *, table=None) -> None:
     if table is not None:
         image.putpalette(np.array(table, np.uint8).ravel().tolist())
     image.save(path)
+
+
+def save_grey(path: Path, values: np.ndarray, *, bits: int) -> None:
+    """(H, W) values as a grey PNG of 2 or 4 bits, which Pillow does not write."""
+    height, width = values.shape
+    levels = np.unpackbits(values[..., None], axis=-1)[..., -bits:].reshape(height, -1)
+    rows = b''.join(b'\0' + row.tobytes() for row in np.packbits(levels, axis=1))
+    content = b'\x89PNG\r\n\x1a\n'
+    for kind, data in (
+        (b'IHDR', struct.pack('>IIBBBBB', width, height, bits, 0, 0, 0, 0)),
+        (b'IDAT', zlib.compress(rows)),
+        (b'IEND', b''),
+    ):
+        check = zlib.crc32(kind + data)
+        content += struct.pack('>I', len(data)) + kind + data + struct.pack('>I', check)
+    path.write_bytes(content)
 
 
 def maps(count: int) -> dict[str, np.ndarray]:

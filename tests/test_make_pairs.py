@@ -116,6 +116,7 @@ def test_interrupted_run_leaves_whole_files_and_goes_on(tmp_path):
 )
 def test_bad_arguments_end_in_one_line(tmp_path, arguments, message):
     (tmp_path / 'train').mkdir()
+    (tmp_path / 'train' / '1.jpg').write_bytes(b'')
     (tmp_path / '.synthetic.json').write_text(json.dumps(dict(seed=0, generator=1)))
     output = run_tool(TOOL, 'synthetic', tmp_path, *arguments, status=2)
     assert message in output.strip().splitlines()[-1]

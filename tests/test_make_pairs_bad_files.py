@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import MAKE_PAIRS, META, label_map, photo
-from label_files import contents, maps, save, with_colors, write_photos
+from label_files import contents, maps, save, save_grey, with_colors, write_photos
 from PIL import Image
 
 LABELS = maps(1)['train/0']
@@ -64,6 +64,27 @@ def deep_photo(folder):
     save(folder / 'photos/train/1.png', np.zeros((24, 40), np.uint16))
 
 
+def deep_colors_of_photo(folder):
+    path = folder / 'photos/train/1.png'
+    cv2.imwrite(str(path), np.zeros((24, 40, 3), np.uint16))
+
+
+def deep_colors(folder):
+    colors = with_colors(LABELS).astype(np.uint16)[..., ::-1] * 257
+    cv2.imwrite(str(folder / 'maps/train/1.png'), colors)
+
+
+def two_bits(folder):
+    save_grey(folder / 'maps/train/1.png', np.minimum(LABELS, 3), bits=2)
+
+
+def four_bits(folder):
+    path = folder / 'maps/train/1.png'
+    save_grey(path, np.minimum(LABELS, 15), bits=4)
+    shades = np.asarray(Image.open(path))
+    np.testing.assert_array_equal(shades, np.minimum(LABELS, 15) * 17)
+
+
 def turned(folder):
     path = folder / 'photos/train/1.png'
     path.unlink()
@@ -92,6 +113,10 @@ def absent(folder):
         (turned, ['photos/train/1.jpg has 24 x 40', 'maps/train/1.png has 40 x 24']),
         (jpeg_labels, ['maps/train/1.jpg: a JPEG', 'give the lossless original']),
         (deep_photo, ['photos/train/1.png: a picture with more than 8 bits', 'convert it']),
+        (deep_colors_of_photo, ['photos/train/1.png: a picture with more than 8 bits', 'RGB;16']),
+        (deep_colors, ['maps/train/1.png: several channels of 16 bits', 'of 8 bits: convert it']),
+        (two_bits, ['1.png: grey of 2 bits', 'expected an 8-bit grey or palette PNG']),
+        (four_bits, ['1.png: grey of 4 bits', 'expected an 8-bit grey or palette PNG']),
         (absent, ['photos without a label map: 1, left out: train/1. Add the maps']),
     ],
     ids=lambda value: getattr(value, '__name__', ''),
@@ -130,7 +155,7 @@ def test_a_folder_is_not_taken_twice(tmp_path, make, palette):
     make(*command, tmp_path / 'out', '--palette', palette)
     before = contents(tmp_path / 'out')
     output = make(*command, tmp_path / 'out', '--palette', palette, '--size', 16, status=2)
-    assert 'made with size None; this run has size [16, 16]. Give another folder' in output
+    assert 'made with size None, not [16, 16]. Give another folder' in output
     output = make('synthetic', tmp_path / 'out', status=2)
     assert 'was not made by this tool' in output
     assert contents(tmp_path / 'out') == before
@@ -215,10 +240,10 @@ def test_a_killed_run_leaves_whole_files_and_goes_on(tmp_path, make, palette):
     made = contents(tmp_path / 'out')
     assert 3 <= len(made) < 60
     assert all(cv2.imread(str(tmp_path / 'out' / name)).shape == (400, 800, 3) for name in made)
-    stamps = {name: (tmp_path / 'out' / name).stat().st_mtime_ns for name in made}
+    stamps = {name: (tmp_path / 'out' / name).stat().st_ctime_ns for name in made}
     make('folders', tmp_path / 'photos', tmp_path / 'maps', tmp_path / 'out', '--palette', palette)
     assert len(contents(tmp_path / 'out')) == 60
-    assert all((tmp_path / 'out' / n).stat().st_mtime_ns == stamp for n, stamp in stamps.items())
+    assert all((tmp_path / 'out' / n).stat().st_ctime_ns == stamp for n, stamp in stamps.items())
     assert not list((tmp_path / 'out').rglob('*.part'))
 
 
@@ -234,7 +259,7 @@ def test_what_cannot_be_written_ends_the_run_with_its_reason(tmp_path, palette):
     assert process.returncode == 1, stderr
     last = stderr.strip().splitlines()[-1]
     assert 'File too large' in last and 'train/1.png' in last
-    assert 'pairs made so far are whole' in last and 'Traceback' not in stderr
+    assert 'The pairs made so far are whole' in last and 'Traceback' not in stderr
     left = [path.name for path in (tmp_path / 'out').rglob('*') if path.is_file()]
     assert sorted(left) in (
         ['.pairs.json', '0.png', 'metainfo.json'],

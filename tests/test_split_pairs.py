@@ -1,4 +1,4 @@
-"""Pairs split into photos and index maps: the same arrays, whole files, every bad pair named."""
+"""Pairs split into photos and index maps: the same arrays, whole files, what changed redone."""
 
 import glob
 import json
@@ -6,35 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import cv2
 import numpy as np
 import pytest
-from conftest import CITYSCAPES, LOAD, ROOT, build, load_tool, on, photo, run_tool, write_pair
+from conftest import CITYSCAPES, LOAD, ROOT, build, on, photo, run_tool, write_pair
 from mmseg.datasets import CityscapesDataset
-
-TOOL = ROOT / 'tools' / 'dataset_converters' / 'split_pairs.py'
-main = load_tool('dataset_converters/split_pairs.py').main
-
-
-def split(pairs, out, *options) -> int:
-    return main([str(pairs), str(out), '--workers', '1', *options])
-
-
-def outputs(out, kind='*') -> dict:
-    """Content of every file below ``img_dir`` and ``ann_dir``, hidden ones too."""
-    files = (path for path in out.glob(f'{kind}_dir/**/*') if path.is_file())
-    return {str(path.relative_to(out)): path.read_bytes() for path in files}
-
-
-def names(out) -> list[str]:
-    """Names of the photos, each of which has its labels."""
-    photos, labels = (
-        sorted(name.split('_dir/')[1] for name in outputs(out, kind)) for kind in ('img', 'ann')
-    )
-    assert photos == labels
-    return photos
+from tool_runs import SPLIT_PAIRS, kill_workers, names, split, split_main, wait_for
 
 
 def stock(root, name) -> CityscapesDataset:
@@ -80,6 +58,21 @@ def test_options_mean_what_they_mean_to_the_dataset(tmp_path, side, decode):
     assert assert_same_records(tmp_path / 'pairs', out, 'train', **found) == 12
 
 
+def test_min_confidence_is_that_of_the_dataset(demo_root, split_root, tmp_path):
+    out = tmp_path / 'out'
+    assert split(demo_root, out, '--min-confidence', '0.999') == 0
+    found = dict(decode=dict(min_confidence=0.999))
+    assert assert_same_records(demo_root, out, 'val', **found) == 3
+    ignored, usual = (
+        sum(
+            np.count_nonzero(cv2.imread(str(path), 0) == 255)
+            for path in sorted(root.glob('ann_dir/val/*.png'))
+        )
+        for root in (out, split_root)
+    )
+    assert ignored > usual > 0
+
+
 def test_labels_are_indices_in_one_channel_and_metainfo_names_them(tmp_path):
     truth = write_pair(tmp_path / 'pairs' / 'train' / '1.png')
     assert split(tmp_path / 'pairs', tmp_path / 'out') == 0
@@ -115,42 +108,10 @@ def test_every_folder_with_pairs_is_a_split_below_kaggles_root_too(tmp_path):
     assert names(tmp_path / 'out') == found
 
 
-def test_bad_pairs_are_named_and_the_rest_is_done(pairs_root, tmp_path, capsys):
-    train, out = pairs_root / 'train', tmp_path / 'out'
-    write_pair(train / 'cut.jpg', seed=7)
-    whole = (train / 'cut.jpg').read_bytes()
-    (train / 'cut.jpg').write_bytes(whole[: len(whole) // 2])
-    (train / 'text.jpg').write_text('no picture')
-    cv2.imwrite(str(train / 'odd.png'), photo(16, 33))
-    cv2.imwrite(str(train / 'photos.png'), photo(64, 128))
-    write_pair(train / 'swapped.png', photo_side='right')
-    assert main([str(pairs_root), str(out), '--workers', '2']) == 1
-    lines = capsys.readouterr().err.splitlines()
-    reasons = {
-        'cut.jpg': 'cut off',
-        'text.jpg': 'no picture',
-        'odd.png': 'odd width',
-        'photos.png': 'no labels in its right half',
-        'swapped.png': '--photo-side right',
-    }
-    for name, reason in reasons.items():
-        assert any(f'{train / name}: ' in line and reason in line for line in lines), name
-    assert 'named above: 5;' in lines[-1]
-    made = outputs(out)
-    assert len(names(out)) == 6 and len(made) == 12
-
-    (train / 'cut.jpg').write_bytes(whole)
-    for name in reasons.keys() - {'cut.jpg'}:
-        (train / name).unlink()
-    assert split(pairs_root, out) == 0
-    assert outputs(out).items() > made.items()
-    assert 'train/cut.png' in names(out)
-
-
 def test_only_what_has_changed_is_redone(pairs_root, tmp_path, capsys):
     out = tmp_path / 'out'
     assert split(pairs_root, out) == 0
-    before = {path: path.stat().st_mtime_ns for path in out.glob('*_dir/*/*')}
+    before = {path: path.stat().st_ctime_ns for path in out.glob('*_dir/*/*')}
     assert len(before) == 12
     os.remove(out / 'ann_dir' / 'val' / '1.png')
     changed = write_pair(pairs_root / 'train' / '2.png', seed=30)['labels']
@@ -167,129 +128,22 @@ def test_only_what_has_changed_is_redone(pairs_root, tmp_path, capsys):
     assert names(out) == train + val
     for name in ('train/1.png', 'val/2.png', 'train/4.png'):
         for path in (out / 'img_dir' / name, out / 'ann_dir' / name):
-            assert path.stat().st_mtime_ns == before[path]
+            assert path.stat().st_ctime_ns == before[path]
 
 
-def test_two_pairs_that_would_be_one_file_stop_it_at_once(pairs_root, tmp_path, capsys):
-    write_pair(pairs_root / 'val' / '1.jpg')
-    assert split(pairs_root, tmp_path / 'out') == 2
-    message = capsys.readouterr().err
-    assert f'{pairs_root}/val/1.jpg and {pairs_root}/val/1.png would both become' in message
-    assert not (tmp_path / 'out').exists()
-
-
-def test_a_folder_made_otherwise_or_by_others_is_refused(pairs_root, tmp_path, capsys):
-    out, foreign = tmp_path / 'out', tmp_path / 'foreign'
+def test_a_pair_replaced_by_an_older_one_is_redone_and_one_of_the_future_is_done(
+    pairs_root, tmp_path, capsys
+):
+    out, train = tmp_path / 'out', pairs_root / 'train'
+    os.utime(train / '1.png', (4e9, 4e9))
     assert split(pairs_root, out) == 0
-    before = outputs(out)
-    assert split(pairs_root, out, '--max-distance', '7', '--photo-side', 'right') == 2
-    message = capsys.readouterr().err
-    assert 'photo_side left, not right; max_distance 40.0, not 7.0. Give another OUT' in message
-    other = tmp_path / 'other'
-    write_pair(other / 'train' / '1.png')
-    assert split(other, out) == 2
-    assert f'pairs {pairs_root}, not {other}' in capsys.readouterr().err
-    (out / '.split_pairs.json').write_text('{')
-    assert split(pairs_root, out) == 2
-    assert outputs(out) == before
-
-    foreign.mkdir()
-    (foreign / 'mine.txt').write_text('')
-    assert split(pairs_root, foreign) == 2
-    assert 'mine.txt was not made by this tool' in capsys.readouterr().err
-    assert [path.name for path in foreign.iterdir()] == ['mine.txt']
-
-
-def test_a_run_that_made_nothing_may_be_repeated_with_other_settings(pairs_root, tmp_path):
-    assert split(pairs_root, tmp_path / 'out', '--photo-side', 'right') == 1
-    assert split(pairs_root, tmp_path / 'out') == 0
-    assert len(names(tmp_path / 'out')) == 6
-
-
-@pytest.mark.parametrize(
-    ('arguments', 'message'),
-    [
-        (['{}/none', '{}/out'], 'none: no such folder'),
-        (['{}/pairs/train', '{}/out'], 'has no sub-folder with pairs'),
-        (['{}/pairs', '{}/pairs/out'], 'lies in the folder of the pairs'),
-        (['{}/pairs', '{}/pairs/train/1.png'], 'lies in the folder of the pairs'),
-        (['{}/pairs', '{}/file'], 'file is a file'),
-        (['{}/pairs', '{}/file/out'], 'Not a directory'),
-        (['{}/pairs', '{}/out', '--palette', '{}/none'], 'none: no such file'),
-        (['{}/pairs', '{}/out', '--palette', '{}/bad.yaml'], 'bad.yaml: while parsing'),
-        (['{}/pairs', '{}/out', '--max-distance', '-1'], 'max_distance=-1'),
-        (['{}/pairs', '{}/out', '--min-explained', '2'], 'min_explained=2'),
-    ],
-    ids=[
-        'missing',
-        'no split',
-        'inside',
-        'a pair',
-        'file',
-        'below file',
-        'no palette',
-        'bad palette',
-        'far',
-        'share',
-    ],
-)
-def test_bad_arguments_end_in_one_line(pairs_root, tmp_path, capsys, arguments, message):
-    (tmp_path / 'file').write_text('')
-    (tmp_path / 'bad.yaml').write_text('classes: [')
-    arguments = [text.format(tmp_path) for text in arguments]
-    assert main(arguments) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith('split_pairs: ') and message in line
-    assert not (tmp_path / 'out').exists()
-
-
-@pytest.mark.parametrize('text', ['x', ''])
-def test_a_distance_that_is_no_number_is_named(tmp_path, capsys, text):
-    with pytest.raises(SystemExit, match='2'):
-        split(tmp_path, tmp_path / 'out', '--max-distance', text)
-    assert f'{text!r} is no number, nor none' in capsys.readouterr().err
-
-
-def test_a_full_disk_stops_it_and_the_same_command_goes_on(tmp_path):
-    """A limit on the size of files stands for the disk: the second photo does not fit."""
-    pairs, out = tmp_path / 'pairs', tmp_path / 'out'
-    for i, size in enumerate((16, 64, 16)):
-        write_pair(pairs / 'train' / f'{i}.png', height=size, width=size, seed=i)
-    limited = ('-c', 'ulimit -f 4; exec "$@"', 'bash', sys.executable)
-    output = run_tool('bash', *limited, TOOL, pairs, out, '--workers', 1, status=1)
-    last = output.strip().splitlines()[-1]
-    assert 'File too large' in last and '1 of 3 pairs are done and kept in' in last
-    assert 'the same command goes on from here' in last and 'Traceback' not in output
-    assert names(out) == ['train/0.png']
-    assert split(pairs, out) == 0
-    assert names(out) == ['train/0.png', 'train/1.png', 'train/2.png']
-
-
-def test_folders_without_rights_are_named(pairs_root, tmp_path):
-    closed, locked = tmp_path / 'closed', tmp_path / 'locked'
-    write_pair(closed / 'train' / '1.png')
-    locked.mkdir()
-    code = (
-        'import sys\nfrom conftest import load_tool\n'
-        'main = load_tool("dataset_converters/split_pairs.py").main\n'
-        'assert main([sys.argv[1], sys.argv[2] + "/out"]) == 2\n'
-        'assert main([sys.argv[3], sys.argv[4]]) == 2\n'
-    )
-    folders = (pairs_root, locked, closed, tmp_path / 'out')
-    command = [sys.executable, '-c', code, *folders]
-    if os.geteuid() == 0:  # rights bind root only without these
-        less = '-dac_override,-dac_read_search'
-        command = ['setpriv', f'--bounding-set={less}', f'--inh-caps={less}', *command]
-    locked.chmod(0o555)
-    (closed / 'train').chmod(0)
-    try:
-        output = run_tool(*command, env=dict(PYTHONPATH=f'{ROOT}/tests:{ROOT}'))
-    finally:
-        (closed / 'train').chmod(0o755)
-        locked.chmod(0o755)
-    for folder in (locked / 'out', closed / 'train'):
-        assert f'split_pairs: no right to use {folder};' in output
-    assert not list(locked.iterdir()) and not (tmp_path / 'out').exists()
+    changed = write_pair(train / '2.png', seed=30)
+    os.utime(train / '2.png', (1e9, 1e9))  # as `cp -p` of an older file leaves it
+    capsys.readouterr()
+    assert split(pairs_root, out) == 0
+    assert '5 of 6 pairs are done already' in capsys.readouterr().out
+    assert (cv2.imread(str(out / 'img_dir/train/2.png')) == changed['photo']).all()
+    assert (cv2.imread(str(out / 'ann_dir/train/2.png'), 0) == changed['labels']).all()
 
 
 @pytest.mark.parametrize('stop', [signal.SIGINT, signal.SIGKILL], ids=['ctrl-c', 'kill'])
@@ -299,30 +153,43 @@ def test_a_stopped_run_leaves_whole_files_and_goes_on(demo_root, tmp_path, stop)
     for i in range(200):
         os.link(demo_root / 'train' / f'{i % 8 + 1}.jpg', pairs / 'train' / f'{i}.jpg')
     process = subprocess.Popen(
-        [sys.executable, TOOL, pairs, out, '--workers', '2'],
+        [sys.executable, SPLIT_PAIRS, pairs, out, '--workers', '2'],
         stderr=subprocess.PIPE,
         text=True,
         # A shell's background job starts with SIGINT ignored; a person's terminal does not.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    deadline = time.monotonic() + 120
-    while len(glob.glob(f'{out}/img_dir/train/*.png')) < 20:
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for(process, lambda: len(glob.glob(f'{out}/img_dir/train/*.png')) >= 20)
     process.send_signal(stop)  # the parent alone: its workers end by themselves
     _, stderr = process.communicate(timeout=30)  # ends when nobody holds the pipe any more
     assert process.returncode == (130 if stop == signal.SIGINT else -stop)
     assert 'Traceback' not in stderr
     if stop == signal.SIGINT:
         assert stderr.strip().splitlines()[-1].endswith('the same command goes on from here')
-    photos = {path: path.stat().st_mtime_ns for path in out.glob('img_dir/train/[!.]*')}
+    photos = {path: path.stat().st_ctime_ns for path in out.glob('img_dir/train/[!.]*')}
     assert 20 <= len(photos) < 200
     for path in photos:
         assert cv2.imread(str(path)).shape == (256, 256, 3)
         assert cv2.imread(str(out / 'ann_dir' / 'train' / path.name), 0).shape == (256, 256)
-    assert main([str(pairs), str(out), '--workers', '2']) == 0
+    assert split_main([str(pairs), str(out), '--workers', '2']) == 0
     assert len(names(out)) == 200
-    assert all(path.stat().st_mtime_ns == time_ for path, time_ in photos.items())
+    assert all(path.stat().st_ctime_ns == time_ for path, time_ in photos.items())
+
+
+def test_killed_workers_end_it_in_one_line_and_it_goes_on(demo_root, tmp_path):
+    pairs, out = tmp_path / 'pairs', tmp_path / 'out'
+    (pairs / 'train').mkdir(parents=True)
+    for i in range(200):
+        os.link(demo_root / 'train' / f'{i % 8 + 1}.jpg', pairs / 'train' / f'{i}.jpg')
+    stderr = kill_workers(
+        SPLIT_PAIRS, pairs, out, ready=lambda: len(glob.glob(f'{out}/img_dir/train/*.png')) >= 5
+    )
+    assert 'Traceback' not in stderr
+    last = stderr.strip().splitlines()[-1]
+    assert last.startswith('split_pairs: stopped: a worker process was killed')
+    assert 'of 200 pairs are done and kept in' in last
+    assert split_main([str(pairs), str(out), '--workers', '2']) == 0
+    assert len(names(out)) == 200
 
 
 def test_workers_do_not_hang_where_opencv_had_threads_before(pairs_root, tmp_path):

@@ -10,6 +10,7 @@ are cut off.
 Shape shorthand in this module: H, W: height and width; C: number of classes; K: of all colours.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ from pspnet_plugin.datasets.label_codec import IGNORE
 UNKNOWN = 255  # no position: at most 255 colours are known
 INDEX_MODES = ('1', 'L', 'LA', 'P', 'I', 'I;16', 'I;16B')
 COLOR_MODES = ('RGB', 'RGBA')
+# How Pillow names what it changes without a word as it loads: channels of 16 bits, of which it
+# keeps 8, and grey of 2 or 4 bits, which it stretches to 0 ... 255.
+_CUT = re.compile(r'(L|RGB|CMYK).*;16[BLNS]?')
+_STRETCHED = re.compile(r'L;[24].*')
 
 Color = tuple[int, int, int]
 
@@ -79,10 +84,10 @@ def read_photo(path: Path) -> np.ndarray:
         FileNotFoundError: there is no such file.
         ValueError: it is no whole picture, or has more than 8 bits a channel.
     """
-    with _opened(path) as image:
-        if image.mode.startswith(('I', 'F')):
+    with _opened(path) as (image, stored):
+        if image.mode.startswith(('I', 'F')) or _CUT.fullmatch(stored):
             raise ValueError(
-                f'{path}: a picture with more than 8 bits a channel ({image.mode}); expected an '
+                f'{path}: a picture with more than 8 bits a channel ({stored}); expected an '
                 '8-bit photo, because only you know which range of it matters: convert it'
             )
         return np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
@@ -93,10 +98,10 @@ def read_labels(path: Path, legend: Legend) -> np.ndarray:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no whole picture, a JPEG, or holds an index or a colour that the legend
-            does not know.
+        ValueError: it is no whole picture, a JPEG, of a depth whose values are not certain, or
+            holds an index or a colour that the legend does not know.
     """
-    with _opened(path) as image:
+    with _opened(path) as (image, stored):
         if image.format == 'JPEG':
             raise ValueError(
                 f'{path}: a JPEG, which alters the values of a label map; give the lossless '
@@ -107,6 +112,17 @@ def read_labels(path: Path, legend: Legend) -> np.ndarray:
                 f'{path}: a picture of mode {image.mode}; expected indices (single channel of 8 or '
                 '16 bits) or RGB colours'
             )
+        if _STRETCHED.fullmatch(stored):
+            raise ValueError(
+                f'{path}: grey of {stored[2]} bits, whose values some programs mean as indices and '
+                'others as shades; expected an 8-bit grey or palette PNG: convert it and see that '
+                'its values are the indices'
+            )
+        if _CUT.fullmatch(stored):
+            raise ValueError(
+                f'{path}: several channels of 16 bits ({stored}); expected indices (single '
+                'channel of 8 or 16 bits) or RGB colours of 8 bits: convert it'
+            )
         values = np.asarray(image)
         if image.mode in COLOR_MODES:
             return _from_colors(path, values, legend)
@@ -116,8 +132,11 @@ def read_labels(path: Path, legend: Legend) -> np.ndarray:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """The picture with its pixels loaded; whatever Pillow meets in a bad file is ``ValueError``."""
+def _opened(path: Path) -> Iterator[tuple[Image.Image, str]]:
+    """The picture with its pixels loaded, and how the file stores them, as Pillow names it.
+
+    Whatever Pillow meets in a bad file is ``ValueError``.
+    """
     try:
         image = Image.open(path)
     except (FileNotFoundError, PermissionError):
@@ -125,11 +144,21 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except Exception as error:
         raise _bad_picture(path, error) from None
     with image:
+        stored = _raw_mode(image)
         try:
             image.load()
         except Exception as error:  # decoders raise OSError, SyntaxError, struct.error and more
             raise _bad_picture(path, error) from None
-        yield image
+        yield image, stored
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """Mode of the stored pixels, e.g. ``RGB;16B``; before they are loaded, which forgets it."""
+    for *_, arguments in getattr(image, 'tile', ()):
+        raw = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+        if isinstance(raw, str):
+            return raw
+    return image.mode
 
 
 def _bad_picture(path: Path, error: Exception) -> ValueError:

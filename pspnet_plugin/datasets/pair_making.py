@@ -1,35 +1,27 @@
 """Pairs made of photos and label maps: photo in the left half, coloured labels in the right.
 
-A pair that is there already is not made again, and one that cannot be made is named while the
-others go on.
+A pair that is there already is made again only where its photo or its label map has changed, and
+one that cannot be made is named while the others go on.
 
 Shape shorthand in this module: H, W: height and width of one half.
 """
 
-import json
-import sys
 from collections import Counter
-from concurrent.futures import BrokenExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from pspnet_plugin.datasets.label_maps import Legend, read_labels, read_photo
 from pspnet_plugin.datasets.photo_folders import Matched
 from pspnet_plugin.datasets.resizing import Size, resize_labels, resize_photo
-from pspnet_plugin.engine.jobs import run_jobs, write_whole
-from pspnet_plugin.engine.made_folder import check_free, claim
+from pspnet_plugin.engine.jobs import run_jobs, same_time, stopping, write_whole
+from pspnet_plugin.engine.made_folder import METAINFO, check_free, claim, pictures
 
 MARKER = '.pairs.json'
-WHOLE = 'pairs made so far are whole'
-
-
-class Stopped(RuntimeError):
-    """A run that broke off; the same command goes on."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +31,60 @@ class Job:
     photo: Path
     labels: Path
     pair: Path
+
+    def stamp(self) -> int:
+        """The date that the pair shall carry, in ns: the middle between those of its two files.
+
+        It moves when either of them is replaced, be it by an older one.
+        """
+        return (self.photo.stat().st_mtime_ns + self.labels.stat().st_mtime_ns) // 2
+
+    def done(self) -> bool:
+        """Whether the pair is there and carries ``stamp()``."""
+        try:
+            return same_time(self.pair.stat().st_mtime_ns, self.stamp())
+        except FileNotFoundError:
+            return False
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What a folder of pairs holds after a run.
+
+    Args:
+        wanted: How many pairs belong in it.
+        kept: How many of them were there already.
+        there: How many are there now, by sub-folder.
+        left: Pictures in it whose photo or label map is gone.
+        lonely: Names of photos that have no label map.
+    """
+
+    wanted: int
+    kept: int
+    there: dict[str, int]
+    left: list[Path]
+    lonely: list[str]
+
+    def troubles(self) -> list[str]:
+        """What is not as it should be and how to mend it, a line each; none where all is well."""
+        bad, lines = self.wanted - sum(self.there.values()), []
+        if self.lonely:
+            shown = ', '.join(self.lonely[:10]) + (', ...' if self.lonely[10:] else '')
+            lines.append(
+                f'photos without a label map: {len(self.lonely)}, left out: {shown}. Add the maps '
+                'or take the photos away'
+            )
+        if bad:
+            lines.append(
+                f'{bad} of {self.wanted} pairs could not be made; mend their files and give the '
+                'same command, which keeps what is there'
+            )
+        if self.left:
+            lines.append(
+                f'pictures whose photo or label map is gone: {len(self.left)}, e.g. '
+                f'{self.left[0]}; remove them, or start with another OUT'
+            )
+        return lines
 
 
 @dataclass(frozen=True)
@@ -70,6 +116,14 @@ class Style:
         return encode_pair(pair, suffix=self.suffix, quality=self.quality)
 
 
+def jpeg_options(quality: int) -> list[int]:
+    """What OpenCV's writer takes for JPEGs coded as Kaggle's pairs: chroma at half resolution."""
+    return [
+        cv2.IMWRITE_JPEG_QUALITY, quality,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
+    ]  # fmt: skip
+
+
 def encode_pair(pair: np.ndarray, *, suffix: str, quality: int) -> bytes:
     """The file of a pair, (H, 2W, 3) uint8 BGR.
 
@@ -82,12 +136,10 @@ def encode_pair(pair: np.ndarray, *, suffix: str, quality: int) -> bytes:
     Raises:
         ValueError: it is too large for the format.
     """
-    jpeg = [
-        cv2.IMWRITE_JPEG_QUALITY, quality,
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
-    ]  # fmt: skip
     try:
-        done, content = cv2.imencode(suffix, pair, jpeg if suffix == '.jpg' else [])
+        done, content = cv2.imencode(
+            suffix, pair, jpeg_options(quality) if suffix == '.jpg' else []
+        )
     except cv2.error:  # as OpenCV 4 says it
         done = False
     if not done:
@@ -100,7 +152,7 @@ def encode_pair(pair: np.ndarray, *, suffix: str, quality: int) -> bytes:
 
 
 def make_pair(job: Job, style: Style) -> str | None:
-    """Makes one pair.
+    """Makes one pair, or removes what an earlier state of its files has left of it.
 
     Returns:
         Why it cannot be made, else None.
@@ -109,28 +161,41 @@ def make_pair(job: Job, style: Style) -> str | None:
         OSError: it cannot be written.
     """
     try:
-        photo, labels = read_photo(job.photo), read_labels(job.labels, style.legend)
-        if photo.shape[:2] != labels.shape:
-            sizes = ['{1} x {0}'.format(*array.shape) for array in (photo, labels)]
-            raise ValueError(
-                f'{job.photo} has {sizes[0]} pixels (width x height), its label map {job.labels} '
-                f'has {sizes[1]}; they must be the same: take the label map of this very photo'
-            )
+        stamp = job.stamp()  # before they are read: what changes meanwhile is made again
+        content = _content(job, style)
     except (OSError, ValueError) as error:
+        job.pair.unlink(missing_ok=True)
         return str(error)
-    try:
-        content = style.encode(photo, labels)
-    except ValueError as error:
-        return f'{job.photo}: {error}'
     job.pair.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(job.pair, content)
+    write_whole(job.pair, content, mtime_ns=stamp)
     return None
 
 
+def _content(job: Job, style: Style) -> bytes:
+    photo, labels = read_photo(job.photo), read_labels(job.labels, style.legend)
+    if photo.shape[:2] != labels.shape:
+        sizes = ['{1} x {0}'.format(*array.shape) for array in (photo, labels)]
+        raise ValueError(
+            f'{job.photo} has {sizes[0]} pixels (width x height), its label map {job.labels} '
+            f'has {sizes[1]}; they must be the same: take the label map of this very photo'
+        )
+    try:
+        return style.encode(photo, labels)
+    except ValueError as error:
+        raise ValueError(f'{job.photo}: {error}') from None
+
+
 def fill_folder(
-    out: Path, matched: Matched, style: Style, *, made_from: dict, metainfo: dict, workers: int
-) -> bool:
-    """Makes the pairs that are not there yet, and names on stderr what cannot be made.
+    out: Path,
+    matched: Matched,
+    style: Style,
+    *,
+    made_from: dict,
+    metainfo: dict,
+    workers: int,
+    on_problem: Callable[[str], object],
+) -> Filled:
+    """Makes the pairs that are not there yet or whose files have changed.
 
     Args:
         out: Folder of the pairs; ``metainfo.json`` goes there, too.
@@ -139,9 +204,7 @@ def fill_folder(
         made_from: What settles, beside ``style``, what the pairs are, as JSON has it.
         metainfo: Classes and colours.
         workers: Number of processes.
-
-    Returns:
-        Whether there is a pair for every photo.
+        on_problem: Told, as the run goes, why a pair cannot be made.
 
     Raises:
         ValueError: the folder is taken.
@@ -150,44 +213,16 @@ def fill_folder(
     """
     look = {'size': style.size, 'format': style.suffix[1:], 'quality': style.quality}
     made_by = {**made_from, **look, 'metainfo': metainfo}
-    check_free(out, marker=MARKER, made_by=made_by)
-    claim(out, marker=MARKER, made_by=made_by)
-    write_whole(out / 'metainfo.json', json.dumps(metainfo, indent=1).encode())
-    if matched.lonely:
-        shown = ', '.join(matched.lonely[:10]) + (', ...' if matched.lonely[10:] else '')
-        complain(
-            f'photos without a label map: {len(matched.lonely)}, left out: {shown}. Add the maps '
-            'or take the photos away'
-        )
-    if matched.spare:
-        print(f'{matched.spare} label maps have no photo and are left out')
+    foreign = [*out.glob(METAINFO), *pictures(out)]
+    check_free(out, marker=MARKER, made_by=made_by, foreign=foreign)
+    claim(out, marker=MARKER, made_by=made_by, metainfo=metainfo)
     jobs = [Job(*files, out / f'{name}{style.suffix}') for name, files in matched.files.items()]
-    missing = [job for job in jobs if not job.pair.exists()]
-    bad = 0
-    try:
+    todo = [job for job in jobs if not job.done()]
+    with stopping():
         make = partial(make_pair, style=style)
-        for _, problem in run_jobs(make, missing, workers=workers, unit='pair'):
+        for _, problem in run_jobs(make, todo, workers=workers, unit='pair'):
             if problem:
-                bad += 1
-                tqdm.write(f'make_pairs: {problem}', file=sys.stderr)
-    except OSError as error:
-        raise Stopped(f'{error}; {WHOLE}. Mend that and give the same command') from None
-    except BrokenExecutor:
-        raise Stopped(
-            f'a worker process was killed, as happens when memory is short; {WHOLE}. Give the same '
-            'command with fewer --workers'
-        ) from None
+                on_problem(problem)
     there = Counter(str(job.pair.parent.relative_to(out)) for job in jobs if job.pair.exists())
-    listed = ', '.join(f'{count} in {folder}' for folder, count in there.items())
-    print(f'pairs in {out}: {listed or "none"}')
-    if bad:
-        complain(
-            f'{bad} of {len(jobs)} pairs could not be made; mend their files and give the same '
-            'command, which keeps what is there'
-        )
-    return not bad and not matched.lonely
-
-
-def complain(text: str) -> None:
-    """One line on stderr."""
-    print(f'make_pairs: {text}', file=sys.stderr)
+    left = {*out.rglob(f'[!.]*{style.suffix}')} - {job.pair for job in jobs}
+    return Filled(len(jobs), len(jobs) - len(todo), dict(there), sorted(left), matched.lonely)

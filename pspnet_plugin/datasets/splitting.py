@@ -2,7 +2,8 @@
 
 ``PAIRS/SPLIT/NAME.jpg`` becomes ``OUT/img_dir/SPLIT/NAME.png``, the photo, and
 ``OUT/ann_dir/SPLIT/NAME.png``, one channel of class indices with 255 for what is ignored: the very
-arrays that the pairs datasets give. The photo is written last: where it is, its labels are.
+arrays that the pairs datasets give. The photo is written last: where it is, its labels are. It
+carries the date of the pair, so that a pair replaced since, be it by an older file, is seen.
 
 Shape shorthand in this module: H, W: height and width of one half.
 """
@@ -16,7 +17,7 @@ import numpy as np
 from pspnet_plugin.datasets.label_codec import LabelCodec
 from pspnet_plugin.datasets.pair_files import SIDES, read_pair
 from pspnet_plugin.datasets.pairs import NESTED_ROOTS, PairsDataset
-from pspnet_plugin.engine.jobs import write_whole
+from pspnet_plugin.engine.jobs import same_time, write_whole
 
 
 class PairFinder(PairsDataset):
@@ -37,11 +38,14 @@ class Job:
     labels: Path
 
     def done(self) -> bool:
-        """Whether both are there and newer than the pair."""
+        """Whether both are there and the photo carries the date of the pair.
+
+        Newer than the pair would not do: an older file copied over it with its date would count
+        as done, and one dated in the future never would.
+        """
         try:
-            return (
-                self.labels.exists()
-                and self.photo.stat().st_mtime_ns > self.pair.stat().st_mtime_ns
+            return self.labels.exists() and same_time(
+                self.photo.stat().st_mtime_ns, self.pair.stat().st_mtime_ns
             )
         except FileNotFoundError:
             return False
@@ -58,13 +62,14 @@ def split_pair(job: Job, *, codec: LabelCodec, photo_side: str) -> str | None:
     """
     job.photo.unlink(missing_ok=True)  # without it, whatever stops this run, the pair is not done
     try:
+        date = job.pair.stat().st_mtime_ns  # before it is read: a change meanwhile is redone
         photo, labels = read_halves(job.pair, codec=codec, photo_side=photo_side)
     except (OSError, ValueError) as error:
         job.labels.unlink(missing_ok=True)
         return str(error)
     write_whole(job.labels, cv2.imencode('.png', labels)[1].tobytes())
     try:
-        write_whole(job.photo, cv2.imencode('.png', photo)[1].tobytes())
+        write_whole(job.photo, cv2.imencode('.png', photo)[1].tobytes(), mtime_ns=date)
     except OSError:
         job.labels.unlink(missing_ok=True)
         raise

@@ -4,36 +4,124 @@ What the converters share. A run that is killed leaves no half-written file unde
 and the caller leaves out what is there already, so the same command goes on where it stopped.
 """
 
+import contextlib
 import multiprocessing
 import os
+import platform
+import secrets
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import cv2
 from tqdm import tqdm
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 Job = TypeVar('Job')
 Result = TypeVar('Result')
 
 
-def write_whole(path: Path, content: bytes) -> None:
+# Whole units of time, in ns, that file systems keep of a file's date: ext4 and XFS all of it, NTFS
+# 100 ns, network shares often microseconds, exFAT 10 ms, tar and HFS+ seconds, FAT two of them.
+_TIME_UNITS = (1, 100, 10**3, 10**6, 10**7, 10**9, 2 * 10**9)
+
+
+class Stopped(RuntimeError):
+    """A run that broke off; what it has made is whole, and the same command goes on."""
+
+
+@contextlib.contextmanager
+def stopping() -> Iterator[None]:
+    """Turns what breaks off a run, such as a full disk or a killed worker, into ``Stopped``."""
+    try:
+        yield
+    except OSError as error:
+        raise Stopped(str(error)) from None
+    except BrokenExecutor:
+        raise Stopped(
+            'a worker process was killed, as happens when memory is short (fewer --workers need '
+            'less)'
+        ) from None
+
+
+def write_whole(path: Path, content: bytes, *, mtime_ns: int | None = None) -> None:
     """Writes a file that is either complete under its name or not there at all.
+
+    Two runs may write the same file at once: the later one stays, whole.
+
+    Args:
+        path: The file; its folder exists.
+        content: All of it.
+        mtime_ns: The date it shall carry, which it has from the moment it is there; None for now.
 
     Raises:
         OSError: it cannot be written, and is named; what was begun is removed.
     """
-    part = path.with_name(f'.{path.name}.part')
+    part = path.with_name(f'.{secrets.token_hex(4)}{_part_end()}')
     try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
+        with open(part, 'xb') as file:
+            _lock(file)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # else a crash of the machine may leave an empty file
+            if mtime_ns is not None:
+                os.utime(part, ns=(mtime_ns, mtime_ns))
+            if fcntl:
+                os.replace(part, path)  # while the lock holds
+        if not fcntl:
+            os.replace(part, path)  # Windows renames no open file
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        if not isinstance(error, OSError):
+            raise
         # A full disk does not say of itself which file it was.
         raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def remove_stale_parts(folder: Path) -> None:
+    """Removes what ``write_whole`` had begun below ``folder`` in runs that were killed.
+
+    What is being written, by this machine or another, stays. Network shares lock only files that
+    are open for writing, hence the mode.
+    """
+    for part in folder.rglob(f'.????????{_part_end()}'):
+        with contextlib.suppress(OSError), open(part, 'r+b') as file:
+            if _lock(file):
+                part.unlink()
+
+
+def _part_end() -> str:
+    """End of the names of unfinished files; locks of other machines may not be seen here."""
+    return f'@{platform.node()}.part'
+
+
+def _lock(file: BinaryIO) -> bool:
+    """Marks a file as in use until it is closed, if only by the end of its process.
+
+    Returns:
+        False where another has it, or where locks do not exist.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
+def same_time(made_ns: int, source_ns: int) -> bool:
+    """Whether a file that was given the date ``source_ns`` may have ``made_ns`` on its disk.
+
+    File systems cut dates to whole units, up to two seconds.
+    """
+    return any(source_ns // unit * unit == made_ns for unit in _TIME_UNITS)
 
 
 def run_jobs(

@@ -11,21 +11,26 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from tqdm import tqdm
+
 from pspnet_plugin.datasets import PairsDataset
 from pspnet_plugin.datasets.label_maps import Legend, plain_legend, with_void
-from pspnet_plugin.datasets.pair_making import Stopped, Style, complain, fill_folder
+from pspnet_plugin.datasets.pair_making import Style, fill_folder
 from pspnet_plugin.datasets.palettes import read_metainfo
 from pspnet_plugin.datasets.photo_folders import (
     LABEL_KINDS,
+    Matched,
     cityscapes_legend,
     match_cityscapes,
     match_folders,
 )
 from pspnet_plugin.datasets.scenes.scene_folder import SPLITS, make_scenes
+from pspnet_plugin.engine.jobs import Stopped
 
 GOES_ON = (
     'A run that was interrupted goes on where it stopped when the same command is given again.'
 )
+REDONE = 'Pairs whose photo or label map has changed since are made again.'
 EXAMPLE = f"""example:
   python tools/dataset_converters/make_pairs.py synthetic data/synthetic --train 400 --val 60
 
@@ -38,6 +43,7 @@ Halves are 256 x 256, as Kaggle has them; --size 512x256 keeps the proportions o
 In labelIds and color, what is no train class keeps its own colour (parking, static, ...); the group
 of poles, which has the colour of pole, becomes black from labelIds and stays pole from color.
 {GOES_ON}
+{REDONE}
 """
 FOLDERS = f"""examples:
   python tools/dataset_converters/make_pairs.py folders photos labels data/pairs --palette my.json
@@ -50,6 +56,7 @@ Label maps hold class indices (one channel of 8 or 16 bits, or a PNG with a colo
 ignored) or exactly the colours of the palette. OUT/metainfo.json says what the pairs hold.
 Sub-folders such as train and val are kept.
 {GOES_ON}
+{REDONE}
 """
 USE = """in a config, with num_classes={classes} in the heads of the model:
   import json
@@ -80,19 +87,18 @@ def cityscapes(args: argparse.Namespace) -> int:
     print(f'{args.root}: labels from *_gtFine_{kind}.png; halves of {width} x {height} pixels')
     if (args.root / 'leftImg8bit' / 'test').is_dir():
         print('test is left out: its label maps are dummies')
-    complete = fill_folder(
-        args.out,
+    status = _fill(
+        args,
         matched,
-        _style(args, cityscapes_legend(kind)),
+        cityscapes_legend(kind),
         made_from={'root': str(args.root.resolve()), 'labels': kind},
         metainfo=read_metainfo('cityscapes'),
-        workers=args.workers,
     )
     print(
         'to train on them:\n'
         f'  PAIRS_ROOT={args.out} python tools/train.py configs/psp_cityscapes_pairs.py'
     )
-    return 0 if complete else 1
+    return status
 
 
 def folders(args: argparse.Namespace) -> int:
@@ -103,10 +109,10 @@ def folders(args: argparse.Namespace) -> int:
     matched = match_folders(
         args.img_dir, args.ann_dir, photo_suffix=args.img_suffix, label_suffix=args.ann_suffix
     )
-    complete = fill_folder(
-        args.out,
+    status = _fill(
+        args,
         matched,
-        _style(args, plain_legend(metainfo)),
+        plain_legend(metainfo),
         made_from={
             'img_dir': str(args.img_dir.resolve()),
             'ann_dir': str(args.ann_dir.resolve()),
@@ -114,18 +120,46 @@ def folders(args: argparse.Namespace) -> int:
             'ann_suffix': args.ann_suffix,
         },
         metainfo=metainfo,
-        workers=args.workers,
     )
     split, *below = next(iter(matched.files)).split('/')
     use = dict(out=str(args.out), split=split if below else '', classes=len(metainfo['classes']))
     print(USE.format(**use, metainfo=str(args.out / 'metainfo.json')))
-    return 0 if complete else 1
+    return status
 
 
 def _check_outside(out: Path, *sources: Path) -> None:
     for folder in sources:
         if out.resolve().is_relative_to(folder.resolve()):
             raise ValueError(f'{out} lies in {folder}; give the pairs a folder elsewhere')
+
+
+def _fill(
+    args: argparse.Namespace, matched: Matched, legend: Legend, *, made_from: dict, metainfo: dict
+) -> int:
+    """Makes the pairs and says how it went; the exit status is 1 for any trouble."""
+    filled = fill_folder(
+        args.out,
+        matched,
+        _style(args, legend),
+        made_from=made_from,
+        metainfo=metainfo,
+        workers=args.workers,
+        on_problem=lambda problem: tqdm.write(f'make_pairs: {problem}', file=sys.stderr),
+    )
+    if filled.kept:
+        print(f'{filled.kept} of {filled.wanted} pairs are there already')
+    if matched.spare:
+        print(f'{matched.spare} label maps have no photo and are left out')
+    listed = ', '.join(f'{count} in {folder}' for folder, count in filled.there.items())
+    print(f'pairs in {args.out}: {listed or "none"}')
+    troubles = filled.troubles()
+    for trouble in troubles:
+        _complain(trouble)
+    return 1 if troubles else 0
+
+
+def _complain(text: str) -> None:
+    print(f'make_pairs: {text}', file=sys.stderr)
 
 
 def _style(args: argparse.Namespace, legend: Legend) -> Style:
@@ -242,13 +276,22 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return args.run(args)
     except Stopped as error:
-        complain(str(error))
+        _complain(
+            f'stopped: {error}. The pairs made so far are whole; mend this, and the same command '
+            'goes on from here'
+        )
         return 1
+    except PermissionError as error:
+        _complain(
+            f'no right to use {error.filename}; give a folder of yours, or have its rights changed '
+            '(photos and label maps are read, OUT is written)'
+        )
+        return 2
     except (OSError, ValueError) as error:
-        complain(str(error))
+        _complain(str(error))
         return 2
     except KeyboardInterrupt:
-        complain('interrupted; the same command goes on from here')
+        _complain('interrupted; the same command goes on from here')
         return 130
 
 

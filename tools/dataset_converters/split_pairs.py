@@ -4,12 +4,9 @@ Photos go to ``OUT/img_dir/SPLIT``, 8-bit index maps of the same names to ``OUT/
 """
 
 import argparse
-import json
 import os
 import sys
-import textwrap
 from collections.abc import Sequence
-from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +16,8 @@ from pspnet_plugin.datasets.label_codec import RULES, LabelCodec
 from pspnet_plugin.datasets.pair_files import SIDES
 from pspnet_plugin.datasets.palettes import read_metainfo
 from pspnet_plugin.datasets.splitting import Job, find_jobs, split_pair
-from pspnet_plugin.engine.jobs import run_jobs, write_whole
+from pspnet_plugin.engine.jobs import Stopped, run_jobs, stopping
+from pspnet_plugin.engine.made_folder import check_free, claim
 from pspnet_plugin.version import __version__
 
 MARKER = '.split_pairs.json'
@@ -33,51 +31,6 @@ index. Given again, the command goes on where it stopped, and redoes pairs that 
 """
 
 
-def check_free(out: Path, *, made_by: dict) -> None:
-    """Makes sure that what this run makes may go into ``out``.
-
-    Raises:
-        ValueError: it holds something else, or was made from other pairs or by other settings.
-    """
-    marker = out / MARKER
-    if out.is_file():
-        raise ValueError(f'{out} is a file; give a folder')
-    if not marker.exists():
-        if foreign := sorted(out.glob('[!.]*')):
-            raise ValueError(
-                f'{foreign[0]} was not made by this tool ({marker} is missing); give another OUT'
-            )
-        return
-    try:
-        found = dict(json.loads(marker.read_text()))
-    except (TypeError, ValueError):
-        raise ValueError(f'{marker} is unreadable; give another OUT or remove this one') from None
-    differing = [
-        f'{key} {_short(found.get(key))}, not {_short(value)}'
-        for key, value in made_by.items()
-        if found.get(key) != value
-    ]
-    if differing and any((out / 'img_dir').rglob('*.png')):
-        raise ValueError(
-            f'{out} was made with {"; ".join(differing)}. Give another OUT, or the same settings, '
-            'or remove that folder.'
-        )
-
-
-def _short(value: object) -> str:
-    return textwrap.shorten(str(value), 200)
-
-
-def claim(out: Path, jobs: Sequence[Job], *, made_by: dict) -> None:
-    """Marks ``out`` before the first picture is in it, and makes all its folders."""
-    out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / MARKER, json.dumps(made_by).encode())
-    metainfo = {key: made_by[key] for key in ('classes', 'palette')}
-    write_whole(out / 'metainfo.json', json.dumps(metainfo).encode())
-    for folder in {path.parent for job in jobs for path in (job.photo, job.labels)}:
-        folder.mkdir(parents=True, exist_ok=True)
-
-
 def split_all(
     jobs: Sequence[Job], out: Path, *, codec: LabelCodec, args: argparse.Namespace
 ) -> int:
@@ -88,13 +41,14 @@ def split_all(
         print(f'{done} of {len(jobs)} pairs are done already')
     work = partial(split_pair, codec=codec, photo_side=args.photo_side)
     try:
-        for _, reason in run_jobs(work, todo, workers=args.workers, unit='pair'):
-            if reason:
-                bad += 1
-                tqdm.write(f'split_pairs: {reason}', file=sys.stderr)
-            else:
-                done += 1
-    except (OSError, BrokenProcessPool) as error:
+        with stopping():
+            for _, reason in run_jobs(work, todo, workers=args.workers, unit='pair'):
+                if reason:
+                    bad += 1
+                    tqdm.write(f'split_pairs: {reason}', file=sys.stderr)
+                else:
+                    done += 1
+    except Stopped as error:
         print(
             f'split_pairs: stopped: {error}. {done} of {len(jobs)} pairs are done and kept in '
             f'{out}; mend this and {GOES_ON}.',
@@ -136,8 +90,15 @@ def split(args: argparse.Namespace) -> int:
         pairs=str(args.pairs.resolve()), photo_side=args.photo_side, **decode, **metainfo,
         version=__version__,
     )  # fmt: skip
-    check_free(args.out, made_by=made_by)
-    claim(args.out, jobs, made_by=made_by)
+    foreign = sorted(args.out.glob('[!.]*'))
+    check_free(args.out, marker=MARKER, made_by=made_by, foreign=foreign)
+    claim(
+        args.out,
+        marker=MARKER,
+        made_by=made_by,
+        metainfo={key: metainfo[key] for key in ('classes', 'palette')},
+        within={path.parent.relative_to(args.out) for j in jobs for path in (j.photo, j.labels)},
+    )
     return split_all(jobs, args.out, codec=codec, args=args)
 
 

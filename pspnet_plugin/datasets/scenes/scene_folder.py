@@ -12,8 +12,8 @@ import numpy as np
 
 from pspnet_plugin.datasets.pair_making import encode_pair
 from pspnet_plugin.datasets.scenes.street import GENERATOR_VERSION, render_pair, street_scene
-from pspnet_plugin.engine.jobs import run_jobs, write_whole
-from pspnet_plugin.engine.made_folder import check_free, claim
+from pspnet_plugin.engine.jobs import run_jobs, stopping, write_whole
+from pspnet_plugin.engine.made_folder import check_free, claim, pictures
 
 SPLITS = ('train', 'val')
 MARKER = '.synthetic.json'
@@ -66,6 +66,8 @@ def make_scenes(
 
     Raises:
         ValueError: the counts make no sense or a folder is taken.
+        OSError: a folder cannot be made.
+        Stopped: a picture could not be written, or a worker was killed.
     """
     if not any(counts.values()):
         raise ValueError('--train 0 --val 0: nothing to make; give at least one a number above 0')
@@ -74,11 +76,11 @@ def make_scenes(
     made_by = {'seed': seed, 'generator': GENERATOR_VERSION}
     folders = [out, truth] if truth else [out]
     for folder in folders:
-        check_free(folder, marker=MARKER, made_by=made_by, within=SPLITS)
+        foreign = (path for split in SPLITS for path in pictures(folder / split))
+        check_free(folder, marker=MARKER, made_by=made_by, foreign=foreign)
     for folder in folders:
-        claim(folder, marker=MARKER, made_by=made_by)
-        for split in SPLITS:
-            (folder / split).mkdir(exist_ok=True)
+        claim(folder, marker=MARKER, made_by=made_by, within=SPLITS)
     jobs = list(missing(out, truth, seed=seed, counts=counts))
-    for _ in run_jobs(make_picture, jobs, workers=workers, unit='pair'):
-        pass
+    with stopping():
+        for _ in run_jobs(make_picture, jobs, workers=workers, unit='pair'):
+            pass
