@@ -164,7 +164,7 @@ def test_splits_are_those_that_split_pairs_writes(tmp_path, names):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(b'')
     splits, strays = find_splits(root)
-    jobs = find_jobs(root, tmp_path / 'out', metainfo=CITYSCAPES)
+    jobs = find_jobs(root, tmp_path / 'out')
     assert {split.path(name) for split in splits for name in split.pairs} == {
         str(job.pair) for job in jobs
     }

@@ -16,17 +16,8 @@ import numpy as np
 
 from pspnet_plugin.datasets.label_codec import LabelCodec
 from pspnet_plugin.datasets.pair_files import SIDES, read_pair
-from pspnet_plugin.datasets.pairs import NESTED_ROOTS, PairsDataset
+from pspnet_plugin.datasets.pair_splits import sub_splits
 from pspnet_plugin.engine.jobs import same_time, write_whole
-
-
-class PairFinder(PairsDataset):
-    """The files of one split, found as for a training; none of them is opened."""
-
-    def find(self) -> tuple[str, list[str]]:
-        """Folder and pairs; ``ValueError`` where it holds none."""
-        folder = self._find_split()
-        return folder, self._found(folder)
 
 
 @dataclass(frozen=True)
@@ -96,7 +87,7 @@ def read_halves(path: Path, *, codec: LabelCodec, photo_side: str) -> tuple[np.n
         raise ValueError(f'{path}: no labels in its {other_side} half: {error}; {hint}') from None
 
 
-def find_jobs(pairs: Path, out: Path, *, metainfo: dict) -> list[Job]:
+def find_jobs(pairs: Path, out: Path) -> list[Job]:
     """All pairs of all splits, in the order of their names.
 
     Raises:
@@ -107,26 +98,10 @@ def find_jobs(pairs: Path, out: Path, *, metainfo: dict) -> list[Job]:
         raise FileNotFoundError(f'{pairs}: no such folder; give the one that holds train and val')
     if out.resolve().is_relative_to(pairs.resolve()):
         raise ValueError(f'{out} lies in the folder of the pairs; give another OUT')
-    # By iterdir, because glob passes over a folder without rights as if it were empty.
-    entries = [
-        entry
-        for root in (pairs, *(pairs / nested for nested in NESTED_ROOTS))
-        if root.is_dir()
-        for entry in root.iterdir()
-    ]
-    names = {e.name for e in entries if e.is_dir() and not e.name.startswith('.')}
     jobs: dict[Path, Job] = {}
-    for name in sorted(names - {Path(nested).name for nested in NESTED_ROOTS}):
-        finder = PairFinder(
-            data_root=str(pairs), data_prefix=dict(img_path=name), metainfo=metainfo,
-            order='name', lazy_init=True,
-        )  # fmt: skip
-        try:
-            folder, files = finder.find()
-        except ValueError:
-            continue  # no pair in it: not a split
-        for file in map(Path, files):
-            target = Path(name, file.relative_to(folder)).with_suffix('.png')
+    for split in sub_splits(pairs):
+        for name in split.pairs:
+            file, target = split.folder / name, Path(split.name, name).with_suffix('.png')
             job = Job(file, out / 'img_dir' / target, out / 'ann_dir' / target)
             if target in jobs:
                 raise ValueError(

@@ -57,7 +57,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--rule', choices=RULES, default='edge_aware', help='of decoding labels (edge_aware)')
     add(
         '--max-distance', type=_distance, default=40.0, metavar='D',
-        help='RGB distance from every known colour beyond which a pixel is ignored, or none (40)',
+        help='nearest: RGB distance from all colours at which a pixel is ignored, or none (40)',
     )  # fmt: skip
     add(
         '--min-confidence', type=float, default=0.8, metavar='SHARE',

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 
 from tqdm import tqdm
 
@@ -96,7 +97,7 @@ def cityscapes(args: argparse.Namespace) -> int:
     )
     print(
         'to train on them:\n'
-        f'  PAIRS_ROOT={args.out} python tools/train.py configs/psp_cityscapes_pairs.py'
+        f'  PAIRS_ROOT={quote(str(args.out))} python tools/train.py configs/psp_cityscapes_pairs.py'
     )
     return status
 

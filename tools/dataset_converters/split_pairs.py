@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from pspnet_plugin.datasets.label_codec import RULES, LabelCodec
 from pspnet_plugin.datasets.pair_files import SIDES
+from pspnet_plugin.datasets.pair_splits import pictures_in, roots_of
 from pspnet_plugin.datasets.palettes import read_metainfo
 from pspnet_plugin.datasets.splitting import Job, find_jobs, split_pair
 from pspnet_plugin.engine.jobs import Stopped, run_jobs, stopping
@@ -85,7 +86,7 @@ def split(args: argparse.Namespace) -> int:
         min_explained=args.min_explained,
     )  # fmt: skip
     codec = LabelCodec(metainfo['palette'], void_palette=metainfo['void_palette'], **decode)
-    jobs = find_jobs(args.pairs, args.out, metainfo=metainfo)
+    jobs = find_jobs(args.pairs, args.out)
     made_by = dict(
         pairs=str(args.pairs.resolve()), photo_side=args.photo_side, **decode, **metainfo,
         version=__version__,
@@ -99,6 +100,11 @@ def split(args: argparse.Namespace) -> int:
         metainfo={key: metainfo[key] for key in ('classes', 'palette')},
         within={path.parent.relative_to(args.out) for j in jobs for path in (j.photo, j.labels)},
     )
+    if stray := [picture for root in roots_of(args.pairs) for picture in pictures_in(root)]:
+        print(
+            f'split_pairs: pictures beside the splits are left out: {len(stray)}, e.g. {stray[0]}',
+            file=sys.stderr,
+        )
     return split_all(jobs, args.out, codec=codec, args=args)
 
 
@@ -137,7 +143,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )  # fmt: skip
     add(
         '--max-distance', type=_distance, default=40.0, metavar='D',
-        help='RGB distance from every known colour beyond which a pixel is ignored, or none (40)',
+        help='nearest: RGB distance from all colours at which a pixel is ignored, or none (40)',
     )  # fmt: skip
     add(
         '--min-confidence', type=float, default=0.8, metavar='SHARE',

@@ -7,10 +7,12 @@ Shape shorthand in this module: H, W: height and width of one half; K: number of
 import hashlib
 from dataclasses import dataclass, field
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from pspnet_plugin.datasets.label_codec import Color, LabelCodec
 from pspnet_plugin.datasets.pair_files import read_pair
@@ -197,7 +199,9 @@ def _detail(gray: np.ndarray) -> np.ndarray:
 def _why_unreadable(path: str, content: bytes, message: str) -> str:
     if not content:
         return 'empty'
-    if not cv2.haveImageReader(path):
+    try:
+        Image.open(BytesIO(content)).close()
+    except (OSError, ValueError, Image.DecompressionBombError):
         return 'no picture'
     if 'odd width' in message:
         return message.removeprefix(f'{path}: ').partition('. ')[0]
