@@ -1,0 +1,172 @@
+"""The pyramid's mathematics against torch's own operators, over sizes, kernels and layouts."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from pspnet_plugin.models import pyramid
+from pspnet_plugin.models.pyramid import apart, conv_over_concat, pool, upsample
+from pspnet_plugin.models.resampling import interpolation_matrix, matrix_like, pooling_matrix
+
+SIZES = [(1, 9), (5, 7), (8, 8), (13, 20), (33, 40)]
+BINS = {'1': (1,), '1236': (1, 2, 3, 6), '25': (2, 5), 'oblong': ((2, 3), (7, 1))}
+
+
+def make(size, bins, *, maps=4, out=6, kernel=3, batch=2, seed=0):
+    """A map, its levels, weight and bias in float64, none of them degenerate."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def randn(*shape):
+        return torch.randn(*shape, dtype=torch.float64, generator=generator)
+
+    x = randn(batch, 12, *size)
+    levels = [level[:, :maps].clone() for level in pool(x, bins)]
+    weight = randn(out, 12 + maps * len(bins), kernel, kernel)
+    return x, levels, weight, randn(out)
+
+
+def plainly(x, levels, weight, bias, *, align_corners):
+    """What ``conv_over_concat`` stands for."""
+    up = [
+        F.interpolate(p, x.shape[2:], mode='bilinear', align_corners=align_corners) for p in levels
+    ]
+    return F.conv2d(torch.cat([x, *up], 1), weight, bias, padding=weight.shape[-1] // 2)
+
+
+@pytest.fixture(params=[0, pyramid.COPY], ids=['apart', 'counted'])
+def cost(request, monkeypatch):
+    """Moving floats free of charge, so that small levels are kept apart too; and as counted."""
+    monkeypatch.setattr(pyramid, 'COPY', request.param)
+    return request.param
+
+
+@pytest.mark.parametrize('size', [1, 2, 5, 6, 9, 45, 128])
+@pytest.mark.parametrize('bins', [1, 2, 3, 6, 7])
+def test_pooling_matrix_is_adaptive_average_pooling(size, bins):
+    x = torch.randn(3, size, dtype=torch.float64)
+    torch.testing.assert_close(x @ pooling_matrix(size, bins).T, F.adaptive_avg_pool1d(x, bins))
+
+
+@pytest.mark.parametrize('align_corners', [False, True])
+@pytest.mark.parametrize(
+    ('size', 'to'), [(1, 1), (1, 7), (6, 1), (2, 9), (6, 45), (9, 9), (64, 33)]
+)
+def test_interpolation_matrix_is_interpolate(size, to, align_corners):
+    x = torch.randn(1, 3, size, dtype=torch.float64)
+    expected = F.interpolate(x, to, mode='linear', align_corners=align_corners)
+    matrix = interpolation_matrix(size, to, align_corners)
+    torch.testing.assert_close(x @ matrix.T, expected)
+
+
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last], ids=['', 'last'])
+@pytest.mark.parametrize('size', SIZES, ids=str)
+@pytest.mark.parametrize('bins', BINS.values(), ids=BINS)
+def test_pool_and_upsample_match_torch(size, bins, layout):
+    x = make(size, bins)[0].to(memory_format=layout)
+    for grid, pooled in zip(bins, pool(x, bins), strict=True):
+        torch.testing.assert_close(pooled, F.adaptive_avg_pool2d(x, grid))
+        pooled = pooled.contiguous(memory_format=layout)
+        for align_corners in (False, True):
+            expected = F.interpolate(pooled, size, mode='bilinear', align_corners=align_corners)
+            got = upsample(pooled, size, align_corners=align_corners)
+            torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last], ids=['', 'last'])
+@pytest.mark.parametrize('kernel', [1, 3, 5])
+@pytest.mark.parametrize('align_corners', [False, True])
+@pytest.mark.parametrize('size', SIZES, ids=str)
+@pytest.mark.parametrize('bins', BINS.values(), ids=BINS)
+def test_conv_over_concat_is_the_convolution(cost, size, bins, align_corners, kernel, layout):
+    x, levels, weight, bias = make(size, bins, kernel=kernel)
+    x, weight = x.to(memory_format=layout), weight.to(memory_format=layout)
+    for b in (bias, None):
+        got = conv_over_concat(x, levels, weight, b, align_corners=align_corners)
+        expected = plainly(x, levels, weight, b, align_corners=align_corners)
+        assert expected.std() > 1
+        torch.testing.assert_close(got, expected, rtol=0, atol=1e-11)
+
+
+def test_many_bins_and_few_bins_take_both_ways_to_the_same_taps(monkeypatch):
+    """More columns than ``COPY`` copy the weight; fewer multiply it where it lies."""
+    x, levels, weight, bias = make((24, 20), ((12, 10), 2))
+    expected = plainly(x, levels, weight, bias, align_corners=False)
+    for copy in (1, 200, 10_000):
+        monkeypatch.setattr(pyramid, 'COPY', copy)
+        monkeypatch.setattr(pyramid, 'apart', lambda *_: [True, True])
+        got = conv_over_concat(x, levels, weight, bias)
+        torch.testing.assert_close(got, expected, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize('separate', [[True, False], [False, True], [False, False]], ids=str)
+def test_levels_may_be_mixed(monkeypatch, separate):
+    monkeypatch.setattr(pyramid, 'apart', lambda *_: separate)
+    x, levels, weight, bias = make((9, 13), (3, 2))
+    expected = plainly(x, levels, weight, bias, align_corners=False)
+    torch.testing.assert_close(conv_over_concat(x, levels, weight, bias), expected)
+
+
+def test_spans_are_upsampled_whole_and_cut():
+    x, levels, weight, bias = make((9, 13), (3, 2))
+    spans = [(12, 16), (10, 14)]
+    up = [
+        F.interpolate(p, span, mode='bilinear')[..., :9, :13]
+        for p, span in zip(levels, spans, strict=True)
+    ]
+    expected = F.conv2d(torch.cat([x, *up], 1), weight, bias, padding=1)
+    for separate in ([True, True], [False, False]):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pyramid, 'apart', lambda *_, choice=separate: choice)
+            got = conv_over_concat(x, levels, weight, bias, spans=spans)
+        torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last], ids=['', 'last'])
+@pytest.mark.parametrize('align_corners', [False, True])
+def test_gradients_are_exact(monkeypatch, align_corners, layout):
+    monkeypatch.setattr(pyramid, 'apart', lambda _, levels, *__: [True] * len(levels))
+    x, levels, weight, bias = make((5, 4), (1, 3), maps=2, out=3)
+    x = x[:, :3].contiguous(memory_format=layout)
+    inputs = [t.detach().requires_grad_() for t in (x, *levels, weight[:, :7], bias)]
+
+    def function(x, first, second, weight, bias):
+        return conv_over_concat(x, [first, second], weight, bias, align_corners=align_corners)
+
+    assert torch.autograd.gradcheck(function, inputs)
+    assert torch.autograd.gradcheck(lambda x: tuple(pool(x, (1, 3))), inputs[:1])
+    assert torch.autograd.gradcheck(
+        lambda p: upsample(p, (5, 4), align_corners=align_corners), inputs[2:3]
+    )
+
+
+def test_levels_are_kept_apart_where_it_pays():
+    def choose(size, bins, *, c=2048, m=512, out=512):
+        x = torch.empty(1, c, *size, device='meta')
+        levels = [torch.empty(1, m, b, b, device='meta') for b in bins]
+        weight = torch.empty(out, c + m * len(bins), 3, 3, device='meta')
+        return apart(x, levels, weight)
+
+    assert choose((64, 128), (1, 2, 3, 6)) == [True] * 4
+    assert choose((32, 32), (1, 2, 3, 6)) == [True] * 4
+    assert choose((8, 8), (1, 2, 3, 6)) == [False] * 4
+    assert choose((24, 24), (1, 22)) == [True, False]  # nearly as many bins as pixels
+
+
+@pytest.mark.parametrize(
+    'shape', [(6, 20, 2, 2), (6, 20, 3, 1), (6, 19, 3, 3)], ids=['even', 'oblong', 'maps']
+)
+def test_weights_that_do_not_fit_are_named(shape):
+    x, levels, *_ = make((5, 7), (1, 2))
+    with pytest.raises(ValueError, match=r'weight of shape .* expected \(O, 12 \+ 4 \+ 4, k, k\)'):
+        conv_over_concat(x, levels, torch.zeros(shape, dtype=torch.float64))
+
+
+def test_matrices_are_kept_and_serve_training_after_inference_mode():
+    with torch.inference_mode():
+        first = matrix_like(torch.zeros(1), pooling_matrix, 31, 3)
+    second = matrix_like(torch.zeros(1, requires_grad=True), pooling_matrix, 31, 3)
+    assert first is second and not second.is_inference()
+    assert matrix_like(torch.zeros(1, dtype=torch.float64), pooling_matrix, 31, 3) is not first
+    x = torch.randn(31, requires_grad=True)
+    (second @ x).sum().backward()
+    assert x.grad.abs().sum() > 0
