@@ -11,6 +11,7 @@ from types import ModuleType
 import cv2
 import numpy as np
 import pytest
+import torch
 from mmengine.registry import init_default_scope
 
 from pspnet_plugin.datasets import CityscapesPairsDataset
@@ -226,3 +227,12 @@ def palette(tmp_path: Path) -> Path:
     path = tmp_path / 'palette.json'
     path.write_text(json.dumps(META))
     return path
+
+
+def pytest_collection_modifyitems(items):
+    """Tests that need a GPU are skipped, and said to be, where there is none."""
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if item.get_closest_marker('gpu'):
+            item.add_marker(pytest.mark.skip(reason='needs a CUDA device'))
