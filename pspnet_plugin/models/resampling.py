@@ -36,6 +36,18 @@ def pooling_matrices(size: int, bins: Sequence[int], device: torch.device | None
     return torch.cat([pooling_matrix(size, b, device) for b in bins])
 
 
+def pooling_plane(
+    height: int, width: int, grids: Sequence[tuple[int, int]], device: torch.device | None = None
+) -> Tensor:
+    """Average pooling of whole maps to several grids: (sum of h * w, height * width)."""
+    return torch.cat(
+        [
+            torch.kron(pooling_matrix(height, h, device), pooling_matrix(width, w, device))
+            for h, w in grids
+        ]
+    )
+
+
 def interpolation_matrix(
     size: int, to: int, align_corners: bool, device: torch.device | None = None
 ) -> Tensor:
@@ -79,6 +91,21 @@ def tap_matrix(
     pixels = interpolation_matrix(size, to, align_corners, device)[:keep]
     padded = F.pad(pixels, (0, 0, margin, margin))  # (H + k - 1, h)
     return padded.unfold(0, kernel, 1).transpose(1, 2).flatten(1)  # (H, h, k) to (H, k * h)
+
+
+def interpolation_plane(
+    size: tuple[int, int],
+    to: tuple[int, int],
+    align_corners: bool,
+    keep: tuple[int, int],
+    device: torch.device | None = None,
+) -> Tensor:
+    """Bilinear interpolation of whole maps: (H * W of ``keep``, h * w)."""
+    rows, columns = (
+        tap_matrix(*sizes, align_corners, 1, kept, device)
+        for *sizes, kept in zip(size, to, keep, strict=True)
+    )
+    return torch.kron(rows, columns)
 
 
 def matrix_like(x: Tensor, build: Callable[..., Tensor], *arguments) -> Tensor:
