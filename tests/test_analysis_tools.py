@@ -1,7 +1,6 @@
 """Our own tools on a run and on a set of pairs."""
 
 import json
-import re
 import shutil
 
 import cv2
@@ -47,19 +46,6 @@ def test_report_takes_a_checkpoint_by_name(trained, tmp_path):
     checkpoint = moved / 'iter_1.pth'
     run_tool(TOOLS / 'report.py', moved, '--checkpoint', checkpoint, '--pairs', 1, '--out', out)
     assert out.is_file()
-
-
-def test_benchmark_prints_ratios_of_one_run(demo_root):
-    tool = TOOLS / 'benchmark.py'
-    output = run_tool(tool, 'loader', '--data-root', demo_root, '--split', 'train', '--rounds', 2)
-    ratios = {
-        name: float(re.findall(rf'^{name} +[\d.]+ +([\d.]+)  \(', output, re.MULTILINE)[0])
-        for name in ('imdecode', 'edge_aware, virtual files', 'nearest, stock transforms')
-    }
-    assert ratios['imdecode'] == 1
-    assert min(ratios.values()) > 0.5, 'how fast a machine is decides no test; nonsense does'
-    output = run_tool(tool, 'loader', '--data-root', demo_root / 'none', status=2)
-    assert 'is missing' in output.strip().splitlines()[-1]
 
 
 def test_compare_label_rules_reports_what_decoding_gives(tmp_path, capsys):

@@ -61,7 +61,7 @@ def pool(x: Tensor, bins: Sequence[int | Size]) -> list[Tensor]:
     """
     grids = [(b, b) if isinstance(b, int) else tuple(b) for b in bins]
     (n, c, height, width), heights = x.shape, tuple(h for h, _ in grids)
-    if _is_small(x):
+    if _on_plane(x.shape[2:]):
         down = matrix_like(x, pooling_plane, height, width, tuple(grids))  # (sum of h * w, H * W)
         sizes = [h * w for h, w in grids]
         if _is_channels_last(x):
@@ -98,7 +98,7 @@ def upsample(x: Tensor, to: Size, *, align_corners: bool, span: Size | None = No
     Returns:
         (N, M, H, W).
     """
-    if isinstance(to[0] * to[1], int) and to[0] * to[1] <= PLANE and not _is_channels_last(x):
+    if _on_plane(to) and not _is_channels_last(x):
         plane = matrix_like(
             x, interpolation_plane, tuple(x.shape[2:]), tuple(span or to), align_corners, tuple(to)
         )
@@ -242,9 +242,10 @@ def _taps_at_bins(level: Tensor, share: Tensor) -> Tensor:
     return z.view(out, kernel**2, -1)
 
 
-def _is_small(x: Tensor) -> bool:
-    height, width = x.shape[2:]
-    return isinstance(height, int) and isinstance(width, int) and height * width <= PLANE
+def _on_plane(size: Size) -> bool:
+    # Calls cost nothing in a compiled graph, and the choice would tie it to a range of sizes.
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return not traced and size[0] * size[1] <= PLANE
 
 
 def _is_channels_last(x: Tensor) -> bool:

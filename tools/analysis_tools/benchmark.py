@@ -1,111 +1,220 @@
-"""Measure parts of the plugin, as ratios side by side in one run.
+"""Measures parts of the plugin beside their stock counterparts, as ratios within one run.
 
-    python tools/analysis_tools/benchmark.py loader --data-root data/cityscapes_pairs
+``heads``: FastPSPHead and FastUPerHead beside PSPHead and UPerHead, in inference and training.
+``networks``: a whole network beside the same with the stock head, and in deployed forms.
+``loader``: a record of a pair, by each rule that reads labels, beside the bare decode of its bytes.
 
-``loader``: time to load one record (photo and label map of a pair) by each rule that reads labels,
-as the virtual files and by the stock transforms, beside the bare ``cv2.imdecode`` of its bytes.
-Files are warm; the ways take turns round by round.
+Ways take turns, round by round, after one run each that does not count. Ratios are medians over
+rounds (lowest to highest); seconds are the least of all rounds. Memory is the most bytes of tensors
+alive at once. The floor is what the multiply-adds take at the speed of a large matrix product.
 """
 
 import argparse
+import json
+import os
+import platform
 import statistics
 import sys
-import time
-from functools import partial
+from pathlib import Path
 
-import cv2
-import numpy as np
-from mmcv.transforms import LoadImageFromFile
-from mmengine.fileio import get
-from mmseg.datasets.transforms import LoadAnnotations
+import torch
 
-from pspnet_plugin.datasets import CityscapesPairsDataset
-from pspnet_plugin.datasets.label_codec import RULES
-from pspnet_plugin.datasets.pair_files import parse_photo_uri
+from pspnet_plugin.benchmarks.heads import HEADS, compare_heads
+from pspnet_plugin.benchmarks.loader import time_loader
+from pspnet_plugin.benchmarks.networks import compare_networks
+from pspnet_plugin.benchmarks.timing import Machine, measure_machine, ratio
+from pspnet_plugin.version import __version__
+
+DTYPES = dict(float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.float16)
+EXAMPLE = """examples:
+  python tools/analysis_tools/benchmark.py heads --only r50 --map 64x128
+  python tools/analysis_tools/benchmark.py networks --size 512x1024 --json networks.json
+  python tools/analysis_tools/benchmark.py loader --data-root data/cityscapes_pairs
+"""
 
 
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition('x')
+    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+        raise argparse.ArgumentTypeError(f'{text!r} is no HEIGHTxWIDTH, such as 64x128')
+    return int(height), int(width)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f'{text!r} is no whole number of 1 or more')
+    return int(text)
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLE, formatter_class=raw)
     parts = parser.add_subparsers(dest='part', required=True)
-    loader = parts.add_parser('loader', help='the pair loader against a bare decode')
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument('--rounds', type=_count, default=7, help='of timing (7)')
+    common.add_argument('--json', type=Path, metavar='FILE', help='the figures, all of them')
+    device = argparse.ArgumentParser(add_help=False)
+    device.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
+
+    heads = parts.add_parser('heads', parents=[common, device], help='our heads beside stock ones')
+    heads.add_argument('--only', nargs='+', choices=HEADS, default=list(HEADS), metavar='HEAD',
+                       help=f'of {", ".join(HEADS)} (all)')  # fmt: skip
+    heads.add_argument('--map', nargs='+', type=_size, metavar='HxW',
+                       default=[(32, 32), (64, 128), (97, 97)],
+                       help='sizes of the largest map (32x32 64x128 97x97: pictures of 256x256, '
+                            '512x1024 and 769x769 at stride 8)')  # fmt: skip
+    heads.add_argument('--batch', type=_count, default=1)
+    heads.add_argument('--dtype', choices=DTYPES, default='float32')
+    heads.add_argument('--channels-last', action='store_true')
+
+    networks = parts.add_parser('networks', parents=[common, device], help='whole networks')
+    networks.add_argument('--config', default='configs/psp_r50-d8_cityscapes_pairs.py')
+    networks.add_argument('--checkpoint', help='weights of the config; random without')
+    networks.add_argument('--size', type=_size, default=(512, 1024), metavar='HxW',
+                          help='of the picture (512x1024)')  # fmt: skip
+    networks.add_argument('--compile', action='store_true', help='with torch.compile too')
+
+    loader = parts.add_parser('loader', parents=[common], help='the loading of pairs')
     loader.add_argument('--data-root', default='data/cityscapes_pairs')
     loader.add_argument('--split', default='val')
-    loader.add_argument('--pairs', type=int, default=200, help='at most so many (default 200)')
-    loader.add_argument('--rounds', type=int, default=7, help='over all of them (default 7)')
-    return parser.parse_args()
+    loader.add_argument('--pairs', type=_count, default=200, help='at most so many (200)')
+    return parser.parse_args(argv)
 
 
-def time_loader(data_root: str, split: str, pairs: int, rounds: int) -> dict[str, list[float]]:
-    """Milliseconds a record, a list of rounds for each way.
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """Markdown."""
+    lines = [header, ['---'] * len(header), *rows]
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
-    Args:
-        data_root: Root of a set of pairs in the colours of Cityscapes.
-        split: Folder in it.
-        pairs: Number of pairs, at most.
-        rounds: How often all are loaded; one more goes first, uncounted.
+
+def heads(args: argparse.Namespace, machine: Machine) -> list[dict]:
+    """Measures and prints heads."""
+    rows = [
+        row
+        for name in args.only
+        for size in args.map
+        for row in compare_heads(
+            name, size, batch=args.batch, rounds=args.rounds, machine=machine,
+            dtype=DTYPES[args.dtype], device=args.device, channels_last=args.channels_last,
+        )
+    ]  # fmt: skip
+    print(
+        table(
+            ['head', 'map', 'what', 'stock, s', 'ours, s', 'times as fast', 'memory',
+             'G multiply-adds, stock', 'ours', 'times the floor, stock', 'ours', 'difference'],
+            [
+                [
+                    row['head'], row['map'], row['what'],
+                    *(f'{row["seconds"][key]:.4f}' for key in ('stock', 'ours')),
+                    str(row['speedup']),
+                    f'{row["memory"]:.2f}',
+                    *(f'{row["multiply_adds"][key] / 1e9:.2f}' for key in ('stock', 'ours')),
+                    *(f'{row["above_floor"][key]:.2f}' for key in ('stock', 'ours')),
+                    f'{row["difference"]:.1e}' if 'difference' in row else '',
+                ]
+                for row in rows
+            ],
+        )
+    )  # fmt: skip
+    return rows
+
+
+def networks(args: argparse.Namespace, machine: Machine) -> list[dict]:
+    """Measures and prints whole networks."""
+    rows = compare_networks(
+        args.config, args.size, rounds=args.rounds, machine=machine, checkpoint=args.checkpoint,
+        device=args.device, compiled=args.compile,
+    )  # fmt: skip
+    weights = args.checkpoint or 'random weights'
+    print(f'{args.config}, {weights}, one picture of {args.size[0]}x{args.size[1]}\n')
+    print(
+        table(
+            ['form', 's', 'times as fast', 'equal labels', 'G multiply-adds', 'times the floor'],
+            [
+                [
+                    row['form'], f'{row["seconds"]:.3f}', str(row['speedup']),
+                    f'{row["equal"]:.4%}',
+                    f'{row["multiply_adds"] / 1e9:.1f}' if row['multiply_adds'] else '',
+                    f'{row["above_floor"]:.2f}' if row['above_floor'] else '',
+                ]
+                for row in rows
+            ],
+        )
+    )  # fmt: skip
+    return rows
+
+
+def loader(args: argparse.Namespace) -> list[dict]:
+    """Measures and prints the loading of pairs."""
+    times = time_loader(args.data_root, args.split, pairs=args.pairs, rounds=args.rounds)
+    rows = [
+        dict(way=name, milliseconds=statistics.median(values),
+             slowdown=ratio(values, times['imdecode']))
+        for name, values in times.items()
+    ]  # fmt: skip
+    print(
+        table(
+            ['way', 'ms a record', 'times imdecode'],
+            [[r['way'], f'{r["milliseconds"]:.3f}', str(r['slowdown'])] for r in rows],
+        )
+    )
+    return rows
+
+
+def measure(args: argparse.Namespace) -> None:
+    """Runs one part.
+
+    Raises:
+        OSError: a file is missing or cannot be written.
+        ValueError: an option is unusable here.
     """
-    # As in a loader's worker process.
-    cv2.setNumThreads(0)
-    records = {}
-    for rule in RULES:
-        dataset = CityscapesPairsDataset(
-            data_root=data_root, data_prefix=dict(img_path=split), pipeline=[], indices=pairs,
-            decode=dict(rule=rule),
-        )  # fmt: skip
-        records[rule] = [dataset.get_data_info(i) for i in range(len(dataset))]
-    contents = [get(parse_photo_uri(record['img_path'])[0]) for record in records[RULES[0]]]
-    load_photo, load_labels = LoadImageFromFile(), LoadAnnotations()
-
-    def bare(i: int) -> None:
-        cv2.imdecode(np.frombuffer(contents[i], np.uint8), cv2.IMREAD_COLOR)
-
-    def files(i: int, *, rule: str) -> None:
-        get(records[rule][i]['img_path'])
-        get(records[rule][i]['seg_map_path'])
-
-    def transforms(i: int, *, rule: str) -> None:
-        load_labels(load_photo({**records[rule][i], 'seg_fields': []}))
-
-    ways = {'imdecode': bare}
-    for rule in RULES:
-        ways[f'{rule}, virtual files'] = partial(files, rule=rule)
-        ways[f'{rule}, stock transforms'] = partial(transforms, rule=rule)
-    times = {name: [] for name in ways}
-    for round_ in range(rounds + 1):
-        # Way by way over all pairs: in turns on one pair, the second would find it decoded.
-        for name, way in ways.items():
-            start = time.perf_counter()
-            for i in range(len(contents)):
-                way(i)
-            if round_:
-                times[name].append((time.perf_counter() - start) / len(contents) * 1e3)
-    return times
+    if args.json and not args.json.absolute().parent.is_dir():
+        raise FileNotFoundError(f'{args.json}: there is no such folder; make it first')
+    device = getattr(args, 'device', 'cpu')
+    if device == 'cuda' and not torch.cuda.is_available():
+        raise ValueError('--device cuda: torch finds none here; leave it out')
+    about = dict(
+        version=__version__, torch=torch.__version__, python=platform.python_version(),
+        processor=torch.cuda.get_device_name() if device == 'cuda' else _processor(),
+        threads=torch.get_num_threads(), options={k: str(v) for k, v in vars(args).items()},
+    )  # fmt: skip
+    if args.part == 'loader':
+        rows = loader(args)
+    else:
+        dtype = DTYPES[getattr(args, 'dtype', 'float32')]
+        machine = measure_machine(device=device, dtype=dtype)
+        about.update(machine._asdict())
+        print(
+            f'{about["processor"]}, {about["threads"]} threads, torch {about["torch"]}, {dtype}: '
+            f'{machine.multiply_adds / 1e9:.0f} G multiply-adds/s in a matrix product, '
+            f'{machine.bytes / 1e9:.1f} GB/s copied\n'
+        )
+        rows = {'heads': heads, 'networks': networks}[args.part](args, machine)
+    if args.json:
+        args.json.write_text(json.dumps(dict(about=about, rows=rows), indent=1))
 
 
-def main() -> int:
-    """Measure and print a table."""
-    args = parse_args()
+def _processor() -> str:
+    names = [
+        line.partition(':')[2].strip()
+        for line in Path('/proc/cpuinfo').read_text().splitlines()
+        if line.startswith('model name')
+    ] if os.path.exists('/proc/cpuinfo') else []  # fmt: skip
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command: 2 for what the user can mend, 130 after Ctrl-C."""
+    args = parse_args(argv)
     try:
-        if args.pairs < 2 or args.rounds < 1:
-            raise ValueError(
-                f'--pairs {args.pairs} --rounds {args.rounds}: give at least two pairs (one alone '
-                'would stay decoded) and one round'
-            )
-        times = time_loader(args.data_root, args.split, args.pairs, args.rounds)
-    except (FileNotFoundError, ValueError) as error:
+        measure(args)
+    except (OSError, ValueError) as error:
         print(f'benchmark.py: {error}', file=sys.stderr)
         return 2
-    base = times['imdecode']
-    print(f'{"":<30}{"ms a record":>12}{"ratio":>8}{"  (lowest to highest of the rounds)"}')
-    for name, values in times.items():
-        ratios = [value / bare for value, bare in zip(values, base, strict=True)]
-        print(
-            f'{name:<30}{statistics.median(values):>12.3f}{statistics.median(ratios):>8.2f}'
-            f'  ({min(ratios):.2f} to {max(ratios):.2f})'
-        )
+    except KeyboardInterrupt:
+        print('benchmark.py: interrupted', file=sys.stderr)
+        return 130
     return 0
 
 

@@ -1,0 +1,1 @@
+"""Measurements of the plugin's parts beside their stock counterparts."""

@@ -1,0 +1,70 @@
+"""Time to load a record, photo and label map of a pair, beside the bare decoding of its bytes."""
+
+import time
+from functools import partial
+
+import cv2
+import numpy as np
+from mmcv.transforms import LoadImageFromFile
+from mmengine.fileio import get
+from mmseg.datasets.transforms import LoadAnnotations
+
+from pspnet_plugin.datasets import CityscapesPairsDataset
+from pspnet_plugin.datasets.label_codec import RULES
+from pspnet_plugin.datasets.pair_files import parse_photo_uri
+
+
+def time_loader(data_root: str, split: str, *, pairs: int, rounds: int) -> dict[str, list[float]]:
+    """Milliseconds a record, a list of rounds for each way; ``imdecode`` is the bare decoding.
+
+    Args:
+        data_root: Root of a set of pairs in the colours of Cityscapes.
+        split: Folder in it.
+        pairs: Number of pairs, at most.
+        rounds: How often all are loaded; one more goes first, uncounted.
+
+    Raises:
+        FileNotFoundError: the set is not there.
+        ValueError: it holds a single pair, which would stay decoded.
+    """
+    cv2.setNumThreads(0)  # as in a loader's worker process
+    records = {}
+    for rule in RULES:
+        dataset = CityscapesPairsDataset(
+            data_root=data_root, data_prefix=dict(img_path=split), pipeline=[], indices=pairs,
+            decode=dict(rule=rule),
+        )  # fmt: skip
+        records[rule] = [dataset.get_data_info(i) for i in range(len(dataset))]
+    contents = [get(parse_photo_uri(record['img_path'])[0]) for record in records[RULES[0]]]
+    if len(contents) < 2:
+        raise ValueError(
+            f'{data_root}/{split}: {len(contents)} pair to load; give at least two, as one alone '
+            'would stay decoded'
+        )
+    load_photo, load_labels = LoadImageFromFile(), LoadAnnotations()
+
+    def bare(i: int) -> None:
+        if cv2.imdecode(np.frombuffer(contents[i], np.uint8), cv2.IMREAD_COLOR) is None:
+            raise ValueError(f'{records[RULES[0]][i]["img_path"]}: no whole picture')
+
+    def files(i: int, *, rule: str) -> None:
+        get(records[rule][i]['img_path'])
+        get(records[rule][i]['seg_map_path'])
+
+    def transforms(i: int, *, rule: str) -> None:
+        load_labels(load_photo({**records[rule][i], 'seg_fields': []}))
+
+    ways = {'imdecode': bare}
+    for rule in RULES:
+        ways[f'{rule}, virtual files'] = partial(files, rule=rule)
+        ways[f'{rule}, stock transforms'] = partial(transforms, rule=rule)
+    times = {name: [] for name in ways}
+    for round_ in range(rounds + 1):
+        # Way by way over all pairs: in turns on one pair, the second would find it decoded.
+        for name, way in ways.items():
+            start = time.perf_counter()
+            for i in range(len(contents)):
+                way(i)
+            if round_:
+                times[name].append((time.perf_counter() - start) / len(contents) * 1e3)
+    return times

@@ -1,0 +1,139 @@
+"""Times, memory and multiply-adds of functions, side by side in one run.
+
+Machines are noisy, so ways to do a thing take turns, round by round, and what counts is the ratio
+within a round.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+
+class Ratio(NamedTuple):
+    """How many times as fast a way is as another, over rounds."""
+
+    median: float
+    lowest: float
+    highest: float
+
+    def __str__(self) -> str:
+        return f'{self.median:.2f} ({self.lowest:.2f} to {self.highest:.2f})'
+
+
+def take_turns(
+    ways: dict[str, Callable[[], object]], *, rounds: int, device: str = 'cpu'
+) -> dict[str, list[float]]:
+    """Seconds of each way, one figure a round.
+
+    Args:
+        ways: Functions by name. Each runs once before the first round, uncounted.
+        rounds: How often each runs.
+        device: On ``'cuda'`` times are those of device events, with nothing else in the queue.
+    """
+    for function in ways.values():
+        function()
+    seconds = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, function in ways.items():
+            seconds[name].append(_seconds(function, device))
+    return seconds
+
+
+def _seconds(function: Callable[[], object], device: str) -> float:
+    if device == 'cpu':
+        start = time.perf_counter()
+        function()
+        return time.perf_counter() - start
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize()
+    begin.record()
+    function()
+    end.record()
+    torch.cuda.synchronize()
+    return begin.elapsed_time(end) / 1e3
+
+
+def ratio(slow: list[float], fast: list[float]) -> Ratio:
+    """How many times as fast the second is, round by round."""
+    each = [a / b for a, b in zip(slow, fast, strict=True)]
+    return Ratio(statistics.median(each), min(each), max(each))
+
+
+def multiply_adds(function: Callable[[], object]) -> int:
+    """Those of matrix products and convolutions, as torch counts them (half its flops)."""
+    with FlopCounterMode(display=False) as counter:
+        function()
+    return counter.get_total_flops() // 2
+
+
+def peak_bytes(function: Callable[[], object], *, device: str = 'cpu') -> int:
+    """Most bytes of tensors alive at once during a call, beyond those alive before it.
+
+    On the CPU storages are counted as operators return them, so buffers that an operator uses
+    inside are left out; on ``'cuda'`` this is the allocator's own figure.
+    """
+    if device != 'cpu':
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        function()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() - before
+    with _LiveStorages() as live:
+        function()
+    return live.peak
+
+
+class _LiveStorages(TorchDispatchMode):
+    """The storages that operators have returned and that are alive."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peak = 0
+        self._known: set[int] = set()
+        self._alive: dict[int, tuple[StorageWeakRef, int]] = {}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        inputs = {_storage(t) for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
+        self._known |= inputs - self._alive.keys()
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, torch.Tensor) and _storage(tensor) not in self._known:
+                storage = tensor.untyped_storage()
+                self._alive[_storage(tensor)] = StorageWeakRef(storage), storage.nbytes()
+        self._alive = {k: v for k, v in self._alive.items() if not v[0].expired()}
+        self.peak = max(self.peak, sum(size for _, size in self._alive.values()))
+        return out
+
+
+def _storage(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage()._cdata
+
+
+class Machine(NamedTuple):
+    """What the device can do at best, measured."""
+
+    multiply_adds: float  # a second, of a product of 2048 x 2048 matrices
+    bytes: float  # a second, copied: each is read and written
+
+    def floor(self, count: int) -> float:
+        """Seconds that so many multiply-adds take at least."""
+        return count / self.multiply_adds
+
+
+def measure_machine(*, device: str = 'cpu', dtype: torch.dtype = torch.float32) -> Machine:
+    """The best of several products and copies."""
+    a = torch.randn(2048, 2048, device=device).to(dtype)
+    big = torch.empty(2**26, dtype=torch.uint8, device=device)
+    other = torch.empty_like(big)
+    times = take_turns(
+        dict(product=lambda: a @ a, copy=lambda: other.copy_(big)), rounds=7, device=device
+    )
+    return Machine(2048**3 / min(times['product']), big.numel() / min(times['copy']))

@@ -1,0 +1,119 @@
+"""The benchmark: figures that can be known beforehand come out, and the commands run."""
+
+import json
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import ROOT, load_tool, write_pair
+
+from pspnet_plugin.benchmarks.timing import (
+    measure_machine,
+    multiply_adds,
+    peak_bytes,
+    ratio,
+    take_turns,
+)
+
+main = load_tool('analysis_tools/benchmark.py').main
+
+
+def test_ways_take_turns_and_the_first_run_does_not_count():
+    calls = []
+    seconds = take_turns(dict(a=lambda: calls.append('a'), b=lambda: calls.append('b')), rounds=3)
+    assert calls == ['a', 'b'] + ['a', 'b'] * 3
+    assert {name: len(times) for name, times in seconds.items()} == dict(a=3, b=3)
+
+
+def test_ratios_are_taken_within_a_round():
+    assert ratio([2, 6, 4], [1, 2, 4]) == (2, 1, 3)
+
+
+def test_multiply_adds_of_a_convolution():
+    x, weight = torch.randn(2, 3, 10, 12), torch.randn(5, 3, 3, 3)
+    assert multiply_adds(lambda: F.conv2d(x, weight, padding=1)) == 2 * 5 * 3 * 9 * 10 * 12
+
+
+def test_peak_is_of_what_lives_at_once():
+    x = torch.zeros(1000)
+
+    def function():
+        a = x + 1  # 4000 bytes
+        b = a.double()  # 8000 more
+        del a
+        a = b.view(-1)[:10] * 1  # 80 more, after 4000 less; the view is nothing
+        return a.sum()
+
+    assert peak_bytes(function) == 12000
+    weight = torch.zeros(1000, requires_grad=True)
+    assert peak_bytes(lambda: (weight * weight).sum().backward()) >= 3 * 4000
+
+
+def test_a_machine_has_a_speed():
+    machine = measure_machine()
+    assert machine.floor(10**9) == 10**9 / machine.multiply_adds
+    assert machine.bytes > 1e8
+
+
+def test_heads_are_measured_and_written_down(tmp_path, capsys):
+    out = tmp_path / 'heads.json'
+    options = ['--only', 'r18', 'uper', '--map', '8x8', '32x24', '--rounds', '2']
+    assert main(['heads', *options, '--json', str(out)]) == 0
+    found = json.loads(out.read_text())
+    printed = capsys.readouterr().out
+    assert [(r['head'], r['map'], r['what']) for r in found['rows']] == [
+        (head, f'{batch}x{size}', what)
+        for head in ('r18', 'uper')
+        for size in ('8x8', '32x24')
+        for batch, what in ((1, 'forward'), (2, 'training'))
+    ]
+    for row in found['rows']:
+        assert f'| {row["head"]} | {row["map"]} | {row["what"]} |' in printed
+        assert f'{row["speedup"][0]:.2f} (' in printed
+        if row['what'] == 'forward':
+            assert row['difference'] < 1e-5
+    small, large = (found['rows'][i]['multiply_adds'] for i in (0, 2))
+    assert small['ours'] <= 1.05 * small['stock'] and large['ours'] < 0.7 * large['stock']
+    assert found['rows'][3]['memory'] < 0.8
+    assert found['about']['torch'] == torch.__version__
+
+
+def test_networks_are_measured_in_every_form(tmp_path, capsys):
+    out = tmp_path / 'networks.json'
+    config = ROOT / 'configs' / 'psp_demo.py'
+    options = ['--config', str(config), '--size', '64x96', '--rounds', '1', '--json', str(out)]
+    assert main(['networks', *options]) == 0
+    rows = {row['form']: row for row in json.loads(out.read_text())['rows']}
+    assert rows['our head']['equal'] > 0.999 and rows['+ channels_last']['equal'] > 0.999
+    assert rows['stock head']['speedup'] == [1, 1, 1]
+    assert all(f'| {form} |' in capsys.readouterr().out for form in [*rows][:1])
+
+
+def test_loading_is_measured_against_decoding(demo_root, capsys):
+    options = ['--data-root', str(demo_root), '--split', 'train', '--rounds', '2']
+    assert main(['loader', *options]) == 0
+    printed = capsys.readouterr().out
+    assert '| imdecode |' in printed and '| edge_aware, virtual files |' in printed
+    assert '| 1.00 (1.00 to 1.00) |' in printed
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['loader', '--data-root', 'none'], 'is missing'),
+        (['heads', '--json', 'none/x.json'], 'there is no such folder'),
+        (['networks', '--config', 'none.py'], 'none.py'),
+        (['networks', '--config', 'configs/psp_article_cityscapes_pairs.py'], 'is WindowPSPHead'),
+    ],
+    ids=['no set', 'no folder', 'no config', 'no counterpart'],
+)
+def test_bad_arguments_end_in_one_line(arguments, message, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_single_pair_is_refused(tmp_path, capsys):
+    write_pair(tmp_path / 'one' / 'val' / '1.jpg')
+    assert main(['loader', '--data-root', str(tmp_path / 'one')]) == 2
+    assert '1 pair to load' in capsys.readouterr().err
