@@ -2,5 +2,12 @@
 
 from pspnet_plugin.models.dilated_residual_net import DilatedResidualBlock, DilatedResidualNet
 from pspnet_plugin.models.psp_heads import FastPSPHead, WindowPSPHead
+from pspnet_plugin.models.uper_head import FastUPerHead
 
-__all__ = ['DilatedResidualBlock', 'DilatedResidualNet', 'FastPSPHead', 'WindowPSPHead']
+__all__ = [
+    'DilatedResidualBlock',
+    'DilatedResidualNet',
+    'FastPSPHead',
+    'FastUPerHead',
+    'WindowPSPHead',
+]
