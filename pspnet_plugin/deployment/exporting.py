@@ -74,33 +74,44 @@ def write(
         ExportError: the exporter failed.
         OSError: the file cannot be written.
     """
-    free = torch.export.Dim.DYNAMIC
-    shapes = ({0: free, 2: free, 3: free} if dynamic else {0: free},)
     extra = {METADATA: json.dumps(metadata, indent=1)}
     try:
         with quiet(), torch.no_grad():
-            if form == 'onnx':
-                program = torch.onnx.export(
-                    network, (picture,), dynamo=True, dynamic_shapes=shapes, input_names=[INPUT],
-                    output_names=list(OUTPUTS), opset_version=opset, verbose=False,
-                )  # fmt: skip
-                for key, value in metadata.items():
-                    text = value if isinstance(value, str) else json.dumps(value)
-                    program.model.metadata_props[key] = text
-                program.save(str(path), external_data=False)
-            elif form == 'torch_export':
-                program = torch.export.export(network, (picture,), dynamic_shapes=shapes)
+            if form == 'torchscript':
+                traced = torch.jit.trace(network, (picture,), check_trace=False)
+                torch.jit.save(traced, str(path), _extra_files=extra)
+                return
+            program = _graph(network, picture, dynamic=dynamic)
+            if form == 'torch_export':
                 content = io.BytesIO()
                 torch.export.save(program, content, extra_files=extra)
                 path.write_bytes(content.getvalue())
-            else:
-                traced = torch.jit.trace(network, (picture,), check_trace=False)
-                torch.jit.save(traced, str(path), _extra_files=extra)
+                return
+            written = torch.onnx.export(
+                program, dynamo=True, input_names=[INPUT], output_names=list(OUTPUTS),
+                opset_version=opset, verbose=False,
+            )  # fmt: skip
+            for key, value in metadata.items():
+                text = value if isinstance(value, str) else json.dumps(value)
+                written.model.metadata_props[key] = text
+            written.save(str(path), external_data=False)
     except (OSError, MemoryError):
         raise
     except Exception as error:  # exporters raise whatever a part of the network made them raise
         text = ' '.join(str(error).split())
         raise ExportError(f'{type(error).__name__}: {text[:600]}') from error
+
+
+def _graph(
+    network: DeployedNetwork, picture: Tensor, *, dynamic: bool
+) -> torch.export.ExportedProgram:
+    """The graph with a free batch and, if ``dynamic``, free sides."""
+    free = torch.export.Dim.DYNAMIC
+    shapes = ({0: free, 2: free, 3: free} if dynamic else {0: free},)
+    try:
+        return torch.export.export(network, (picture,), dynamic_shapes=shapes, strict=False)
+    except Exception:  # of many kinds; nn.MultiheadAttention, for one, would fix the batch
+        return torch.export.export(network, (picture,), dynamic_shapes=shapes, strict=True)
 
 
 def open_exported(path: Path, *, form: str) -> Run:
