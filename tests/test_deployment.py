@@ -11,6 +11,7 @@ import pytest
 import torch
 from conftest import CITYSCAPES, ROOT, photo, run_tool
 from mmengine.config import ConfigDict
+from mmengine.registry import init_default_scope
 from mmseg.apis import inference_model, init_model
 from mmseg.registry import MODELS
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -60,6 +61,7 @@ def config_of(backbone=OURS, head=PSP, **more) -> dict:
 
 def build(config: dict) -> torch.nn.Module:
     """In eval mode; norms are no identities, and logits are of the size of 1."""
+    init_default_scope('mmseg')  # a fixture of the module comes before that of each test
     torch.manual_seed(0)
     model = MODELS.build(config)
     with torch.no_grad():
@@ -145,6 +147,11 @@ def test_a_network_of_another_result_does_not_pass():
     assert not compare(run, model, order='RGB', shape=(1, 64, 96), normalize=False).passes()
     assert not Difference((1, 3, 8, 8), float('nan'), 1.0, 1.0).passes()
     assert not Difference((1, 3, 8, 8), 0.0, 1.0, 0.998).passes()
+
+
+def test_more_classes_than_an_index_map_holds():
+    with pytest.raises(ValueError, match='300 classes'):
+        DeployedNetwork(build(config_of(head=dict(PSP, num_classes=300))), normalize=True)
 
 
 @pytest.fixture(scope='module')

@@ -188,6 +188,8 @@ def predict(args: argparse.Namespace) -> int:
             f'--color: {args.model} names no colours; export it with a config or a checkpoint that '
             'knows its classes'
         )
+    if args.out.is_file():
+        raise ValueError(f'--out {args.out} is a file; give a folder')
     jobs = plan(find_photos(args.inputs), args.out, color=args.color)
     args.out.mkdir(parents=True, exist_ok=True)
     if network.size:
