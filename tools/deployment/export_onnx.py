@@ -1,0 +1,200 @@
+"""Exports a trained network, from picture to index map, and checks the file before it is kept.
+
+ONNX by default; ``--format`` has torch's own forms too.
+"""
+
+import argparse
+import contextlib
+import re
+import secrets
+import sys
+import time
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from pspnet_plugin.deployment.checking import compare, sample_pictures, shapes_to_check
+from pspnet_plugin.deployment.exporting import (
+    FORMATS,
+    OLDEST_OPSET,
+    OPSET,
+    ExportError,
+    check_packages,
+    open_exported,
+    quiet,
+    write,
+)
+from pspnet_plugin.deployment.loading import (
+    check_padding,
+    describe,
+    load_config,
+    load_model,
+    size_of,
+)
+from pspnet_plugin.deployment.network import DeployedNetwork
+from pspnet_plugin.engine.stock_tools import find_config
+from pspnet_plugin.version import __version__
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = """example:
+  python tools/deployment/export_onnx.py configs/psp_demo.py work_dirs/psp_demo/iter_600.pth \\
+      work_dirs/psp_demo/demo.onnx --dynamic
+  python tools/deployment/predict_onnx.py work_dirs/psp_demo/demo.onnx photo.jpg --out labelled
+
+The file takes "picture", (N, 3, H, W) in the channel order that its metadata names, and gives
+"index_map", (N, H, W) uint8, and "logits", (N, K, H, W). N is always free.
+"""
+
+
+class CheckFailed(RuntimeError):
+    """The exported file is not the network."""
+
+
+def export(args: argparse.Namespace) -> None:
+    """Loads, exports, checks, keeps.
+
+    Raises:
+        ImportError: a package is missing.
+        OSError: a file is missing, or may not be read or written.
+        ValueError: an argument, the config or the checkpoint is unusable.
+        ExportError: the exporter cannot write this network.
+        CheckFailed: what it wrote is not the network.
+    """
+    check_packages(args.format)
+    _check_names(args)
+    with quiet():
+        config = load_config(
+            Path(find_config(str(args.config), root=ROOT)), options=args.cfg_options
+        )
+        model, meta = load_model(config, args.checkpoint)
+    size = args.size or size_of(config)
+    if size is None:
+        raise ValueError(f'{args.config} names no size of pictures; give one by --size HxW')
+    check_padding(model, size, dynamic=args.dynamic)
+    normalize = args.normalize == 'inside'
+    network = DeployedNetwork(model, normalize=normalize).eval()
+    about = describe(model, config, meta)
+    if not about['classes']:
+        print(
+            f'export_onnx: neither {args.checkpoint} nor {args.config} names the '
+            f'{model.num_classes} classes; the file will not know them, nor their colours',
+            file=sys.stderr,
+        )
+    metadata = dict(
+        **about, normalization=args.normalize, size=list(size), dynamic_size=args.dynamic,
+        pspnet_plugin=__version__,
+    )  # fmt: skip
+    picture = sample_pictures((2, *size))
+    if not normalize:
+        picture = picture.float()
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    part = args.out.with_name(f'.{secrets.token_hex(4)}.part{args.out.suffix}')
+    try:
+        start = time.perf_counter()
+        write(
+            network, picture, part, form=args.format, dynamic=args.dynamic, opset=args.opset,
+            metadata=metadata,
+        )  # fmt: skip
+        seconds = time.perf_counter() - start
+        print(f'exported in {seconds:.0f} s; checked against the framework:')
+        run = open_exported(part, form=args.format)
+        for shape in shapes_to_check(size, dynamic=args.dynamic):
+            try:
+                found = compare(
+                    run, model, shape, normalize=normalize, order=about['channel_order']
+                )
+            except Exception as error:  # the runtime's own, of whatever kind
+                n, h, w = shape
+                text = ' '.join(str(error).split())[:400]
+                raise CheckFailed(f'{n} x {h}x{w} does not run: {text}') from error
+            print(f'  {found}', flush=True)
+            if not found.passes():
+                raise CheckFailed(f'another result than the framework: {found}')
+        part.replace(args.out)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+    sides = 'any height and width' if args.dynamic else f'{size[0]}x{size[1]}'
+    megabytes = args.out.stat().st_size / 1e6
+    print(f'{args.out}: {megabytes:.1f} MB, pictures of {sides}, {about["channel_order"]}')
+
+
+def _check_names(args: argparse.Namespace) -> None:
+    end = FORMATS[args.format]
+    if args.out.suffix != end:
+        raise ValueError(
+            f'OUT {args.out}: expected a name that ends in {end}, as the format has it'
+        )
+    if args.out.is_dir():
+        raise ValueError(f'OUT {args.out} is a folder; give a file')
+    if args.dynamic and args.format == 'torchscript':
+        raise ValueError('--dynamic: a trace keeps its size; take --format torch_export, or onnx')
+    if args.format == 'onnx':
+        import onnx
+
+        newest = onnx.defs.onnx_opset_version()
+        if not OLDEST_OPSET <= args.opset <= newest:
+            raise ValueError(f'--opset {args.opset}: expected {OLDEST_OPSET} to {newest}')
+
+
+def _size(text: str) -> tuple[int, int]:
+    sides = re.fullmatch(r'(\d+)x(\d+)', text)
+    if not sides or not all(int(side) for side in sides.groups()):
+        raise argparse.ArgumentTypeError(f'{text!r}: expected HEIGHTxWIDTH, such as 512x1024')
+    return int(sides[1]), int(sides[2])
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description='Export a trained network, from picture to index map, checked.',
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add('config', metavar='CONFIG', type=Path, help='config of the network')
+    add('checkpoint', metavar='CHECKPOINT', type=Path, help='its weights; all of them must fit')
+    add('out', metavar='OUT', type=Path, help='file to write: .onnx, .pt2 (torch_export), .pt')
+    add(
+        '--size', type=_size, metavar='HxW',
+        help="height and width of the pictures (the config's crop)",
+    )  # fmt: skip
+    add('--dynamic', action='store_true', help='take pictures of any height and width')
+    add(
+        '--normalize', choices=('inside', 'outside'), default='inside',
+        help='inside: the file takes 0 to 255, uint8; outside: normalised floats (inside)',
+    )  # fmt: skip
+    add('--opset', type=int, default=OPSET, help=f'of ONNX ({OPSET})')
+    add('--format', choices=FORMATS, default='onnx', help='(onnx)')
+    add(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+        help='change values of the config',
+    )  # fmt: skip
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command: 2 for what the user can mend at start, 1 for trouble, 130 after Ctrl-C."""
+    args = parse_args(argv)
+    try:
+        export(args)
+    except (ImportError, OSError, ValueError) as error:
+        print(f'export_onnx: {error}', file=sys.stderr)
+        return 2
+    except ExportError as error:
+        print(
+            f'export_onnx: {args.config} cannot be exported as {args.format}: {error}',
+            file=sys.stderr,
+        )
+        return 1
+    except CheckFailed as error:
+        print(f'export_onnx: {error}; {args.out} was not written', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f'export_onnx: interrupted; {args.out} was not written', file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
