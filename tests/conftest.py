@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 from pspnet_plugin.datasets import CityscapesPairsDataset
@@ -27,6 +28,15 @@ META = dict(
     void_palette=[[90, 90, 90]],
 )
 LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
+
+
+@pytest.fixture(autouse=True)
+def _no_logger_of_an_earlier_test():
+    """Loggers outlive a test, but the captured stream that they write to does not."""
+    for logger in MMLogger._instance_dict.values():
+        for handler in [*logger.handlers]:
+            if getattr(getattr(handler, 'stream', None), 'closed', False):
+                logger.removeHandler(handler)
 
 
 @pytest.fixture(autouse=True)
