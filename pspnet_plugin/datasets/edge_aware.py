@@ -6,7 +6,7 @@ linear unmixing with two members at a time:
 
 1. *Sure* pixels keep their colour's class: those that hold a known colour exactly, those in a 2 x 2
    block that lies within 16 levels of one colour, which a line of blends is too thin for, and those
-   within 24 levels of the colour of the only class that is sure within two pixels.
+   within 40 levels of the colour of the only class that is sure within two pixels.
 2. Any other pixel is explained as a blend of two classes, one of them sure within two pixels. The
    second is as near, or, at a price, one that is sure 8 to 15 pixels around (in the blocks of 8 x 8
    next to the pixel's own).
@@ -36,10 +36,12 @@ import numpy as np
 
 from pspnet_plugin.datasets.class_sets import ClassBits, ClassSets
 from pspnet_plugin.datasets.patches import Patches
-from pspnet_plugin.datasets.unmixing import NONE, TO_UNITS, weigh
+from pspnet_plugin.datasets.slots import NONE, Slots
+from pspnet_plugin.datasets.unmixing import TO_UNITS, weigh
 
 FLAT = 16  # levels (RGB distance) that flat areas deviate by, between JPEG qualities 95 and 75
-_PLAIN = 24  # levels that a pixel may deviate by where one class is all around
+_PLAIN = 40  # levels that a pixel may deviate by where one class is all around
+_NEAR, _FAR = 3, 2  # most classes of a pixel that are sure near, and farther or around a patch
 _MARGIN = 2  # pixels at the border, where the other half's chroma and cut-off windows make colours
 _FEW = 20  # pixels: fewer of a class that is sure nowhere are taken for a coincidence
 # Energies: a class of the wider surroundings; a patch's common colour, for each of its pixels, and
@@ -59,7 +61,8 @@ class EdgeAwareRule:
         self.size = len(rgb)
         self.codes = np.full(256, -1, np.int64)  # 0xRRGGBB; no pixel has -1
         self.codes[: self.size] = rgb @ [1 << 16, 1 << 8, 1]
-        self.units = TO_UNITS @ rgb.T.astype(np.float32)  # (3, K)
+        self.units = np.zeros((3, 256), np.float32)
+        self.units[:, : self.size] = TO_UNITS @ rgb.T.astype(np.float32)
 
     def sure(
         self, packed: np.ndarray, nearest: np.ndarray, distance: np.ndarray
@@ -114,52 +117,45 @@ class EdgeAwareRule:
         plain = left.plain(distance.reshape(-1).take(left.where) <= _PLAIN)
         left.label(plain, left.own)
         left.reorder(np.flatnonzero(~plain))
-        pixels = TO_UNITS[:, ::-1] @ bgr.reshape(-1, 3).take(left.where, 0).T.astype(np.float32)
         held = left.held()
-        unexplained = self._by_neighbours(left, pixels, min_confidence)
-        inner = unexplained.compress(left.inside(_MARGIN).take(unexplained))
-        if len(inner):
-            left.reorder(inner)
-            self._by_patches(left, pixels.take(inner, 1), held, min_confidence)
+        unexplained = self._by_neighbours(left, bgr, min_confidence)
+        left.reorder(unexplained.compress(left.inside(_MARGIN).take(unexplained)))
+        if len(left.where):
+            self._by_patches(left, bgr, held, min_confidence)
         return labels
 
-    def _by_neighbours(
-        self, left: '_Unsure', pixels: np.ndarray, min_confidence: float
-    ) -> np.ndarray:
-        """Gives (3, N) pixels that are blends of classes around their class.
+    def _by_neighbours(self, left: '_Unsure', bgr: np.ndarray, min_confidence: float) -> np.ndarray:
+        """Gives pixels that are blends of classes around their class.
 
         Returns:
             The positions of those that nothing around explains.
         """
         near, wider = left.sets.near(left.at), left.sets.wider(left.at)
-        slots = left.bits.members(near)
-        close = len(slots)
-        slots += left.bits.members(wider & ~near)
-        if not slots:
+        first = left.bits.members(near, most=_NEAR)
+        second = left.bits.members(wider & ~near, most=_FAR)
+        if not first + second:
             return np.arange(len(near))
-        prices = np.full((len(slots), len(near)), _WIDER, np.float32)
-        prices[:close] = 0
-        found = weigh(pixels, self.units, np.stack(slots), prices, close=close)
+        slots = Slots(first, second)
+        left.reorder(slots.order)
+        found = weigh(left.units(bgr), self.units, slots, price=_WIDER)
         left.label(found.clear(min_confidence), found.classes)
         return np.flatnonzero(found.explained < min_confidence)
 
     def _by_patches(
-        self, left: '_Unsure', pixels: np.ndarray, held: np.ndarray, min_confidence: float
+        self, left: '_Unsure', bgr: np.ndarray, held: np.ndarray, min_confidence: float
     ) -> None:
         """Settles what a colour that connected pixels have in common explains."""
         patches = Patches(left.shape, left.where, left.own)
         left.reorder(patches.order)
-        pixels = pixels.take(patches.order, 1)
-        slots = left.bits.members(patches.union(left.sets.near(left.at)))
+        grounds = left.bits.members(patches.union(left.sets.near(left.at)), most=_FAR)
         prices = np.where(held, np.float32(_ELSEWHERE), np.float32(_NOWHERE))
-        common = patches.colors(pixels, self.units, slots, prices)
+        common = patches.colors(left.units(bgr), self.units, grounds, prices)
         known = np.zeros(len(common), bool)
-        for slot in slots:
-            known |= slot == common
-        slots.append(np.where(known, np.uint8(NONE), common))
-        prices = np.zeros((len(slots), len(common)), np.float32)
-        prices[-1] = _PATCH
-        found = weigh(pixels, self.units, np.stack(slots), prices, close=len(slots) - 1)
+        for ground in grounds:
+            known |= ground == common
+        slots = Slots(grounds, [np.where(known, np.uint8(NONE), common)])
+        left.reorder(slots.order)
+        found = weigh(left.units(bgr), self.units, slots, price=_PATCH)
         clear = found.clear(min_confidence)
         counts = np.bincount(found.classes[clear], minlength=256)
         left.label(clear & (held | (counts >= _FEW)).take(found.classes), found.classes)
@@ -197,6 +193,10 @@ class _Unsure:
         height, width = self.shape
         y, x = np.divmod(self.where, width)
         return (y >= margin) & (y < height - margin) & (x >= margin) & (x < width - margin)
+
+    def units(self, bgr: np.ndarray) -> np.ndarray:
+        """The pixels of a picture, (H, W, 3) uint8 BGR: (3, N) in units of noise."""
+        return TO_UNITS[:, ::-1] @ bgr.reshape(-1, 3).take(self.where, 0).T.astype(np.float32)
 
     def label(self, chosen: np.ndarray, classes: np.ndarray) -> None:
         """Gives the pixels for which (N,) ``chosen`` is true their ``classes``."""

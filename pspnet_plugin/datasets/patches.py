@@ -11,10 +11,12 @@ G: grounds, colours that are sure around.
 import cv2
 import numpy as np
 
-from pspnet_plugin.datasets.unmixing import BLEND, NONE, UNEXPLAINED, unmix
+from pspnet_plugin.datasets.slots import NONE
+from pspnet_plugin.datasets.unmixing import BLEND, UNEXPLAINED, look_up, unmix
 
 _CELL = 8  # pixels: connected pixels in one cell of this side are a patch
 _CANDIDATES = 3  # the most frequent nearest colours of a patch
+_ALL = 8  # pixels: of larger patches every second one votes
 _CLEAR = 6.0  # energy by which the best must beat the second best, and "nothing of these"
 
 
@@ -41,7 +43,7 @@ class Patches:
         cell = y // _CELL * -(-shape[1] // _CELL) + x // _CELL
         cells = -(-shape[0] // _CELL) * -(-shape[1] // _CELL)
         key = (connected.reshape(-1).take(where).astype(np.int64) * cells + cell) << 8 | own
-        self.order = np.argsort(key, kind='stable')
+        self.order = np.argsort(key)
         key = key.take(self.order)
         runs = np.flatnonzero(_begins(key))  # of one nearest colour in one patch
         begins = _begins(key.take(runs) >> 8)
@@ -72,11 +74,21 @@ class Patches:
             (N,) uint8, the colour of each pixel's patch; 255 where none explains it clearly.
         """
         candidates = self._most_frequent()  # (T, P)
-        each = _explained(pixels, units, grounds, candidates.take(self.of, 1))
-        energies = np.add.reduceat(each, self.starts, 1)  # (T, P)
+        sizes = np.diff(np.append(self.starts, len(self.of)))
+        place = np.arange(len(self.of)) - self.starts.take(self.of)
+        voters = np.flatnonzero((place & 1 == 0) | (sizes < _ALL).take(self.of))
+        of = self.of.take(voters)
+        each = _explained(
+            pixels.take(voters, 1),
+            units,
+            [ground.take(voters) for ground in grounds],
+            candidates.take(of, 1),
+        )
+        starts = np.flatnonzero(_begins(of))
+        energies = np.add.reduceat(each, starts, 1)  # (T, P)
+        energies *= (sizes / np.diff(np.append(starts, len(of)))).astype(np.float32)
         energies += np.where(candidates == NONE, np.float32(np.inf), prices.take(candidates))
-        nothing = UNEXPLAINED * np.diff(np.append(self.starts, len(self.of)))
-        ranked = np.sort(np.vstack((energies, nothing)), 0)
+        ranked = np.sort(np.vstack((energies, UNEXPLAINED * sizes)), 0)
         clear = (energies.min(0) == ranked[0]) & (ranked[1] - ranked[0] > _CLEAR)
         best = np.take_along_axis(candidates, energies.argmin(0)[None], 0)[0]
         return np.where(clear, best, np.uint8(NONE)).take(self.of)
@@ -96,24 +108,14 @@ def _explained(
     pixels: np.ndarray, units: np.ndarray, grounds: list[np.ndarray], colors: np.ndarray
 ) -> np.ndarray:
     """Least energy of (3, N) pixels in (T, N) colours, pure or blended with a ground: (T, N)."""
-    size = colors.shape[1]
-    energies = np.full((len(grounds) + 1, *colors.shape), UNEXPLAINED, np.float32)
-    there = colors != NONE
-    flat = colors.reshape(-1)
-    rows = np.flatnonzero(there)
-    difference = pixels.take(rows % size, 1) - units.take(flat.take(rows), 1)
-    energies[-1].reshape(-1)[rows] = (difference * difference).sum(0)
-    if not grounds:
-        return energies.min(0)
-    below = np.stack(grounds)[:, None]  # (G, 1, N)
-    rows = np.flatnonzero(there & (below != NONE) & (below != colors))
-    which = rows % size
-    ground = below.reshape(-1).take(rows // colors.size * size + which)
-    energy, _ = unmix(
-        pixels.take(which, 1), units.take(ground, 1), units.take(flat.take(rows % colors.size), 1)
-    )
-    energies.reshape(-1)[rows] = energy + np.float32(BLEND)
-    return np.minimum(energies.min(0), np.float32(UNEXPLAINED))
+    first = look_up(units, colors)  # (3, T, N)
+    offset = pixels[:, None] - first
+    least = np.minimum((offset * offset).sum(0), np.float32(UNEXPLAINED))
+    for ground in grounds:
+        energy, _ = unmix(pixels[:, None], first, look_up(units, ground[None]))
+        energy[:, ground == NONE] = UNEXPLAINED
+        np.minimum(least, energy + np.float32(BLEND), out=least)
+    return least
 
 
 def _begins(values: np.ndarray) -> np.ndarray:
