@@ -44,8 +44,8 @@ class ClassBits:
         while len(slots) < most and rest.any():
             lowest = rest & np.negative(rest)
             # A power of two as float32 has its logarithm in the exponent; zero has zero there.
-            exponent = lowest.astype(np.float32).view(np.uint32) >> 23
-            slots.append(self.by_exponent.take(exponent))
+            exponent = (lowest.astype(np.float32).view(np.uint32) >> 23).astype(np.uint8)
+            slots.append(cv2.LUT(exponent[None], self.by_exponent)[0])
             rest = rest ^ lowest
         return slots
 

@@ -6,7 +6,8 @@ linear unmixing with two members at a time:
 
 1. *Sure* pixels keep their colour's class: those that hold a known colour exactly, those in a 2 x 2
    block that lies within 16 levels of one colour, which a line of blends is too thin for, and those
-   within 40 levels of the colour of the only class that is sure within two pixels.
+   within 40 levels of the colour of the only class that is sure within two pixels (less, down to
+   24, where 4 asks for more than 0.8).
 2. Any other pixel is explained as a blend of two classes, one of them sure within two pixels. The
    second is as near, or, at a price, one that is sure 8 to 15 pixels around (in the blocks of 8 x 8
    next to the pixel's own).
@@ -40,10 +41,13 @@ from pspnet_plugin.datasets.slots import NONE, Slots
 from pspnet_plugin.datasets.unmixing import TO_UNITS, weigh
 
 FLAT = 16  # levels (RGB distance) that flat areas deviate by, between JPEG qualities 95 and 75
-_PLAIN = 40  # levels that a pixel may deviate by where one class is all around
+# Levels that a pixel may deviate by where one class is all around: at most; where a confidence
+# of 1 is asked for; and how many more for less.
+_PLAIN, _PLAINEST, _PER_DOUBT = 40, 24, 80
 _NEAR, _FAR = 3, 2  # most classes of a pixel that are sure near, and farther or around a patch
 _MARGIN = 2  # pixels at the border, where the other half's chroma and cut-off windows make colours
 _FEW = 20  # pixels: fewer of a class that is sure nowhere are taken for a coincidence
+_PACKED_TO_UNITS = np.pad(TO_UNITS[:, ::-1], ((0, 0), (0, 1)))  # from bytes B, G, R, 0
 # Energies: a class of the wider surroundings; a patch's common colour, for each of its pixels, and
 # once for the patch, where the picture holds that colour for sure elsewhere, and where nowhere.
 _WIDER, _PATCH, _ELSEWHERE, _NOWHERE = 5.0, 4.0, 20.0, 80.0
@@ -70,7 +74,7 @@ class EdgeAwareRule:
         """The sure pixels' colours.
 
         Args:
-            packed: (H, W) pixels as 0xRRGGBB.
+            packed: (H, W) pixels as 0xRRGGBB, little-endian.
             nearest: (H, W) uint8, index of the nearest known colour or 255.
             distance: (H, W) uint8, its distance in RGB levels, rounded up.
 
@@ -93,7 +97,6 @@ class EdgeAwareRule:
 
     def decode(
         self,
-        bgr: np.ndarray,
         packed: np.ndarray,
         nearest: np.ndarray,
         distance: np.ndarray,
@@ -103,7 +106,6 @@ class EdgeAwareRule:
         """Indices of known colours, (H, W) uint8; 255 where nothing explains a pixel well enough.
 
         Args:
-            bgr: (H, W, 3) uint8, the label picture.
             packed: See ``sure``.
             nearest: See ``sure``.
             distance: See ``sure``.
@@ -114,17 +116,20 @@ class EdgeAwareRule:
             return labels
         left = _Unsure(labels, where, nearest.reshape(-1).take(where), size=self.size)
         # What is flat in the colour of the only class around needs no explanation.
-        plain = left.plain(distance.reshape(-1).take(left.where) <= _PLAIN)
+        limit = min(_PLAIN, _PLAINEST + _PER_DOUBT * (1 - min_confidence))
+        plain = left.plain(distance.reshape(-1).take(left.where) <= limit)
         left.label(plain, left.own)
         left.reorder(np.flatnonzero(~plain))
         held = left.held()
-        unexplained = self._by_neighbours(left, bgr, min_confidence)
-        left.reorder(unexplained.compress(left.inside(_MARGIN).take(unexplained)))
+        left.reorder(self._by_neighbours(left, packed, min_confidence))
+        left.reorder(np.flatnonzero(left.inside(_MARGIN)))
         if len(left.where):
-            self._by_patches(left, bgr, held, min_confidence)
+            self._by_patches(left, packed, held, min_confidence)
         return labels
 
-    def _by_neighbours(self, left: '_Unsure', bgr: np.ndarray, min_confidence: float) -> np.ndarray:
+    def _by_neighbours(
+        self, left: '_Unsure', packed: np.ndarray, min_confidence: float
+    ) -> np.ndarray:
         """Gives pixels that are blends of classes around their class.
 
         Returns:
@@ -137,25 +142,25 @@ class EdgeAwareRule:
             return np.arange(len(near))
         slots = Slots(first, second)
         left.reorder(slots.order)
-        found = weigh(left.units(bgr), self.units, slots, price=_WIDER)
+        found = weigh(left.units(packed), self.units, slots, price=_WIDER)
         left.label(found.clear(min_confidence), found.classes)
         return np.flatnonzero(found.explained < min_confidence)
 
     def _by_patches(
-        self, left: '_Unsure', bgr: np.ndarray, held: np.ndarray, min_confidence: float
+        self, left: '_Unsure', packed: np.ndarray, held: np.ndarray, min_confidence: float
     ) -> None:
         """Settles what a colour that connected pixels have in common explains."""
         patches = Patches(left.shape, left.where, left.own)
         left.reorder(patches.order)
         grounds = left.bits.members(patches.union(left.sets.near(left.at)), most=_FAR)
         prices = np.where(held, np.float32(_ELSEWHERE), np.float32(_NOWHERE))
-        common = patches.colors(left.units(bgr), self.units, grounds, prices)
+        common = patches.colors(left.units(packed), self.units, grounds, prices)
         known = np.zeros(len(common), bool)
         for ground in grounds:
             known |= ground == common
         slots = Slots(grounds, [np.where(known, np.uint8(NONE), common)])
         left.reorder(slots.order)
-        found = weigh(left.units(bgr), self.units, slots, price=_PATCH)
+        found = weigh(left.units(packed), self.units, slots, price=_PATCH)
         clear = found.clear(min_confidence)
         counts = np.bincount(found.classes[clear], minlength=256)
         left.label(clear & (held | (counts >= _FEW)).take(found.classes), found.classes)
@@ -194,9 +199,10 @@ class _Unsure:
         y, x = np.divmod(self.where, width)
         return (y >= margin) & (y < height - margin) & (x >= margin) & (x < width - margin)
 
-    def units(self, bgr: np.ndarray) -> np.ndarray:
-        """The pixels of a picture, (H, W, 3) uint8 BGR: (3, N) in units of noise."""
-        return TO_UNITS[:, ::-1] @ bgr.reshape(-1, 3).take(self.where, 0).T.astype(np.float32)
+    def units(self, packed: np.ndarray) -> np.ndarray:
+        """(3, N) in units of noise, out of the (H, W) pixels as 0xRRGGBB, little-endian."""
+        bgr0 = packed.reshape(-1).take(self.where).view(np.uint8).reshape(-1, 4)
+        return _PACKED_TO_UNITS @ bgr0.T.astype(np.float32)
 
     def label(self, chosen: np.ndarray, classes: np.ndarray) -> None:
         """Gives the pixels for which (N,) ``chosen`` is true their ``classes``."""

@@ -116,7 +116,7 @@ class LabelCodec:
         nearest, distance = self._nearest(packed)
         if self.rule == 'edge_aware':
             nearest = self._edge_aware.decode(
-                bgr, packed, nearest, distance, min_confidence=self.min_confidence
+                packed, nearest, distance, min_confidence=self.min_confidence
             )
         return cv2.LUT(nearest, self._classes)
 
@@ -132,7 +132,7 @@ class LabelCodec:
     def _nearest(self, packed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Position of the nearest known colour and its distance, (H, W) uint8 each."""
         found = self.table.take(packed)
-        return found.astype(np.uint8), (found >> 8).astype(np.uint8)
+        return tuple(cv2.split(found.view(np.uint8).reshape(*found.shape, 2)))
 
     def _explained_share(self, packed: np.ndarray) -> float:
         """Share of the pixels near a known colour, over a grid of at least 32 x 32 of them."""

@@ -120,9 +120,9 @@ class PairLabelBackend(_PairBackend):
 def _bmp(bgr: np.ndarray) -> bytes:
     """A picture as an uncompressed BMP: OpenCV reads it by copying rows, twice as fast as a PPM."""
     height, width = bgr.shape[:2]
-    stride = -(-width * 3 // 4) * 4  # rows are padded to four bytes
-    rows = np.zeros((height, stride), np.uint8)
-    rows[:, : width * 3].reshape(height, width, 3)[...] = bgr
+    rows = np.ascontiguousarray(bgr).reshape(height, -1)
+    if width % 4:  # rows are padded to four bytes
+        rows = np.pad(rows, ((0, 0), (0, width * -3 % 4)))
     # File header (14 bytes) and info header (40); a negative height says that rows run downward.
     header = struct.pack('<2sIHHI', b'BM', 54 + rows.size, 0, 0, 54)
     header += struct.pack('<IiiHHIIiiII', 40, width, -height, 1, 24, 0, rows.size, 0, 0, 0, 0)
