@@ -8,7 +8,7 @@ import numpy as np
 
 from pspnet_plugin.datasets.slots import NONE
 
-_REACH = 2  # pixels: as far as shrinking and chroma subsampling carry a colour
+REACH = 2  # pixels: as far as shrinking and chroma subsampling carry a colour
 _BLOCK = 8  # pixels: the wider surroundings are three blocks of this side
 _MOST = 64  # bits of a number: the most frequent classes of a map get one
 
@@ -61,39 +61,42 @@ class ClassSets:
 
     def __init__(self, bits: np.ndarray) -> None:
         self.shape = bits.shape
-        self.pitch = bits.shape[1] + 2 * _REACH
-        margin = np.zeros([side + 2 * _REACH for side in bits.shape], bits.dtype)
-        margin[_REACH:-_REACH, _REACH:-_REACH] = bits
+        self.pitch = bits.shape[1] + 2 * REACH
+        margin = np.zeros([side + 2 * REACH for side in bits.shape], bits.dtype)
+        margin[REACH:-REACH, REACH:-REACH] = bits
         self.bits = margin.reshape(-1)
 
     def places(self, where: np.ndarray) -> np.ndarray:
         """The positions in ``bits`` of flat indices into the picture, (N,)."""
-        return where + where // self.shape[1] * (2 * _REACH) + _REACH * (self.pitch + 1)
+        return where + where // self.shape[1] * (2 * REACH) + REACH * (self.pitch + 1)
 
     def near(self, at: np.ndarray) -> np.ndarray:
-        """The unions over the windows of ``_REACH`` pixels around positions, (N,)."""
-        union, width = self.bits, 2 * _REACH + 1
+        """The unions over the windows of ``REACH`` pixels around positions, (N,)."""
+        union, width = self.bits, 2 * REACH + 1
         for pitch in (1, self.pitch):
             have = 1
             while have < width:
                 step = min(have, width - have)
                 union = union[: -step * pitch] | union[step * pitch :]
                 have += step
-        return union.take(at - _REACH * (self.pitch + 1))
+        return union.take(at - REACH * (self.pitch + 1))
 
     def wider(self, at: np.ndarray) -> np.ndarray:
-        """The unions over the block of each position and the eight around it, (N,)."""
-        rows, columns = (-(-side // _BLOCK) for side in (len(self.bits) // self.pitch, self.pitch))
-        grid = np.zeros((rows * _BLOCK, columns * _BLOCK), self.bits.dtype)
-        grid[: len(self.bits) // self.pitch, : self.pitch] = self.bits.reshape(-1, self.pitch)
-        lines = np.bitwise_or.reduce(grid.reshape(rows, _BLOCK, columns * _BLOCK), axis=1)
-        blocks = lines
-        for _ in range(3):  # halves, many times faster than a reduction over short rows
-            blocks = blocks[:, ::2] | blocks[:, 1::2]
-        around = np.zeros((rows + 2, columns + 2), blocks.dtype)
+        """The unions over the block of each position and the eight around it, (N,).
+
+        Made from every second pixel of every second row: classes are sure in squares of 2 x 2.
+        """
+        sample = self.bits.reshape(-1, self.pitch)[::2, ::2]
+        rows, columns = (-(-side // (_BLOCK // 2)) for side in sample.shape)
+        grid = np.zeros((rows * _BLOCK // 2, columns * _BLOCK // 2), sample.dtype)
+        grid[: sample.shape[0], : sample.shape[1]] = sample
+        while len(grid) > rows:  # halves, many times faster than a reduction over short rows
+            grid = grid[::2] | grid[1::2]
+            grid = grid[:, ::2] | grid[:, 1::2]
+        around = np.zeros((rows + 2, columns + 2), grid.dtype)
         for y in range(3):
             for x in range(3):
-                around[y : y + rows, x : x + columns] |= blocks
+                around[y : y + rows, x : x + columns] |= grid
         y = at // self.pitch
         x = at - y * self.pitch
         return around.reshape(-1).take((y // _BLOCK + 1) * (columns + 2) + x // _BLOCK + 1)

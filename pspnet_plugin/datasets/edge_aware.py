@@ -35,7 +35,7 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 
-from pspnet_plugin.datasets.class_sets import ClassBits, ClassSets
+from pspnet_plugin.datasets.class_sets import REACH, ClassBits, ClassSets
 from pspnet_plugin.datasets.patches import Patches
 from pspnet_plugin.datasets.slots import NONE, Slots
 from pspnet_plugin.datasets.unmixing import TO_UNITS, weigh
@@ -63,37 +63,27 @@ class EdgeAwareRule:
     def __init__(self, colors: Iterable[tuple[int, int, int]]) -> None:
         rgb = np.array(list(colors), np.int64).reshape(-1, 3)
         self.size = len(rgb)
-        self.codes = np.full(256, -1, np.int64)  # 0xRRGGBB; no pixel has -1
-        self.codes[: self.size] = rgb @ [1 << 16, 1 << 8, 1]
         self.units = np.zeros((3, 256), np.float32)
         self.units[:, : self.size] = TO_UNITS @ rgb.T.astype(np.float32)
 
-    def sure(
-        self, packed: np.ndarray, nearest: np.ndarray, distance: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def sure(self, nearest: np.ndarray, distance: np.ndarray) -> np.ndarray:
         """The sure pixels' colours.
 
         Args:
-            packed: (H, W) pixels as 0xRRGGBB, little-endian.
             nearest: (H, W) uint8, index of the nearest known colour or 255.
             distance: (H, W) uint8, its distance in RGB levels, rounded up.
 
         Returns:
-            (H, W) uint8: index of the colour, 255 for unsure pixels; and the flat indices of the
-            latter, (N,).
+            (H, W) uint8: index of the colour, 255 for unsure pixels.
         """
-        flat = nearest | np.negative((distance > FLAT).view(np.uint8))  # 255 where true
+        flat = _within(nearest, distance, FLAT)
         # One colour in the 2 x 2 block that ends here; then all pixels of such blocks.
         square = np.ones((2, 2), np.uint8)
         low, high = (f(flat, square, anchor=(1, 1)) for f in (cv2.erode, cv2.dilate))
         block = (low == high).view(np.uint8)
         block[0], block[:, 0] = 0, 0  # there the block is cut off
         sure = flat | cv2.dilate(block, square, anchor=(0, 0)) - np.uint8(1)  # 255 outside
-        rest = np.flatnonzero(sure == NONE)
-        colors = nearest.reshape(-1).take(rest)
-        exact = self.codes.take(colors) == packed.reshape(-1).take(rest)
-        sure.reshape(-1)[rest[exact]] = colors[exact]
-        return sure, rest[~exact]
+        return np.minimum(sure, _within(nearest, distance, 0))
 
     def decode(
         self,
@@ -106,12 +96,13 @@ class EdgeAwareRule:
         """Indices of known colours, (H, W) uint8; 255 where nothing explains a pixel well enough.
 
         Args:
-            packed: See ``sure``.
+            packed: (H, W) pixels as 0xRRGGBB, little-endian.
             nearest: See ``sure``.
             distance: See ``sure``.
             min_confidence: Share of the weight of all explanations, 0 to 1, that a class needs.
         """
-        labels, where = self.sure(packed, nearest, distance)
+        labels = self.sure(nearest, distance)
+        where = np.flatnonzero(labels == NONE)
         if not len(where):
             return labels
         left = _Unsure(labels, where, nearest.reshape(-1).take(where), size=self.size)
@@ -137,6 +128,7 @@ class EdgeAwareRule:
         """
         near, wider = left.sets.near(left.at), left.sets.wider(left.at)
         first = left.bits.members(near, most=_NEAR)
+        wider[(near & (near - near.dtype.type(1))) != 0] = 0  # two or more near ones explain it
         second = left.bits.members(wider & ~near, most=_FAR)
         if not first + second:
             return np.arange(len(near))
@@ -152,7 +144,8 @@ class EdgeAwareRule:
         """Settles what a colour that connected pixels have in common explains."""
         patches = Patches(left.shape, left.where, left.own)
         left.reorder(patches.order)
-        grounds = left.bits.members(patches.union(left.sets.near(left.at)), most=_FAR)
+        around = left.bits.members(patches.union(left.sets.near(left.at)), most=_FAR)
+        grounds = [ground.take(patches.of) for ground in around]
         prices = np.where(held, np.float32(_ELSEWHERE), np.float32(_NOWHERE))
         common = patches.colors(left.units(packed), self.units, grounds, prices)
         known = np.zeros(len(common), bool)
@@ -164,6 +157,11 @@ class EdgeAwareRule:
         clear = found.clear(min_confidence)
         counts = np.bincount(found.classes[clear], minlength=256)
         left.label(clear & (held | (counts >= _FEW)).take(found.classes), found.classes)
+
+
+def _within(nearest: np.ndarray, distance: np.ndarray, limit: int) -> np.ndarray:
+    """``nearest`` where the ``distance`` is at most ``limit``, else 255; (H, W) uint8 each."""
+    return nearest | np.negative((distance > limit).view(np.uint8))  # 255 where true
 
 
 class _Unsure:
@@ -186,8 +184,12 @@ class _Unsure:
 
     def plain(self, close: np.ndarray) -> np.ndarray:
         """Which of (N,) ``close`` pixels have no other class around than their nearest colour."""
-        own = self.bits.of(self.own)
-        return close & (own == self.sets.near(self.at)) & (own != 0)
+        window = np.ones((2 * REACH + 1,) * 2, np.uint8)
+        labels = self.labels.reshape(self.shape)
+        lowest = cv2.erode(labels, window).reshape(-1).take(self.where)
+        highest = cv2.dilate(labels + np.uint8(1), window)  # 0 where unsure
+        highest = highest.reshape(-1).take(self.where) - np.uint8(1)
+        return close & (lowest == self.own) & (highest == self.own) & (self.own != NONE)
 
     def held(self) -> np.ndarray:
         """(256,) bool: the colours that are sure somewhere in the picture."""

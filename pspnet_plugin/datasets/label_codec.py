@@ -122,8 +122,7 @@ class LabelCodec:
 
     def sure(self, bgr: np.ndarray) -> np.ndarray:
         """(H, W) bool: the pixels of a picture that the edge-aware rule starts from."""
-        packed = _pack(bgr)
-        return self._edge_aware.sure(packed, *self._nearest(packed))[0] != IGNORE
+        return self._edge_aware.sure(*self._nearest(_pack(bgr))) != IGNORE
 
     def explains(self, bgr: np.ndarray) -> bool:
         """Whether enough pixels of an (H, W, 3) picture lie near known colours."""

@@ -16,7 +16,7 @@ from pspnet_plugin.datasets.unmixing import BLEND, UNEXPLAINED, look_up, unmix
 
 _CELL = 8  # pixels: connected pixels in one cell of this side are a patch
 _CANDIDATES = 3  # the most frequent nearest colours of a patch
-_ALL = 8  # pixels: of larger patches every second one votes
+_ALL = 12  # pixels: of larger patches every third one votes
 _CLEAR = 6.0  # energy by which the best must beat the second best, and "nothing of these"
 
 
@@ -56,8 +56,8 @@ class Patches:
         self._counts = np.diff(np.append(runs, len(where)))
 
     def union(self, sets: np.ndarray) -> np.ndarray:
-        """(N,) the union of the (N,) sets of each pixel's patch."""
-        return np.bitwise_or.reduceat(sets, self.starts).take(self.of)
+        """(P,) the union of the (N,) sets of each patch's pixels."""
+        return np.bitwise_or.reduceat(sets, self.starts)
 
     def colors(
         self, pixels: np.ndarray, units: np.ndarray, grounds: list[np.ndarray], prices: np.ndarray
@@ -76,7 +76,7 @@ class Patches:
         candidates = self._most_frequent()  # (T, P)
         sizes = np.diff(np.append(self.starts, len(self.of)))
         place = np.arange(len(self.of)) - self.starts.take(self.of)
-        voters = np.flatnonzero((place & 1 == 0) | (sizes < _ALL).take(self.of))
+        voters = np.flatnonzero((place % 3 == 0) | (sizes < _ALL).take(self.of))
         of = self.of.take(voters)
         each = _explained(
             pixels.take(voters, 1),
@@ -111,11 +111,13 @@ def _explained(
     first = look_up(units, colors)  # (3, T, N)
     offset = pixels[:, None] - first
     least = np.minimum((offset * offset).sum(0), np.float32(UNEXPLAINED))
-    for ground in grounds:
-        energy, _ = unmix(pixels[:, None], first, look_up(units, ground[None]))
-        energy[:, ground == NONE] = UNEXPLAINED
-        np.minimum(least, energy + np.float32(BLEND), out=least)
-    return least
+    if not grounds:
+        return least
+    ground = np.stack(grounds)  # (G, N)
+    energy, _ = unmix(pixels[:, None, None], first[:, None], look_up(units, ground)[:, :, None])
+    energy += np.float32(BLEND)
+    np.copyto(energy, np.float32(UNEXPLAINED), where=(ground == NONE)[:, None])
+    return np.minimum(least, energy.min(0))
 
 
 def _begins(values: np.ndarray) -> np.ndarray:

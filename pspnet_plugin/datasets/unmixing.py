@@ -102,7 +102,10 @@ def unmix_blends(
 
 def look_up(units: np.ndarray, colors: np.ndarray) -> np.ndarray:
     """(3, T, N) units of (T, N) colours; faster than ``take``."""
-    return np.stack([cv2.LUT(colors, row) for row in units])
+    found = np.empty((3, *colors.shape), np.float32)
+    for row, plane in zip(units, found, strict=True):
+        cv2.LUT(colors, row, dst=plane)
+    return found
 
 
 def unmix(pixels: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple:
