@@ -6,11 +6,11 @@ linear unmixing with two members at a time:
 
 1. *Sure* pixels keep their colour's class: those that hold a known colour exactly, those in a 2 x 2
    block that lies within 16 levels of one colour, which a line of blends is too thin for, and those
-   within 40 levels of the colour of the only class that is sure within two pixels (less, down to
-   24, where 4 asks for more than 0.8).
+   within 40 levels of the colour of the only class that is sure within two pixels. Where 4 asks for
+   more than 0.8, the limits fall, to 10 and 5 levels.
 2. Any other pixel is explained as a blend of two classes, one of them sure within two pixels. The
-   second is as near, or, at a price, one that is sure 8 to 15 pixels around (in the blocks of 8 x 8
-   next to the pixel's own).
+   second is as near, or, at a price and where no two are near, one that is sure 8 to 15 pixels
+   around (in the blocks of 8 x 8 next to the pixel's own).
 3. JPEG keeps brightness sharp and blurs colour (4:2:0 subsampling), so a blend has two shares, of
    brightness and of chroma, that may differ a little. The energy of an explanation is what it
    leaves over, in units of coding noise, what the two shares differ by, and its price;
@@ -40,10 +40,9 @@ from pspnet_plugin.datasets.patches import Patches
 from pspnet_plugin.datasets.slots import NONE, Slots
 from pspnet_plugin.datasets.unmixing import TO_UNITS, weigh
 
-FLAT = 16  # levels (RGB distance) that flat areas deviate by, between JPEG qualities 95 and 75
-# Levels that a pixel may deviate by where one class is all around: at most; where a confidence
-# of 1 is asked for; and how many more for less.
-_PLAIN, _PLAINEST, _PER_DOUBT = 40, 24, 80
+# Levels (RGB distance) that a pixel may deviate by in flat areas, and where one class is all around:
+# at most; where a confidence of 1 is asked for; and how many more for each unit of confidence below.
+_FLAT, _PLAIN = (16, 10, 100), (40, 5, 180)
 _NEAR, _FAR = 3, 2  # most classes of a pixel that are sure near, and farther or around a patch
 _MARGIN = 2  # pixels at the border, where the other half's chroma and cut-off windows make colours
 _FEW = 20  # pixels: fewer of a class that is sure nowhere are taken for a coincidence
@@ -66,17 +65,20 @@ class EdgeAwareRule:
         self.units = np.zeros((3, 256), np.float32)
         self.units[:, : self.size] = TO_UNITS @ rgb.T.astype(np.float32)
 
-    def sure(self, nearest: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    def sure(
+        self, nearest: np.ndarray, distance: np.ndarray, *, min_confidence: float
+    ) -> np.ndarray:
         """The sure pixels' colours.
 
         Args:
             nearest: (H, W) uint8, index of the nearest known colour or 255.
             distance: (H, W) uint8, its distance in RGB levels, rounded up.
+            min_confidence: See ``decode``.
 
         Returns:
             (H, W) uint8: index of the colour, 255 for unsure pixels.
         """
-        flat = _within(nearest, distance, FLAT)
+        flat = _within(nearest, distance, _levels(_FLAT, min_confidence))
         # One colour in the 2 x 2 block that ends here; then all pixels of such blocks.
         square = np.ones((2, 2), np.uint8)
         low, high = (f(flat, square, anchor=(1, 1)) for f in (cv2.erode, cv2.dilate))
@@ -101,13 +103,13 @@ class EdgeAwareRule:
             distance: See ``sure``.
             min_confidence: Share of the weight of all explanations, 0 to 1, that a class needs.
         """
-        labels = self.sure(nearest, distance)
+        labels = self.sure(nearest, distance, min_confidence=min_confidence)
         where = np.flatnonzero(labels == NONE)
         if not len(where):
             return labels
         left = _Unsure(labels, where, nearest.reshape(-1).take(where), size=self.size)
         # What is flat in the colour of the only class around needs no explanation.
-        limit = min(_PLAIN, _PLAINEST + _PER_DOUBT * (1 - min_confidence))
+        limit = _levels(_PLAIN, min_confidence)
         plain = left.plain(distance.reshape(-1).take(left.where) <= limit)
         left.label(plain, left.own)
         left.reorder(np.flatnonzero(~plain))
@@ -159,7 +161,13 @@ class EdgeAwareRule:
         left.label(clear & (held | (counts >= _FEW)).take(found.classes), found.classes)
 
 
-def _within(nearest: np.ndarray, distance: np.ndarray, limit: int) -> np.ndarray:
+def _levels(of: tuple[int, int, int], confidence: float) -> float:
+    """The levels that a pixel may deviate by where a ``confidence`` is asked for."""
+    most, least, per_doubt = of
+    return min(most, least + per_doubt * (1 - confidence))
+
+
+def _within(nearest: np.ndarray, distance: np.ndarray, limit: float) -> np.ndarray:
     """``nearest`` where the ``distance`` is at most ``limit``, else 255; (H, W) uint8 each."""
     return nearest | np.negative((distance > limit).view(np.uint8))  # 255 where true
 

@@ -122,7 +122,8 @@ class LabelCodec:
 
     def sure(self, bgr: np.ndarray) -> np.ndarray:
         """(H, W) bool: the pixels of a picture that the edge-aware rule starts from."""
-        return self._edge_aware.sure(*self._nearest(_pack(bgr))) != IGNORE
+        found = self._nearest(_pack(bgr))
+        return self._edge_aware.sure(*found, min_confidence=self.min_confidence) != IGNORE
 
     def explains(self, bgr: np.ndarray) -> bool:
         """Whether enough pixels of an (H, W, 3) picture lie near known colours."""
