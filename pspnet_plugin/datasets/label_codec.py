@@ -131,7 +131,7 @@ class LabelCodec:
 
     def _nearest(self, packed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Position of the nearest known colour and its distance, (H, W) uint8 each."""
-        found = self.table.take(packed)
+        found = self.table.take(packed, mode='clip')  # none is out of range; no check is faster
         return tuple(cv2.split(found.view(np.uint8).reshape(*found.shape, 2)))
 
     def _explained_share(self, packed: np.ndarray) -> float:

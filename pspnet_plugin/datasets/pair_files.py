@@ -205,7 +205,7 @@ def _jpeg_ends(content: bytes) -> bool:
     at = 2
     while content[at : at + 1] == b'\xff' and content[at + 1 : at + 2] != b'\xda':
         at += 2 + int.from_bytes(content[at + 2 : at + 4], 'big')
-    return content.find(b'\xff\xd9', at) >= 0
+    return content.rfind(b'\xff\xd9', at) >= 0  # where there is one, it is the last thing
 
 
 def _no_label_picture(path: str, side: str, reason: str, photo_half_explained: bool) -> str:
