@@ -62,6 +62,15 @@ def test_confidence_trades_pixels_for_accuracy():
     assert low[0] > high[0] and low[1] < high[1]
 
 
+@pytest.mark.parametrize('distance, confidence', [(60, 0.5), (30, 0.8), (10, 0.995), (5, 1)])
+def test_some_confidence_is_better_in_everything(distance, confidence):
+    nearest = LabelCodec(PALETTE, void_palette=VOID, rule='nearest', max_distance=distance)
+    other = scores(nearest, 75)
+    codec = LabelCodec(PALETTE, void_palette=VOID, min_confidence=confidence)
+    coverage, accuracy, phantom = scores(codec, 75)
+    assert coverage > other[0] and accuracy > other[1] and phantom <= other[2]
+
+
 def test_no_phantoms_along_an_edge():
     """Nearest colour finds walls and trucks between road and car; the rule finds neither."""
     y, x = np.mgrid[:512, :512]
