@@ -40,8 +40,8 @@ from pspnet_plugin.datasets.patches import Patches
 from pspnet_plugin.datasets.slots import NONE, Slots
 from pspnet_plugin.datasets.unmixing import TO_UNITS, weigh
 
-# Levels (RGB distance) that a pixel may deviate by in flat areas, and where one class is all around:
-# at most; where a confidence of 1 is asked for; and how many more for each unit of confidence below.
+# Levels (RGB distance) that a pixel may deviate by in flat areas, and where one class is all
+# around: at most; where a confidence of 1 is asked for; and how many more per unit below that.
 _FLAT, _PLAIN = (16, 10, 100), (40, 5, 180)
 _NEAR, _FAR = 3, 2  # most classes of a pixel that are sure near, and farther or around a patch
 _MARGIN = 2  # pixels at the border, where the other half's chroma and cut-off windows make colours
