@@ -46,7 +46,7 @@ def test_peak_is_of_what_lives_at_once():
 
     assert peak_bytes(function) == 12000
     weight = torch.zeros(1000, requires_grad=True)
-    assert peak_bytes(lambda: (weight * weight).sum().backward()) >= 3 * 4000
+    assert peak_bytes(lambda: (weight * weight).sum().backward()) >= 2 * 4000
 
 
 def test_a_machine_has_a_speed():

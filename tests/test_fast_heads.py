@@ -10,7 +10,7 @@ from mmseg.registry import MODELS
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from pspnet_plugin.models import pyramid
+from pspnet_plugin.models import pyramid, taps
 
 BN = dict(type='BN')
 PSP = dict(type='PSPHead', in_channels=12, in_index=0, channels=8, num_classes=5, dropout_ratio=0)
@@ -24,6 +24,7 @@ UPER = dict(
 def cost(request, monkeypatch):
     """Moving floats free of charge, so that small levels are kept apart too; and as counted."""
     monkeypatch.setattr(pyramid, 'COPY', request.param)
+    monkeypatch.setattr(taps, 'FEW', request.param)
     return request.param
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pspnet_plugin.models import pyramid
+from pspnet_plugin.models import pyramid, taps
 from pspnet_plugin.models.pyramid import apart, conv_over_concat, pool, upsample
 from pspnet_plugin.models.resampling import interpolation_matrix, matrix_like, pooling_matrix
 
@@ -37,6 +37,7 @@ def plainly(x, levels, weight, bias, *, align_corners):
 def cost(request, monkeypatch):
     """Moving floats free of charge, so that small levels are kept apart too; and as counted."""
     monkeypatch.setattr(pyramid, 'COPY', request.param)
+    monkeypatch.setattr(taps, 'FEW', request.param)
     return request.param
 
 
@@ -88,12 +89,12 @@ def test_conv_over_concat_is_the_convolution(cost, size, bins, align_corners, ke
 
 
 def test_many_bins_and_few_bins_take_both_ways_to_the_same_taps(monkeypatch):
-    """More columns than ``COPY`` copy the weight; fewer multiply it where it lies."""
+    """More columns than ``FEW`` copy the weight; fewer multiply it where it lies."""
     x, levels, weight, bias = make((24, 20), ((12, 10), 2))
     expected = plainly(x, levels, weight, bias, align_corners=False)
-    for copy in (1, 200, 10_000):
-        monkeypatch.setattr(pyramid, 'COPY', copy)
-        monkeypatch.setattr(pyramid, 'apart', lambda *_: [True, True])
+    monkeypatch.setattr(pyramid, 'apart', lambda *_: [True, True])
+    for few in (1, 200, 10_000):
+        monkeypatch.setattr(taps, 'FEW', few)
         got = conv_over_concat(x, levels, weight, bias)
         torch.testing.assert_close(got, expected, rtol=0, atol=1e-11)
 
@@ -137,6 +138,46 @@ def test_gradients_are_exact(monkeypatch, align_corners, layout):
     assert torch.autograd.gradcheck(
         lambda p: upsample(p, (5, 4), align_corners=align_corners), inputs[2:3]
     )
+
+
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last], ids=['', 'last'])
+@pytest.mark.parametrize('mixed', [False, True], ids=['', 'mixed'])
+def test_blocks_and_frozen_parts_change_no_gradient(monkeypatch, mixed, layout):
+    """Against plain autograd, whatever needs a gradient, in blocks of a few maps."""
+    monkeypatch.setattr(taps, 'BLOCK', 300)
+    monkeypatch.setattr(pyramid, 'apart', lambda *_: [True, not mixed])
+    x, levels, weight, bias = make((9, 13), (3, 2), out=7)
+    tensors = [t.contiguous(memory_format=layout) for t in (x, *levels, weight)] + [bias]
+    for frozen in ((), (0,), (1,), (3,), (4,), (0, 1, 2), (1, 2, 3)):
+        wanted = [i for i in range(5) if i not in frozen]
+        found = []
+        for function in (conv_over_concat, plainly):
+            *maps, w, b = (t.detach().requires_grad_(i in wanted) for i, t in enumerate(tensors))
+            y = function(maps[0], maps[1:], w, b, align_corners=False)
+            assert function is plainly or y.grad_fn.name() == '_ConvWithTapsBackward'
+            cotangent = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view_as(y)
+            found.append(torch.autograd.grad(y, [(*maps, w, b)[i] for i in wanted], cotangent))
+        torch.testing.assert_close(*found, rtol=0, atol=1e-10)
+
+
+def test_gradients_have_gradients(monkeypatch):
+    monkeypatch.setattr(pyramid, 'apart', lambda _, levels, *__: [True] * len(levels))
+    x, levels, weight, _ = make((4, 3), (1, 2), maps=2, out=2)
+    inputs = [t.detach().requires_grad_() for t in (x[:, :2], *levels, weight[:, :6])]
+    assert torch.autograd.gradgradcheck(
+        lambda x, first, second, weight: conv_over_concat(x, [first, second], weight), inputs
+    )
+
+
+def test_training_holds_no_map_for_the_way_back(monkeypatch):
+    """What is saved are the inputs themselves."""
+    monkeypatch.setattr(pyramid, 'apart', lambda _, levels, *__: [True] * len(levels))
+    x, levels, weight, bias = make((9, 13), (3, 2))
+    inputs = [t.requires_grad_() for t in (x, *levels, weight, bias)]
+    saved = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
+        conv_over_concat(x, levels, weight, bias)
+    assert {t.data_ptr() for t in saved} <= {t.data_ptr() for t in inputs}
 
 
 def test_levels_are_kept_apart_where_it_pays():

@@ -4,15 +4,16 @@ Machines are noisy, so ways to do a thing take turns, round by round, and what c
 within a round.
 """
 
+import json
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -76,8 +77,7 @@ def multiply_adds(function: Callable[[], object]) -> int:
 def peak_bytes(function: Callable[[], object], *, device: str = 'cpu') -> int:
     """Most bytes of tensors alive at once during a call, beyond those alive before it.
 
-    On the CPU storages are counted as operators return them, so buffers that an operator uses
-    inside are left out; on ``'cuda'`` this is the allocator's own figure.
+    As torch's allocator reports them: with the buffers that operators use inside, if they are its.
     """
     if device != 'cpu':
         torch.cuda.synchronize()
@@ -86,35 +86,23 @@ def peak_bytes(function: Callable[[], object], *, device: str = 'cpu') -> int:
         function()
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() - before
-    with _LiveStorages() as live:
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         function()
-    return live.peak
-
-
-class _LiveStorages(TorchDispatchMode):
-    """The storages that operators have returned and that are alive."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.peak = 0
-        self._known: set[int] = set()
-        self._alive: dict[int, tuple[StorageWeakRef, int]] = {}
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        inputs = {_storage(t) for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
-        self._known |= inputs - self._alive.keys()
-        out = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(out):
-            if isinstance(tensor, torch.Tensor) and _storage(tensor) not in self._known:
-                storage = tensor.untyped_storage()
-                self._alive[_storage(tensor)] = StorageWeakRef(storage), storage.nbytes()
-        self._alive = {k: v for k, v in self._alive.items() if not v[0].expired()}
-        self.peak = max(self.peak, sum(size for _, size in self._alive.values()))
-        return out
-
-
-def _storage(tensor: torch.Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+    with tempfile.TemporaryDirectory() as folder:
+        trace = Path(folder, 'trace.json')
+        profiler.export_chrome_trace(str(trace))
+        events = json.loads(trace.read_text())['traceEvents']
+    changes = [e for e in events if e.get('name') == '[memory]']
+    alive, now, peak = {}, 0, 0
+    for change in sorted(changes, key=lambda e: e['ts']):
+        address, size = change['args']['Addr'], change['args']['Bytes']
+        if size > 0:
+            alive[address] = size
+            now += size
+        else:
+            now -= alive.pop(address, 0)  # unknown: it was there before
+        peak = max(peak, now)
+    return peak
 
 
 class Machine(NamedTuple):

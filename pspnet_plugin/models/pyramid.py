@@ -25,6 +25,7 @@ H, W: size of x and of the output; h, w: size of a level; k: side of the kernel.
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +39,7 @@ from pspnet_plugin.models.resampling import (
     pooling_plane,
     tap_matrix,
 )
+from pspnet_plugin.models.taps import Plan, conv_with_taps, is_channels_last
 
 Size = tuple[int, int]
 
@@ -64,14 +66,14 @@ def pool(x: Tensor, bins: Sequence[int | Size]) -> list[Tensor]:
     if _on_plane(x.shape[2:]):
         down = matrix_like(x, pooling_plane, height, width, tuple(grids))  # (sum of h * w, H * W)
         sizes = [h * w for h, w in grids]
-        if _is_channels_last(x):
+        if is_channels_last(x):
             y = down.expand(n, -1, -1) @ x.permute(0, 2, 3, 1).flatten(1, 2)
             parts = zip(y.split(sizes, 1), grids, strict=True)
             return [part.unflatten(1, grid).permute(0, 3, 1, 2) for part, grid in parts]
         y = x.flatten(2) @ down.mT  # (N, C, sum of h * w)
         return [y.unflatten(2, g) for y, g in zip(y.split(sizes, 2), grids, strict=True)]
     down = matrix_like(x, pooling_matrices, height, heights)  # (sum of h, H)
-    if _is_channels_last(x):
+    if is_channels_last(x):
         rows = down.expand(n, -1, -1) @ x.permute(0, 2, 3, 1).flatten(2)  # (N, sum of h, W * C)
         rows = rows.unflatten(2, (width, c))
         parts = [
@@ -98,7 +100,7 @@ def upsample(x: Tensor, to: Size, *, align_corners: bool, span: Size | None = No
     Returns:
         (N, M, H, W).
     """
-    if _on_plane(to) and not _is_channels_last(x):
+    if _on_plane(to) and not is_channels_last(x):
         plane = matrix_like(
             x, interpolation_plane, tuple(x.shape[2:]), tuple(span or to), align_corners, tuple(to)
         )
@@ -107,7 +109,7 @@ def upsample(x: Tensor, to: Size, *, align_corners: bool, span: Size | None = No
         matrix_like(x, tap_matrix, size, full, align_corners, 1, keep)
         for size, full, keep in zip(x.shape[2:], span or to, to, strict=True)
     )
-    if _is_channels_last(x):
+    if is_channels_last(x):
         (n, m, h, w), (height, width) = x.shape, to
         y = columns.expand(n * h, -1, -1) @ x.permute(0, 2, 3, 1).reshape(n * h, w, m)
         y = rows.expand(n, -1, -1) @ y.view(n, h, width * m)  # (N, H, W * M)
@@ -151,23 +153,29 @@ def conv_over_concat(
             f'conv_over_concat: weight of shape {tuple(weight.shape)}: expected '
             f'(O, {" + ".join(map(str, maps))}, k, k) with an odd k'
         )
+    x, weight, *levels = (_autocast(t) for t in (x, weight, *levels))
+    bias = bias if bias is None else _autocast(bias)
     spans = [to] * len(levels) if spans is None else spans
     separate = apart(x, levels, weight)
-    inputs, weights, rest = [x], [], []
-    first, *shares = weight.split(maps, 1)
-    weights.append(first)
-    for level, share, span, alone in zip(levels, shares, spans, separate, strict=True):
-        if alone:
-            rest.append((level, share, span))
-        else:
+    ends = list(accumulate(maps))
+    slices = [slice(end - m, end) for end, m in zip(ends, maps, strict=True)]
+    inputs, own, alone, shares, rows, columns = [x], slices[:1], [], [], [], []
+    for level, share, span, is_apart in zip(levels, slices[1:], spans, separate, strict=True):
+        if not is_apart:
             inputs.append(upsample(level, to, align_corners=align_corners, span=span))
-            weights.append(share)
+            own.append(share)
+            continue
+        alone.append(level)
+        shares.append(share)
+        for matrices, size, full, keep in zip(
+            (rows, columns), level.shape[2:], span, to, strict=True
+        ):
+            matrices.append(matrix_like(x, tap_matrix, size, full, align_corners, kernel, keep))
     joined = inputs[0] if len(inputs) == 1 else torch.cat(inputs, 1)
-    if not rest:
+    if not alone:
         return F.conv2d(joined, weight, bias, padding=kernel // 2)
-    own = weights[0] if len(weights) == 1 else torch.cat(weights, 1)
-    y = F.conv2d(joined, own, bias, padding=kernel // 2)
-    return _add_taps(y, rest, align_corners=align_corners)
+    plan = Plan(tuple(own), tuple(shares), torch.cat(rows, 1), tuple(columns))
+    return conv_with_taps(plan, joined, weight, bias, alone)
 
 
 def apart(x: Tensor, levels: Sequence[Tensor], weight: Tensor) -> list[bool]:
@@ -201,52 +209,15 @@ def apart(x: Tensor, levels: Sequence[Tensor], weight: Tensor) -> list[bool]:
     return [gain > 0 for gain in gains]
 
 
-def _add_taps(
-    y: Tensor, levels: Sequence[tuple[Tensor, Tensor, Size]], *, align_corners: bool
-) -> Tensor:
-    """Adds to y (N, O, H, W) what levels (N, M, h, w) give by their shares (O, M, k, k)."""
-    n, out, height, width = y.shape
-    by_pixel = _is_channels_last(y)
-    spread, rows = [], []
-    for level, share, span in levels:
-        (h, w), kernel = level.shape[2:], share.shape[-1]
-        a_h, a_w = (  # (H, k * h), (W, k * w)
-            matrix_like(y, tap_matrix, size, full, align_corners, kernel, keep)
-            for size, full, keep in zip((h, w), span, (height, width), strict=True)
-        )
-        z = _taps_at_bins(level, share).view(out, kernel, kernel, n, h, w)
-        if by_pixel:
-            z = z.permute(3, 1, 4, 2, 5, 0).reshape(n * kernel * h, kernel * w, out)
-            z = (a_w.expand(len(z), -1, -1) @ z).view(n, kernel * h, width * out)
-        else:
-            z = z.permute(3, 0, 1, 4, 2, 5).reshape(n * out, kernel * h, kernel * w)
-            z = z @ a_w.mT  # (N * O, k * h, W)
-        spread.append(z)
-        rows.append(a_h)
-    a_h, z = torch.cat(rows, 1), torch.cat(spread, 1)  # (H, sum of k * h)
-    if by_pixel:
-        y = y.permute(0, 2, 3, 1).reshape(n, height, width * out)
-        y = torch.baddbmm(y, a_h.expand(n, -1, -1), z)
-        return y.view(n, height, width, out).permute(0, 3, 1, 2)
-    y = y.reshape(n * out, height, width)
-    return torch.baddbmm(y, a_h.expand(n * out, -1, -1), z).view(n, out, height, width)
-
-
-def _taps_at_bins(level: Tensor, share: Tensor) -> Tensor:
-    """Z: (N, M, h, w) and (O, M, k, k) to (O, k * k, N * h * w)."""
-    bins = level.transpose(0, 1).flatten(1)  # (M, N * h * w)
-    if bins.shape[1] < COPY:  # fewer multiply-adds than a copy of the weight would cost
-        return share.flatten(2).mT @ bins
-    out, maps, kernel, _ = share.shape
-    z = share.permute(0, 2, 3, 1).reshape(out * kernel**2, maps) @ bins
-    return z.view(out, kernel**2, -1)
-
-
 def _on_plane(size: Size) -> bool:
     # Calls cost nothing in a compiled graph, and the choice would tie it to a range of sizes.
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
     return not traced and size[0] * size[1] <= PLANE
 
 
-def _is_channels_last(x: Tensor) -> bool:
-    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+def _autocast(x: Tensor) -> Tensor:
+    """As operators with an autocast rule take it."""
+    device = x.device.type
+    if torch.is_autocast_enabled(device) and x.dtype != torch.float64:
+        return x.to(torch.get_autocast_dtype(device))
+    return x
