@@ -82,9 +82,10 @@ def test_networks_are_measured_in_every_form(tmp_path, capsys):
     out = tmp_path / 'networks.json'
     config = ROOT / 'configs' / 'psp_demo.py'
     options = ['--config', str(config), '--size', '64x96', '--rounds', '1', '--json', str(out)]
-    assert main(['networks', *options]) == 0
+    assert main(['networks', *options, '--onnxruntime']) == 0
     rows = {row['form']: row for row in json.loads(out.read_text())['rows']}
-    assert rows['our head']['equal'] > 0.999 and rows['+ channels_last']['equal'] > 0.999
+    for form in ('our head', '+ channels_last', 'our head, onnxruntime', 'stock head, onnxruntime'):
+        assert rows[form]['equal'] > 0.999, form
     assert rows['stock head']['speedup'] == [1, 1, 1]
     assert all(f'| {form} |' in capsys.readouterr().out for form in [*rows][:1])
 
@@ -103,9 +104,10 @@ def test_loading_is_measured_against_decoding(demo_root, capsys):
         (['loader', '--data-root', 'none'], 'is missing'),
         (['heads', '--json', 'none/x.json'], 'there is no such folder'),
         (['networks', '--config', 'none.py'], 'none.py'),
+        (['heads', '--tf32'], '--tf32 is for --device cuda'),
         (['networks', '--config', 'configs/psp_article_cityscapes_pairs.py'], 'is WindowPSPHead'),
     ],
-    ids=['no set', 'no folder', 'no config', 'no counterpart'],
+    ids=['no set', 'no folder', 'no config', 'tf32', 'no counterpart'],
 )
 def test_bad_arguments_end_in_one_line(arguments, message, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)

@@ -1,7 +1,13 @@
 """A whole network with our head beside the same with the stock head, and in deployed forms."""
 
 import copy
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
+import cv2
+import numpy as np
 import torch
 from mmcv.cnn import fuse_conv_bn
 from mmengine.config import Config
@@ -12,6 +18,9 @@ from torch import Tensor, nn
 
 from pspnet_plugin.benchmarks.heads import randomise_norms
 from pspnet_plugin.benchmarks.timing import Machine, multiply_adds, ratio, take_turns
+from pspnet_plugin.datasets.scenes.street import street_scene
+from pspnet_plugin.deployment.exporting import OPSET, check_packages, open_exported, write
+from pspnet_plugin.deployment.network import DeployedNetwork, mean_and_std
 
 
 def build_networks(config: str, *, checkpoint: str | None = None) -> tuple[nn.Module, nn.Module]:
@@ -53,8 +62,9 @@ def compare_networks(
     checkpoint: str | None = None,
     device: str = 'cpu',
     compiled: bool = False,
+    exported: bool = False,
 ) -> list[dict]:
-    """Inference: pictures to logits at the size of the maps.
+    """Inference: a generated street scene to its index map.
 
     Args:
         config: See ``build_networks``.
@@ -64,49 +74,51 @@ def compare_networks(
         checkpoint: See ``build_networks``.
         device: ``'cpu'`` or ``'cuda'``.
         compiled: With a row for ``torch.compile``.
+        exported: With rows for ONNX files of both heads in onnxruntime, on the CPU.
 
     Returns:
         A row for each form, the stock network in float32 first.
+
+    Raises:
+        ImportError: onnxruntime is asked for and missing.
     """
     stock, ours = (m.to(device) for m in build_networks(config, checkpoint=checkpoint))
+    picture = _scene(ours, size).to(device)
     fused = fuse_conv_bn(copy.deepcopy(ours))
     last = copy.deepcopy(fused).to(memory_format=torch.channels_last)
-    half = copy.deepcopy(last).bfloat16()
-    forms = {
-        'stock head': (stock, torch.float32, False),
-        'our head': (ours, torch.float32, False),
-        '+ fused': (fused, torch.float32, False),
-        '+ channels_last': (last, torch.float32, True),
-        '+ bfloat16': (half, torch.bfloat16, True),
-        'stock head, bfloat16': (copy.deepcopy(stock).bfloat16(), torch.bfloat16, False),
+    by_pixel = picture.contiguous(memory_format=torch.channels_last)
+    ways = {
+        'stock head': partial(_deployed(stock), picture),
+        'our head': partial(_deployed(ours), picture),
+        '+ fused': partial(_deployed(fused), picture),
+        '+ channels_last': partial(_deployed(last), by_pixel),
+        '+ bfloat16': partial(_deployed(copy.deepcopy(last).bfloat16()), by_pixel.bfloat16()),
+        'stock head, bfloat16': partial(
+            _deployed(copy.deepcopy(stock).bfloat16()), picture.bfloat16()
+        ),
     }
+    counted = list(ways)
     if compiled:
-        forms['+ channels_last, compiled'] = (
-            torch.compile(_Logits(last), fullgraph=True), torch.float32, True,
-        )  # fmt: skip
-    picture = torch.randn(1, 3, *size, device=device)
-
-    def way(model: nn.Module, dtype: torch.dtype, channels_last: bool):
-        x = picture.to(dtype)
-        if channels_last:
-            x = x.contiguous(memory_format=torch.channels_last)
-        model = model if compiled and not hasattr(model, 'extract_feat') else _Logits(model)
-        return lambda: model(x)
-
-    ways = {name: way(*form) for name, form in forms.items()}
+        graph = torch.compile(_deployed(last), fullgraph=True)
+        ways['+ channels_last, compiled'] = partial(graph, by_pixel)
+    if exported:
+        ways['our head, onnxruntime'] = _in_onnxruntime(ours.cpu(), picture.cpu())
+        ways['stock head, onnxruntime'] = _in_onnxruntime(stock.cpu(), picture.cpu())
+        ours.to(device)
+        stock.to(device)
     with torch.no_grad():
         seconds = take_turns(ways, rounds=rounds, device=device)
-        expected = ways['stock head']().argmax(1)
+        expected = ways['stock head']()[0].cpu()
         rows = []
         for name, function in ways.items():
-            count = multiply_adds(function) if 'compiled' not in name else None
+            count = multiply_adds(function) if name in counted else None
             best = min(seconds[name])
             rows.append(
                 dict(
                     form=name,
                     seconds=best,
                     speedup=ratio(seconds['stock head'], seconds[name]),
-                    equal=(function().argmax(1) == expected).float().mean().item(),
+                    equal=(function()[0].cpu() == expected).float().mean().item(),
                     multiply_adds=count,
                     above_floor=count and best / machine.floor(count),
                 )
@@ -114,12 +126,26 @@ def compare_networks(
     return rows
 
 
-class _Logits(nn.Module):
-    """Pictures to logits, without resizing and post-processing."""
+def _scene(model: nn.Module, size: tuple[int, int]) -> Tensor:
+    """The photo of a generated street, (1, 3, H, W), normalised as the network wants it."""
+    photo, _ = street_scene(np.random.default_rng(0))
+    photo = cv2.resize(photo, size[::-1], interpolation=cv2.INTER_AREA)
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in mean_and_std(model))
+    return ((torch.from_numpy(photo).permute(2, 0, 1) - mean) / std)[None].contiguous()
 
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.model.decode_head(self.model.extract_feat(x))
+def _deployed(model: nn.Module) -> DeployedNetwork:
+    return DeployedNetwork(model, normalize=False).eval()
+
+
+def _in_onnxruntime(model: nn.Module, picture: Tensor) -> Callable[[], tuple[Tensor, Tensor]]:
+    """Runs the network's ONNX file on the picture."""
+    check_packages('onnx')
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, 'network.onnx')
+        write(
+            _deployed(model), picture.repeat(2, 1, 1, 1), path, form='onnx', dynamic=False,
+            opset=OPSET, metadata={},
+        )  # fmt: skip
+        run = open_exported(path, form='onnx', threads=torch.get_num_threads())
+    return partial(run, picture)

@@ -114,12 +114,13 @@ def _graph(
         return torch.export.export(network, (picture,), dynamic_shapes=shapes, strict=True)
 
 
-def open_exported(path: Path, *, form: str) -> Run:
+def open_exported(path: Path, *, form: str, threads: int = 0) -> Run:
     """A function that runs an exported file.
 
     Args:
         path: One that ``write`` has written.
         form: Its format.
+        threads: Of onnxruntime; by default it takes one a core.
 
     Returns:
         What takes pictures (N, 3, H, W) and gives index maps (N, H, W) and logits (N, K, H, W).
@@ -136,6 +137,7 @@ def open_exported(path: Path, *, form: str) -> Run:
     onnx.checker.check_model(str(path), full_check=True)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
 
     def run(picture: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,8 @@
 """Measures parts of the plugin beside their stock counterparts, as ratios within one run.
 
 ``heads``: FastPSPHead and FastUPerHead beside PSPHead and UPerHead, in inference and training.
-``networks``: a whole network beside the same with the stock head, and in deployed forms.
+``networks``: a whole network, from a generated street scene to its index map, beside the same with
+the stock head, and in deployed forms.
 ``loader``: a record of a pair, by each rule that reads labels, beside the bare decode of its bytes.
 
 Ways take turns, round by round, after one run each that does not count. Ratios are medians over
@@ -56,6 +57,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     common.add_argument('--json', type=Path, metavar='FILE', help='the figures, all of them')
     device = argparse.ArgumentParser(add_help=False)
     device.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
+    device.add_argument('--tf32', action='store_true',
+                        help='on CUDA, TF32 in products and convolutions of float32')  # fmt: skip
 
     heads = parts.add_parser('heads', parents=[common, device], help='our heads beside stock ones')
     heads.add_argument('--only', nargs='+', choices=HEADS, default=list(HEADS), metavar='HEAD',
@@ -74,6 +77,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     networks.add_argument('--size', type=_size, default=(512, 1024), metavar='HxW',
                           help='of the picture (512x1024)')  # fmt: skip
     networks.add_argument('--compile', action='store_true', help='with torch.compile too')
+    networks.add_argument('--onnxruntime', action='store_true',
+                          help='with ONNX files in onnxruntime too, on the CPU')  # fmt: skip
 
     loader = parts.add_parser('loader', parents=[common], help='the loading of pairs')
     loader.add_argument('--data-root', default='data/cityscapes_pairs')
@@ -124,7 +129,7 @@ def networks(args: argparse.Namespace, machine: Machine) -> list[dict]:
     """Measures and prints whole networks."""
     rows = compare_networks(
         args.config, args.size, rounds=args.rounds, machine=machine, checkpoint=args.checkpoint,
-        device=args.device, compiled=args.compile,
+        device=args.device, compiled=args.compile, exported=args.onnxruntime,
     )  # fmt: skip
     weights = args.checkpoint or 'random weights'
     print(f'{args.config}, {weights}, one picture of {args.size[0]}x{args.size[1]}\n')
@@ -174,12 +179,17 @@ def measure(args: argparse.Namespace) -> None:
     Raises:
         OSError: a file is missing or cannot be written.
         ValueError: an option is unusable here.
+        ImportError: onnxruntime is asked for and missing.
     """
     if args.json and not args.json.absolute().parent.is_dir():
         raise FileNotFoundError(f'{args.json}: there is no such folder; make it first')
     device = getattr(args, 'device', 'cpu')
     if device == 'cuda' and not torch.cuda.is_available():
         raise ValueError('--device cuda: torch finds none here; leave it out')
+    tf32 = getattr(args, 'tf32', False)
+    if tf32 and device != 'cuda':
+        raise ValueError('--tf32 is for --device cuda; leave it out')
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
     about = dict(
         version=__version__, torch=torch.__version__, python=platform.python_version(),
         processor=torch.cuda.get_device_name() if device == 'cuda' else _processor(),
@@ -192,7 +202,8 @@ def measure(args: argparse.Namespace) -> None:
         machine = measure_machine(device=device, dtype=dtype)
         about.update(machine._asdict())
         print(
-            f'{about["processor"]}, {about["threads"]} threads, torch {about["torch"]}, {dtype}: '
+            f'{about["processor"]}, {about["threads"]} threads, torch {about["torch"]}, '
+            f'{"TF32" if tf32 else dtype}: '
             f'{machine.multiply_adds / 1e9:.0f} G multiply-adds/s in a matrix product, '
             f'{machine.bytes / 1e9:.1f} GB/s copied\n'
         )
@@ -215,7 +226,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         measure(args)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         print(f'benchmark.py: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
