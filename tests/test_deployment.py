@@ -33,14 +33,18 @@ OURS = dict(
     out_indices=(0, 1, 2, 3),
     norm_cfg=BN,
 )
-# Two stages each: exporting takes seconds a block.
+# Few stages each: exporting takes seconds a block.
+SMALL = dict(
+    type='DilatedResidualNet', widths=((8, 8, 16), (8, 8, 24)), blocks=(1, 1), strides=(4, 2),
+    dilations=(1, 1), out_indices=(0, 1), norm_cfg=BN,
+)  # fmt: skip
 RESNET = dict(
     type='ResNetV1c', depth=18, base_channels=16, stem_channels=8, num_stages=2, strides=(1, 1),
     dilations=(1, 2), out_indices=(0, 1), contract_dilation=True, norm_cfg=BN,
 )  # fmt: skip
 MIT = dict(
-    type='MixVisionTransformer', embed_dims=16, num_stages=2, num_layers=[1, 1], num_heads=[1, 2],
-    patch_sizes=[7, 3], strides=[4, 2], sr_ratios=[8, 4], out_indices=(0, 1),
+    type='MixVisionTransformer', embed_dims=16, num_stages=1, num_layers=[1], num_heads=[2],
+    patch_sizes=[7], strides=[4], sr_ratios=[4], out_indices=(0,),
 )  # fmt: skip
 PSP = dict(type='FastPSPHead', in_channels=64, in_index=3, channels=16, norm_cfg=BN)
 CLASSES = 5
@@ -94,20 +98,22 @@ def check(run, model, shapes, *, normalize=True, order='RGB'):
 NETWORKS = {
     'ours': config_of(),
     'resnet': config_of(RESNET, dict(PSP, in_channels=32, in_index=1)),
-    'mit': config_of(MIT, dict(PSP, in_channels=32, in_index=1)),
+    'mit': config_of(MIT, dict(PSP, in_channels=32, in_index=0)),
     'resize_concat, align_corners': config_of(
-        head=dict(PSP, in_index=(1, 3), in_channels=(24, 64), input_transform='resize_concat',
-                  align_corners=True),
+        SMALL,
+        dict(PSP, in_index=(0, 1), in_channels=(16, 24), input_transform='resize_concat',
+             align_corners=True),
     ),
     'windows': config_of(
-        head=dict(type='WindowPSPHead', in_channels=64, in_index=3, windows=('global', 2, 3))
+        SMALL, dict(type='WindowPSPHead', in_channels=24, in_index=1, windows=('global', 2, 3))
     ),
     'uper': config_of(
         head=dict(type='FastUPerHead', in_channels=[16, 24, 32, 64], in_index=[0, 1, 2, 3],
                   channels=16, norm_cfg=BN)
     ),
     'one channel': config_of(
-        head=dict(PSP, num_classes=2, out_channels=1, threshold=0.4)
+        SMALL,
+        dict(PSP, in_channels=24, in_index=1, num_classes=2, out_channels=1, threshold=0.4),
     ),
 }  # fmt: skip
 

@@ -98,6 +98,7 @@ def test_stock_confusion_matrix(demo_root, tmp_path):
     tool = STOCK / 'analysis_tools' / 'confusion_matrix.py'
     by_name = 'test_dataloader.dataset.order=name'
     options = on(tmp_path / 'pairs', by_name)
+    (tmp_path / 'matplotlibrc').write_text('savefig.dpi: 20')  # 300 takes half a minute
     run_tool(tool, DEMO, 'truth', 'matrix', *options, cwd=tmp_path)
     assert (tmp_path / 'matrix' / 'confusion_matrix.png').is_file()
 
