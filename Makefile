@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+WORKERS ?= 2
 READY := $(VENV)/.ready
 
 SOURCES := setup.py pspnet_plugin configs tools tests
@@ -34,8 +35,9 @@ $(DEMO_DATA)/.complete: | $(READY)
 	    --train 400 --val 60 --seed 0
 	touch $@
 
+# One thread each: two processes of two threads on two cores would wait for each other.
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check $(SOURCES)
