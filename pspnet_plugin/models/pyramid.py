@@ -46,6 +46,9 @@ Size = tuple[int, int]
 # What moving a float to memory and back costs, in multiply-adds: what two cores of a Xeon do in the
 # time (160 G multiply-adds and 1.3 G floats copied a second), and nearly what large GPUs do.
 COPY = 128
+# What the dozens of operators beside the convolution cost in themselves, in floats moved: 0.2 ms on
+# the same machine.
+CALLS = 2**18
 # Maps of at most so many pixels are pooled and upsampled by one matrix for the plane, not by one a
 # side: more multiply-adds in fewer calls.
 PLANE = 1024
@@ -203,7 +206,7 @@ def apart(x: Tensor, levels: Sequence[Tensor], weight: Tensor) -> list[bool]:
         spread = n * out * kernel * h * width * (kernel * w + height + COPY)
         gains.append(direct - taps - spread)
     # Once for all of them, the weight's share for x is copied, and the output read and written.
-    once = out * (kernel**2 * c + n * height * width) * COPY
+    once = (out * (kernel**2 * c + n * height * width) + CALLS) * COPY
     if sum(gain for gain in gains if gain > 0) < once:
         return [False] * len(levels)
     return [gain > 0 for gain in gains]
