@@ -108,12 +108,17 @@ def interpolation_plane(
     return torch.kron(rows, columns)
 
 
+def is_traced(x: Tensor) -> bool:
+    """Whether a graph is made of what is computed with ``x``."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing() or type(x) is not Tensor
+
+
 def matrix_like(x: Tensor, build: Callable[..., Tensor], *arguments) -> Tensor:
     """``build(*arguments)`` in the dtype and on the device of ``x``.
 
     It is made anew where a graph is traced, so that it becomes a part of the graph.
     """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or type(x) is not Tensor:
+    if is_traced(x):
         return build(*arguments, device=x.device).to(x.dtype)
     return _kept(build, *arguments, dtype=x.dtype, device=x.device)
 

@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pspnet_plugin.models.resampling import is_traced
+
 # Columns of bins below which a product at each output map costs less than a copy of the weight.
 FEW = 128
 # Floats of a block's intermediates: 8 MB of float32, what fits into the caches of a CPU.
@@ -61,11 +63,6 @@ def conv_with_taps(
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
         return _ConvWithTaps.apply(plan, *tensors)
     return _by_blocks(plan, *tensors)
-
-
-def is_traced(x: Tensor) -> bool:
-    """Whether a graph is made of what is computed with ``x``."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing() or type(x) is not Tensor
 
 
 def is_channels_last(x: Tensor) -> bool:
