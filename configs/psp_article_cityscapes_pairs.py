@@ -19,7 +19,7 @@ data_preprocessor = dict(
 model = dict(
     type='EncoderDecoder',
     data_preprocessor=data_preprocessor,
-    backbone=dict(type='DilatedResidualNet'),
+    backbone=dict(type='DilatedResidualNet', channels_last=True),
     decode_head=dict(
         type='WindowPSPHead',
         in_channels=256,

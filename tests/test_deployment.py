@@ -10,7 +10,7 @@ import onnx
 import pytest
 import torch
 from conftest import CITYSCAPES, ROOT, photo, run_tool
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmseg.apis import inference_model, init_model
 from mmseg.registry import MODELS
@@ -191,6 +191,39 @@ def onnx_file(trained_files):
     assert [path.name for path in trained_files.glob('*.onnx')] == ['net.onnx']
     assert not list(trained_files.glob('.*'))
     return out
+
+
+@pytest.mark.parametrize('normalize', ['inside', 'outside'])
+def test_a_painting_head_and_scaling_by_extremes(normalize, tmp_path):
+    """The article's network: what the file predicts without torch is what the framework does."""
+    config = tmp_path / 'paint.py'
+    config.write_text(
+        f"""_base_ = ['{ROOT}/configs/psp_article-rgb_cityscapes_pairs.py']
+model = dict(
+    backbone=dict(widths=((4, 4, 8),), blocks=(1,), strides=(2,), dilations=(1,), out_indices=(0,)),
+    decode_head=dict(in_channels=8, in_index=0, windows=('global', 2)),
+)
+"""
+    )
+    checkpoint, out = tmp_path / 'paint.pth', tmp_path / 'paint.onnx'
+    init_default_scope('mmseg')
+    torch.manual_seed(0)
+    model = MODELS.build(Config.fromfile(config).model)
+    model.init_weights()
+    torch.save(dict(state_dict=model.state_dict(), meta={}), checkpoint)
+    run_tool(
+        EXPORT, config, checkpoint, out, '--size', '64x96', '--normalize', normalize, cwd=tmp_path
+    )
+    about = {prop.key: prop.value for prop in onnx.load(out).metadata_props}
+    assert about['scaling'] == 'min_max' and about['normalization'] == normalize
+    picture = tmp_path / 'photo.png'
+    cv2.imwrite(str(picture), photo(64, 96) // 2 + 20)  # extremes that are not 0 and 255
+    run_tool(PREDICT, out, picture, '--out', tmp_path / 'labelled', cwd=tmp_path)
+    labels = cv2.imread(str(tmp_path / 'labelled/photo.png'), cv2.IMREAD_UNCHANGED)
+    framework = init_model(str(config), str(checkpoint), device='cpu')
+    expected = inference_model(framework, str(picture)).pred_sem_seg.data[0].numpy()
+    assert len(np.unique(expected)) > 2
+    assert (labels == expected).mean() > 0.999
 
 
 def test_metadata_says_what_a_user_needs(onnx_file):

@@ -138,9 +138,28 @@ def test_window_head_trains_with_one_picture():
         (dict(windows='all'), "expected 'global' .* got 'all'"),
         (dict(windows=(2, 'all')), "expected 'global' .* got 'all'"),
         (dict(windows=(2, 4, 8), channels=2), 'share 2 maps'),
+        (dict(windows=(2,), bins=(2,)), 'give one of the two'),
+        (dict(bins=()), 'at least one level'),
+        (dict(bins=(2, 0)), r'bins=\(2, 0\).*got 0'),
+        (dict(bins=((1, 2, 3),)), r'got \(1, 2, 3\)'),
+        (dict(upsampling='nearest'), "'nearest', expected one of"),
+        (dict(bins=(2,), upsampling='deconv'), 'give windows'),
         (dict(input_transform='multiple_select'), "choose None or 'resize_concat'"),
     ],
-    ids=['none', 'zero', 'alone', 'name', 'few maps', 'several maps'],
+    ids=[
+        'none',
+        'zero',
+        'alone',
+        'name',
+        'few maps',
+        'both',
+        'no bins',
+        'no bin',
+        'odd bin',
+        'upsampling',
+        'deconv of bins',
+        'several maps',
+    ],  # fmt: skip
 )
 def test_bad_windows_are_named(kwargs, message):
     with pytest.raises(ValueError, match=message):

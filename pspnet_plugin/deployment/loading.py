@@ -17,6 +17,7 @@ from mmseg.registry import DATASETS, MODELS
 from torch import Tensor, nn
 
 from pspnet_plugin.deployment.network import mean_and_std
+from pspnet_plugin.models.min_max import MinMaxDataPreProcessor
 
 Size = tuple[int, int]
 
@@ -69,6 +70,23 @@ def load_model(config: Config, checkpoint: Path) -> tuple[EncoderDecoder, dict]:
         ValueError: the network cannot be built, or the checkpoint is not one of it.
     """
     state, meta = _read(checkpoint)
+    model = build_model(config)
+    _fill(model, state, f'{checkpoint} does not fit {config.filename}')
+    model.auxiliary_head = None
+    return model.eval().requires_grad_(False), meta
+
+
+def build_model(config: Config) -> EncoderDecoder:
+    """The network of a config, on the CPU, whose weights are yet to come.
+
+    The config is changed: its pretrained weights are not asked for.
+
+    Args:
+        config: One of ``load_config``.
+
+    Raises:
+        ValueError: the network cannot be built.
+    """
     config.model.pretrained = None
     config.model.train_cfg = None
     for part in config.model.values():
@@ -76,12 +94,9 @@ def load_model(config: Config, checkpoint: Path) -> tuple[EncoderDecoder, dict]:
             part.init_cfg = None
     init_default_scope(config.get('default_scope', 'mmseg'))
     try:
-        model = revert_sync_batchnorm(MODELS.build(config.model))
+        return revert_sync_batchnorm(MODELS.build(config.model))
     except Exception as error:  # of any part's constructor
         raise ValueError(f'{config.filename}: its model cannot be built: {_line(error)}') from None
-    _fill(model, state, f'{checkpoint} does not fit {config.filename}')
-    model.auxiliary_head = None
-    return model.eval().requires_grad_(False), meta
 
 
 def size_of(config: Config) -> Size | None:
@@ -124,21 +139,27 @@ def describe(model: EncoderDecoder, config: Config, meta: dict) -> dict:
         meta: ``meta`` of its checkpoint.
 
     Returns:
-        ``classes`` and ``palette`` (empty where neither checkpoint nor config says), ``mean`` and
-        ``std``, and ``channel_order``, ``'RGB'`` or ``'BGR'``, all in the order of the channels.
+        ``classes`` and ``palette`` (empty where neither checkpoint nor config says); ``scaling``,
+        ``'mean_std'`` or, by each picture's own extremes, ``'min_max'``; ``mean`` and ``std``; and
+        ``channel_order``, ``'RGB'`` or ``'BGR'``, all in the order of the channels.
     """
     mean, std = mean_and_std(model)
-    metainfo = meta.get('dataset_meta') or _metainfo(config)
+    metainfo = meta.get('dataset_meta') or metainfo_of(config)
     classes, palette = (list(metainfo.get(key) or ()) for key in ('classes', 'palette'))
     if len(classes) != model.num_classes:
         classes = palette = []
     # Stock pipelines read BGR; the preprocessor may turn it round.
     order = 'RGB' if config.model.data_preprocessor.get('bgr_to_rgb') else 'BGR'
     palette = [[int(value) for value in colour] for colour in palette]
-    return dict(classes=classes, palette=palette, mean=mean, std=std, channel_order=order)
+    by_min_max = isinstance(model.data_preprocessor, MinMaxDataPreProcessor)
+    return dict(
+        classes=classes, palette=palette, scaling='min_max' if by_min_max else 'mean_std',
+        mean=mean, std=std, channel_order=order,
+    )  # fmt: skip
 
 
-def _metainfo(config: Config) -> dict:
+def metainfo_of(config: Config) -> dict:
+    """``classes``, ``palette`` and the like of the set that a config tests on."""
     dataset = (config.get('test_dataloader') or {}).get('dataset') or {}
     kind = DATASETS.get(dataset.get('type', ''))
     return {**getattr(kind, 'METAINFO', {}), **(dataset.get('metainfo') or {})}

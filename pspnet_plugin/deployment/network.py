@@ -12,6 +12,8 @@ from mmseg.models import EncoderDecoder
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import Tensor, nn
 
+from pspnet_plugin.models.min_max import MinMaxDataPreProcessor, min_max
+
 
 class DeployedNetwork(nn.Module):
     """A segmentor's whole-picture inference and its post-processing.
@@ -32,6 +34,7 @@ class DeployedNetwork(nn.Module):
             )
         self.model = model
         self.normalize = normalize
+        self.by_min_max = isinstance(model.data_preprocessor, MinMaxDataPreProcessor)
         mean, std = mean_and_std(model)
         self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
@@ -49,7 +52,7 @@ class DeployedNetwork(nn.Module):
         """
         x = picture
         if self.normalize:
-            x = (x.float() - self.mean) / self.std
+            x = min_max(x) if self.by_min_max else (x.float() - self.mean) / self.std
         logits = self._logits(x)
         if logits.shape[1] == 1:
             index_map = logits[:, 0].sigmoid() > self.model.decode_head.threshold

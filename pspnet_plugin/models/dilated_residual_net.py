@@ -21,6 +21,7 @@ from torch.utils.checkpoint import checkpoint
 # Keras' defaults, under which the article was trained; torch counts momentum from the other end.
 ARTICLE_NORM = dict(type='BN', eps=1e-3, momentum=0.01)
 ARTICLE_ACT = dict(type='LeakyReLU', negative_slope=0.2)
+ARTICLE_INIT = dict(type='KerasInit', he_normal=('conv1', 'conv2', 'conv3'))
 ARTICLE_WIDTHS = ((32, 32, 64), (64, 64, 128), (128, 128, 256))
 
 
@@ -103,7 +104,10 @@ class DilatedResidualNet(BaseModule):
         norm_eval: Keep all batch norms in eval mode while training.
         with_cp: Gradient checkpointing, a block at a time. As in stock backbones, batch norms see
             each batch twice, so moving statistics follow it faster.
-        init_cfg: He (normal, fan in) by default; ``dict(type='Pretrained', checkpoint=...)`` loads.
+        channels_last: Keep the maps of a pixel together in memory, also in the head behind; the
+            same numbers, faster on CPUs and in half precision on GPUs.
+        init_cfg: That of the article by default: Keras' ``he_normal`` in the blocks, its default
+            for shortcuts. ``dict(type='Pretrained', checkpoint=...)`` loads.
 
     Raises:
         ValueError: the lists differ in length, or a value is out of its range.
@@ -126,18 +130,15 @@ class DilatedResidualNet(BaseModule):
         frozen_stages: int = -1,
         norm_eval: bool = False,
         with_cp: bool = False,
+        channels_last: bool = False,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        if init_cfg is None:
-            init_cfg = [
-                dict(type='Kaiming', layer='Conv2d', mode='fan_in'),
-                dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm']),
-            ]
-        super().__init__(init_cfg)
+        super().__init__(init_cfg or ARTICLE_INIT)
         _check(widths, blocks, strides, dilations, out_indices, frozen_stages)
         self.out_indices = tuple(out_indices)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
+        self.channels_last = channels_last
         self.stages = nn.ModuleList()
         for width, count, stride, dilation in zip(widths, blocks, strides, dilations, strict=True):
             stage = nn.Sequential()
@@ -167,6 +168,8 @@ class DilatedResidualNet(BaseModule):
             For each of ``out_indices``, (N, C3, H / s, W / s) with s the product of the strides
             so far, sizes rounded up.
         """
+        if self.channels_last:  # convolutions keep the format of what they are given
+            x = x.contiguous(memory_format=torch.channels_last)
         outs = []
         for stage in self.stages:
             x = stage(x)

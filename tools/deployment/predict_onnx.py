@@ -42,6 +42,7 @@ class Network(NamedTuple):
     size: tuple[int, int] | None
     channel_order: str
     normalize: bool
+    by_min_max: bool
     mean: np.ndarray
     std: np.ndarray
     classes: list[str]
@@ -58,12 +59,18 @@ class Network(NamedTuple):
             photo = photo[..., ::-1]
         picture = np.ascontiguousarray(photo.transpose(2, 0, 1)[None])  # (1, 3, H, W)
         if self.normalize:
-            picture = (picture.astype(np.float32) - self.mean) / self.std
+            picture = self._normalized(picture.astype(np.float32))
         (index_map,) = self.session.run(['index_map'], {'picture': picture})
         labels = index_map[0]
         if labels.shape != (height, width):
             labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         return labels
+
+    def _normalized(self, picture: np.ndarray) -> np.ndarray:
+        if not self.by_min_max:
+            return (picture - self.mean) / self.std
+        low, high = picture.min(), picture.max()
+        return (picture - low) / (high - low if high > low else 1)
 
 
 def open_network(path: Path) -> Network:
@@ -90,6 +97,7 @@ def open_network(path: Path) -> Network:
             json.loads(about[key]) for key in ('mean', 'std', 'classes', 'palette')
         )
         order, outside = about['channel_order'], about['normalization'] == 'outside'
+        scaling = about['scaling']
     except (KeyError, ValueError) as error:
         raise ValueError(
             f'{path} lacks what export_onnx.py writes into its metadata ({error}); export it again'
@@ -100,6 +108,7 @@ def open_network(path: Path) -> Network:
         size=tuple(sides) if all(isinstance(side, int) for side in sides) else None,
         channel_order=order,
         normalize=outside,
+        by_min_max=scaling == 'min_max',
         mean=np.array(mean, np.float32).reshape(1, 3, 1, 1),
         std=np.array(std, np.float32).reshape(1, 3, 1, 1),
         classes=classes,

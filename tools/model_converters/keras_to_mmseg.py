@@ -1,0 +1,108 @@
+"""Brings the article's Keras model here: its file to a checkpoint of ours, layer by layer.
+
+Reads .keras, .weights.h5 and .h5 files by h5py; Keras and TensorFlow are not needed.
+"""
+
+import argparse
+import contextlib
+import secrets
+import sys
+from pathlib import Path
+
+from mmengine.config import DictAction
+from mmengine.runner import save_checkpoint
+
+from pspnet_plugin.converters.keras_files import read_keras
+from pspnet_plugin.converters.keras_layers import place, slots_of, state_dict_of
+from pspnet_plugin.deployment.exporting import quiet
+from pspnet_plugin.deployment.loading import build_model, load_config, metainfo_of
+from pspnet_plugin.engine.stock_tools import find_config
+from pspnet_plugin.version import __version__
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = 'configs/psp_article-rgb_cityscapes_pairs.py'
+EXAMPLE = f"""example:
+  python tools/model_converters/keras_to_mmseg.py article.keras work_dirs/article.pth
+  python tools/test.py {CONFIG} work_dirs/article.pth
+
+Layers are found by the article's names (block_1_a, red_1_by_1 ...), or where a file has none of
+these, by the order in which they were made.
+"""
+
+
+def convert(args: argparse.Namespace) -> None:
+    """Reads, places, writes.
+
+    Raises:
+        ImportError: h5py is missing.
+        OSError: a file is missing, or may not be read or written.
+        ValueError: the file, the config or an argument is unusable.
+    """
+    if args.out.suffix != '.pth':
+        raise ValueError(f'OUT {args.out}: expected a name that ends in .pth')
+    if args.out.is_dir():
+        raise ValueError(f'OUT {args.out} is a folder; give a file')
+    layers = read_keras(args.model)
+    with quiet():
+        config = load_config(
+            Path(find_config(str(args.config), root=ROOT)), options=args.cfg_options
+        )
+        model = build_model(config)
+    try:
+        placed = place(layers, slots_of(model))
+        missing, unexpected = model.load_state_dict(state_dict_of(placed), strict=False)
+    except ValueError as error:
+        raise ValueError(f'{args.model}: {error}') from None
+    assert not missing and not unexpected, (missing, unexpected)
+    width = max(len(layer.name) for layer, _ in placed)
+    for layer, slot in placed:
+        shapes = ' '.join('x'.join(map(str, shape)) for shape in layer.shapes)
+        print(f'{layer.name:<{width}}  {slot.name:<36}  {shapes}')
+    meta = dict(dataset_meta=metainfo_of(config), pspnet_plugin=__version__)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    part = args.out.with_name(f'.{secrets.token_hex(4)}.part.pth')
+    try:
+        with quiet():
+            save_checkpoint(dict(meta=meta, state_dict=model.state_dict()), str(part))
+        part.replace(args.out)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+    count = sum(array.size for layer, _ in placed for array in layer.arrays)
+    print(f'{args.out}: {len(placed)} layers, {count:,} parameters')
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description="Convert the article's Keras model to a checkpoint.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add('model', metavar='MODEL', type=Path, help='.keras, .weights.h5 or .h5 file')
+    add('out', metavar='OUT', type=Path, help='checkpoint to write, .pth')
+    add('--config', default=CONFIG, metavar='CONFIG', help=f'config that it is for ({CONFIG})')
+    add(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+        help='change values of the config',
+    )  # fmt: skip
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command: 2 for what the user can mend, 130 after Ctrl-C."""
+    args = parse_args(argv)
+    try:
+        convert(args)
+    except (ImportError, OSError, ValueError) as error:
+        print(f'keras_to_mmseg: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f'keras_to_mmseg: interrupted; {args.out} was not written', file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
