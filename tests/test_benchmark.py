@@ -90,6 +90,24 @@ def test_networks_are_measured_in_every_form(tmp_path, capsys):
     assert all(f'| {form} |' in capsys.readouterr().out for form in [*rows][:1])
 
 
+def test_the_article_is_measured_against_keras(tmp_path, capsys):
+    out = tmp_path / 'keras.json'
+    config = ROOT / 'configs' / 'psp_article-rgb_cityscapes_pairs.py'
+    options = ['--config', str(config), '--size', '32x32', '--batch', '1', '--rounds', '1']
+    assert main(['keras', *options, '--json', str(out)]) == 0
+    rows = json.loads(out.read_text())['rows']
+    assert [(row['what'], row['form']) for row in rows] == [
+        *(('inference', form) for form in ('Keras', 'ours', '+ fused', '+ bfloat16')),
+        *(('training', form) for form in ('Keras', 'ours')),
+    ]
+    for row in rows[1:3]:
+        assert 0 < row['difference'] < 1e-4 and row['equal'] > 0.99
+    # Keras computes the same products, and holds much more beside them.
+    assert rows[5]['multiply_adds'] == pytest.approx(rows[4]['multiply_adds'], rel=0.05)
+    assert rows[5]['memory'] < 0.7
+    assert '| training | ours |' in capsys.readouterr().out
+
+
 def test_loading_is_measured_against_decoding(demo_root, capsys):
     options = ['--data-root', str(demo_root), '--split', 'train', '--rounds', '2']
     assert main(['loader', *options]) == 0
@@ -106,8 +124,10 @@ def test_loading_is_measured_against_decoding(demo_root, capsys):
         (['networks', '--config', 'none.py'], 'none.py'),
         (['heads', '--tf32'], '--tf32 is for --device cuda'),
         (['networks', '--config', 'configs/psp_article_cityscapes_pairs.py'], 'is WindowPSPHead'),
+        (['keras', '--config', 'configs/psp_article_cityscapes_pairs.py'], 'is WindowPSPHead'),
+        (['keras', '--size', '30x30'], 'do not divide'),
     ],
-    ids=['no set', 'no folder', 'no config', 'tf32', 'no counterpart'],
+    ids=['no set', 'no folder', 'no config', 'tf32', 'no counterpart', 'no painter', 'size'],
 )
 def test_bad_arguments_end_in_one_line(arguments, message, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)

@@ -9,7 +9,9 @@ import torch
 from conftest import CITYSCAPES, ROOT
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmengine.structures import PixelData
 from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
 from torch import nn
 
 os.environ['KERAS_BACKEND'] = 'torch'
@@ -180,6 +182,40 @@ def test_the_article_s_choices_match_keras(name):
     expected = by_keras(counterpart, pictures)
     assert expected.std() > 0.05
     assert (by_ours(model, pictures) - expected).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize('name', CHOICES)
+def test_the_article_s_choices_step_and_predict(name):
+    model = build(CHOICES[name], widths=((4, 4, 8), (4, 4, 8), (8, 8, 24))).train()
+    head = model.decode_head
+    size = (64, 96)
+    labels = torch.randint(0, head.num_classes, (2, 1, *size))
+    samples = [
+        SegDataSample(gt_sem_seg=PixelData(data=label), metainfo=dict(img_shape=size))
+        for label in labels
+    ]
+    model.data_preprocessor.size = size
+    pictures = [torch.randint(0, 256, (3, *size), dtype=torch.uint8) for _ in samples]
+    batch = model.data_preprocessor(dict(inputs=pictures, data_samples=samples), True)
+    losses = []
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    for _ in range(2):
+        loss, _ = model.parse_losses(model(**batch, mode='loss'))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    for parameter_name, parameter in model.named_parameters():
+        assert parameter.grad is not None, f'no gradient for {parameter_name}'
+    assert losses[1] != losses[0]
+    model.eval()
+    size = (65, 131)  # which no window divides
+    sample = SegDataSample(metainfo=dict(img_shape=size, ori_shape=size))
+    picture = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
+    (found,) = model.test_step(dict(inputs=[picture], data_samples=[sample]))
+    assert found.pred_sem_seg.data.shape == (1, *size)
+    assert found.seg_logits.data.shape == (head.out_channels, *size)
+    assert found.pred_sem_seg.data.max() < head.num_classes
 
 
 def test_initial_weights_follow_keras():

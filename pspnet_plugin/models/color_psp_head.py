@@ -97,7 +97,7 @@ class ColorPSPHead(WindowPSPHead):
         Returns:
             (N, K, H, W), at least float32.
         """
-        return self._logits(self._paint(inputs))
+        return self._logits(self.predict_color(inputs))
 
     def predict_color(self, feats: Sequence[Tensor]) -> Tensor:
         """The painted picture.
@@ -133,7 +133,7 @@ class ColorPSPHead(WindowPSPHead):
             value = loss(painted, target, labelled)
             found[loss.loss_name] = found.get(loss.loss_name, 0) + value
         with torch.no_grad():
-            logits = self._logits(painted)
+            logits = self._logits(painted.sigmoid())
         found['acc_seg'] = accuracy(logits, labels, ignore_index=self.ignore_index)
         return found
 
@@ -142,13 +142,12 @@ class ColorPSPHead(WindowPSPHead):
         x = self.last_norm(self.conv_seg(self._concat(inputs)))
         return x.to(torch.promote_types(x.dtype, torch.float32))
 
-    def _logits(self, painted: Tensor) -> Tensor:
-        """(N, 3, H, W) before the sigmoid to (N, K, H, W).
+    def _logits(self, color: Tensor) -> Tensor:
+        """Painted (N, 3, H, W) to minus squared distances (N, K, H, W).
 
         |c - p|^2 = |c|^2 - 2 c p + |p|^2, so K distances cost one product with the palette.
         """
-        with torch.autocast(painted.device.type, enabled=False):
-            color = painted.sigmoid()
+        with torch.autocast(color.device.type, enabled=False):
             palette = self.palette.to(color.dtype)
             weight, bias = 2 * palette, -palette.square().sum(1)
             near = F.conv2d(color, weight[:, :, None, None], bias)

@@ -81,7 +81,7 @@ class DilatedResidualBlock(BaseModule):
         out = self.conv1(x)  # (N, C1, H, W)
         out = self.conv2(out)  # (N, C2, H/s, W/s)
         out = self.conv3(out)  # (N, C3, H/s, W/s)
-        return F.relu(out + self.shortcut(x))
+        return F.relu(out + self.shortcut(x), inplace=True)
 
 
 @MODELS.register_module()

@@ -3,6 +3,7 @@
 ``heads``: FastPSPHead and FastUPerHead beside PSPHead and UPerHead, in inference and training.
 ``networks``: a whole network, from a generated street scene to its index map, beside the same with
 the stock head, and in deployed forms.
+``keras``: the article's network beside itself in Keras, in inference and training.
 ``loader``: a record of a pair, by each rule that reads labels, beside the bare decode of its bytes.
 
 Ways take turns, round by round, after one run each that does not count. Ratios are medians over
@@ -21,6 +22,7 @@ from pathlib import Path
 import torch
 
 from pspnet_plugin.benchmarks.heads import HEADS, compare_heads
+from pspnet_plugin.benchmarks.keras import compare_with_keras
 from pspnet_plugin.benchmarks.loader import time_loader
 from pspnet_plugin.benchmarks.networks import compare_networks
 from pspnet_plugin.benchmarks.timing import Machine, measure_machine, ratio
@@ -30,6 +32,7 @@ DTYPES = dict(float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.floa
 EXAMPLE = """examples:
   python tools/analysis_tools/benchmark.py heads --only r50 --map 64x128
   python tools/analysis_tools/benchmark.py networks --size 512x1024 --json networks.json
+  python tools/analysis_tools/benchmark.py keras --rounds 3
   python tools/analysis_tools/benchmark.py loader --data-root data/cityscapes_pairs
 """
 
@@ -79,6 +82,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     networks.add_argument('--compile', action='store_true', help='with torch.compile too')
     networks.add_argument('--onnxruntime', action='store_true',
                           help='with ONNX files in onnxruntime too, on the CPU')  # fmt: skip
+
+    keras = parts.add_parser('keras', parents=[common], help="the article's network and Keras'")
+    keras.add_argument('--config', type=Path, metavar='CONFIG',
+                       default='configs/psp_article-rgb_cityscapes_pairs.py')  # fmt: skip
+    keras.add_argument('--checkpoint', type=Path, help='its weights (random)')
+    keras.add_argument('--size', type=_size, default=(256, 256), metavar='HxW', help='(256x256)')
+    keras.add_argument('--batch', type=_count, default=4, help='of the training step (4)')
+    keras.add_argument('--compile', action='store_true', help='with torch.compile')
 
     loader = parts.add_parser('loader', parents=[common], help='the loading of pairs')
     loader.add_argument('--data-root', default='data/cityscapes_pairs')
@@ -150,6 +161,36 @@ def networks(args: argparse.Namespace, machine: Machine) -> list[dict]:
     return rows
 
 
+def keras(args: argparse.Namespace, machine: Machine) -> list[dict]:
+    """Measures and prints the article's network."""
+    rows = compare_with_keras(
+        args.config, args.size, batch=args.batch, rounds=args.rounds, machine=machine,
+        checkpoint=args.checkpoint, compiled=args.compile,
+    )  # fmt: skip
+    print(
+        f'{args.config}, {args.checkpoint or "random weights"}, {args.size[0]}x{args.size[1]}; '
+        f'one picture in inference, {args.batch} in training\n'
+    )
+    print(
+        table(
+            ['what', 'form', 's', 'times as fast', 'memory, MB', 'of that of Keras',
+             'G multiply-adds', 'times the floor', 'difference', 'same nearest colour'],
+            [
+                [
+                    row['what'], row['form'], f'{row["seconds"]:.3f}', str(row['speedup']),
+                    f'{row["peak_bytes"] / 1e6:.0f}', f'{row["memory"]:.2f}',
+                    f'{row["multiply_adds"] / 1e9:.1f}' if row['multiply_adds'] else '',
+                    f'{row["above_floor"]:.2f}' if row['above_floor'] else '',
+                    f'{row["difference"]:.1e}' if 'difference' in row else '',
+                    f'{row["equal"]:.3%}' if 'equal' in row else '',
+                ]
+                for row in rows
+            ],
+        )
+    )  # fmt: skip
+    return rows
+
+
 def loader(args: argparse.Namespace) -> list[dict]:
     """Measures and prints the loading of pairs."""
     times = time_loader(args.data_root, args.split, pairs=args.pairs, rounds=args.rounds)
@@ -207,7 +248,7 @@ def measure(args: argparse.Namespace) -> None:
             f'{machine.multiply_adds / 1e9:.0f} G multiply-adds/s in a matrix product, '
             f'{machine.bytes / 1e9:.1f} GB/s copied\n'
         )
-        rows = {'heads': heads, 'networks': networks}[args.part](args, machine)
+        rows = {'heads': heads, 'networks': networks, 'keras': keras}[args.part](args, machine)
     if args.json:
         args.json.write_text(json.dumps(dict(about=about, rows=rows), indent=1))
 
