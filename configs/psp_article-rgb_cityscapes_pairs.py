@@ -37,6 +37,7 @@ model = dict(
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
+    dict(type='RandomCrop', crop_size=(256, 256)),  # whole, unless pictures are larger
     dict(type='PackSegInputs'),
 ]
 # Every map is at full resolution, so a batch of four already fills a common GPU.

@@ -186,7 +186,7 @@ def onnx_file(trained_files):
     """Written by the tool in a process of its own, for any size."""
     out = trained_files / 'net.onnx'
     words = run_tool(EXPORT, trained_files / 'net.py', trained_files / 'net.pth', out, '--dynamic')
-    assert words.count('index maps equal') == 4  # four shapes
+    assert words.count('index maps equal') == 5  # five shapes
     assert 'torchvision' not in words
     assert [path.name for path in trained_files.glob('*.onnx')] == ['net.onnx']
     assert not list(trained_files.glob('.*'))

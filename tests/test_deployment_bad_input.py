@@ -209,7 +209,7 @@ def test_predict_names_what_is_wrong(tmp_path, picture, capsys):
     assert 'different folders' in said(network, picture, twin)
     before = picture.read_bytes()
     words = run(predict_tool, capsys, network, picture, '--out', picture.parent)
-    assert 'different folders' in words and picture.read_bytes() == before
+    assert 'would replace a photo' in words and picture.read_bytes() == before
     assert not out.exists()
 
 

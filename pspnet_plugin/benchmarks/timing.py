@@ -5,6 +5,7 @@ within a round.
 """
 
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -86,6 +87,7 @@ def peak_bytes(function: Callable[[], object], *, device: str = 'cpu') -> int:
         function()
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() - before
+    os.environ.setdefault('KINETO_LOG_LEVEL', '99')  # or it reports each start and stop
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         function()
     with tempfile.TemporaryDirectory() as folder:
@@ -108,7 +110,7 @@ def peak_bytes(function: Callable[[], object], *, device: str = 'cpu') -> int:
 class Machine(NamedTuple):
     """What the device can do at best, measured."""
 
-    multiply_adds: float  # a second, of a product of 2048 x 2048 matrices
+    multiply_adds: float  # a second, of a product of 2048 x 2048 matrices, or 256 x 256 if slow
     bytes: float  # a second, copied: each is read and written
 
     def floor(self, count: int) -> float:
@@ -118,10 +120,12 @@ class Machine(NamedTuple):
 
 def measure_machine(*, device: str = 'cpu', dtype: torch.dtype = torch.float32) -> Machine:
     """The best of several products and copies."""
-    a = torch.randn(2048, 2048, device=device).to(dtype)
+    slow = device == 'cpu' and dtype == torch.float16  # a second and more for the large ones
+    side = 256 if slow else 2048
+    a = torch.randn(side, side, device=device).to(dtype)
     big = torch.empty(2**26, dtype=torch.uint8, device=device)
     other = torch.empty_like(big)
     times = take_turns(
         dict(product=lambda: a @ a, copy=lambda: other.copy_(big)), rounds=7, device=device
     )
-    return Machine(2048**3 / min(times['product']), big.numel() / min(times['copy']))
+    return Machine(side**3 / min(times['product']), big.numel() / min(times['copy']))

@@ -43,12 +43,13 @@ class Difference(NamedTuple):
 def shapes_to_check(size: tuple[int, int], *, dynamic: bool) -> list[tuple[int, int, int]]:
     """(N, H, W) of what is tried: several batches and, if sizes are free, odd and longish ones."""
     height, width = size
-    shapes = [(1, height, width), (3, height, width)]
+    shapes = [(1, height, width), (5, height, width)]
     if dynamic:
         shapes += [
             (1, height + 1, 2 * width - 1),
             (2, height * 3 // 4 | 1, width),
             (1, width, height),
+            (9, height // 2 + 1, width // 2 + 1),
         ]
     return list(dict.fromkeys(shapes))
 

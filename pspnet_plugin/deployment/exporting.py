@@ -21,6 +21,7 @@ FORMATS = {'onnx': '.onnx', 'torch_export': '.pt2', 'torchscript': '.pt'}
 INPUT, OUTPUTS = 'picture', ('index_map', 'logits')
 METADATA = 'metadata.json'
 OPSET = 20
+SMALL = 2**20  # sizes beyond are no limit
 OLDEST_OPSET = 18  # that torch's exporter writes
 
 Run = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -57,7 +58,7 @@ def write(
     dynamic: bool,
     opset: int,
     metadata: dict,
-) -> None:
+) -> int:
     """Exports a network; the batch is free in every format.
 
     Args:
@@ -70,6 +71,9 @@ def write(
         metadata: Goes into the file: as ``metadata_props``, or as the extra file ``METADATA``;
             strings as they are, other values as JSON.
 
+    Returns:
+        The least H and W that the file takes, if they are free.
+
     Raises:
         ExportError: the exporter failed.
         OSError: the file cannot be written.
@@ -80,13 +84,14 @@ def write(
             if form == 'torchscript':
                 traced = torch.jit.trace(network, (picture,), check_trace=False)
                 torch.jit.save(traced, str(path), _extra_files=extra)
-                return
+                return 1
             program = _graph(network, picture, dynamic=dynamic)
+            least = _least_side(program)
             if form == 'torch_export':
                 content = io.BytesIO()
                 torch.export.save(program, content, extra_files=extra)
                 path.write_bytes(content.getvalue())
-                return
+                return least
             written = torch.onnx.export(
                 program, dynamo=True, input_names=[INPUT], output_names=list(OUTPUTS),
                 opset_version=opset, verbose=False,
@@ -95,7 +100,8 @@ def write(
                 text = value if isinstance(value, str) else json.dumps(value)
                 written.model.metadata_props[key] = text
             written.save(str(path), external_data=False)
-    except (OSError, MemoryError):
+            return 1  # it checks nothing
+    except (OSError, MemoryError, ExportError):
         raise
     except Exception as error:  # exporters raise whatever a part of the network made them raise
         text = ' '.join(str(error).split())
@@ -112,6 +118,27 @@ def _graph(
         return torch.export.export(network, (picture,), dynamic_shapes=shapes, strict=False)
     except Exception:  # of many kinds; nn.MultiheadAttention, for one, would fix the batch
         return torch.export.export(network, (picture,), dynamic_shapes=shapes, strict=True)
+
+
+def _least_side(program: torch.export.ExportedProgram) -> int:
+    """The least free height or width.
+
+    Raises:
+        ExportError: a free size has an upper limit.
+    """
+    (name,) = program.graph_signature.user_inputs
+    (node,) = (node for node in program.graph.nodes if node.name == name)
+    least = 1
+    for axis, size in enumerate(node.meta['val'].shape):
+        if isinstance(size, int):
+            continue
+        bounds = program.range_constraints[size.node.expr]
+        if bounds.upper.is_finite and bounds.upper < SMALL:
+            what = ('batch', 'channels', 'height', 'width')[axis]
+            raise ExportError(f'its graph takes a {what} of at most {bounds.upper}')
+        if axis > 1:
+            least = max(least, int(bounds.lower))
+    return least
 
 
 def open_exported(path: Path, *, form: str, threads: int = 0) -> Run:

@@ -33,6 +33,7 @@ from torch import Tensor
 
 from pspnet_plugin.models.resampling import (
     interpolation_plane,
+    is_exported,
     matrix_like,
     pooling_matrices,
     pooling_matrix,
@@ -184,8 +185,8 @@ def conv_over_concat(
 def apart(x: Tensor, levels: Sequence[Tensor], weight: Tensor) -> list[bool]:
     """Which levels cost less when their taps are applied to the bins.
 
-    Counts multiply-adds, and floats that are moved for ``COPY`` multiply-adds each. Where sizes are
-    symbolic (an export with dynamic height and width), every level is.
+    Counts multiply-adds, and floats that are moved for ``COPY`` multiply-adds each. In an export,
+    whose batch is free, those of one picture; where height and width are free too, every level is.
 
     Args:
         x: (N, C, H, W).
@@ -196,6 +197,7 @@ def apart(x: Tensor, levels: Sequence[Tensor], weight: Tensor) -> list[bool]:
         One truth value a level.
     """
     (n, c, height, width), (out, _, kernel, _) = x.shape, weight.shape
+    n = 1 if is_exported() else n
     if not all(isinstance(size, int) for m in (x, *levels) for size in m.shape[2:]):
         return [True] * len(levels)
     gains = []

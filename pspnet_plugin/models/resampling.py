@@ -113,6 +113,11 @@ def is_traced(x: Tensor) -> bool:
     return torch.compiler.is_compiling() or torch.jit.is_tracing() or type(x) is not Tensor
 
 
+def is_exported() -> bool:
+    """Whether what is traced must serve any size: there, no choice may depend on one."""
+    return getattr(torch.compiler, 'is_exporting', bool)()  # came with torch 2.7
+
+
 def matrix_like(x: Tensor, build: Callable[..., Tensor], *arguments) -> Tensor:
     """``build(*arguments)`` in the dtype and on the device of ``x``.
 

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pspnet_plugin.models.resampling import is_traced
+from pspnet_plugin.models.resampling import is_exported, is_traced
 
 # Columns of bins below which a product at each output map costs less than a copy of the weight.
 FEW = 128
@@ -66,7 +66,9 @@ def conv_with_taps(
 
 
 def is_channels_last(x: Tensor) -> bool:
-    """Whether the maps of a pixel lie together."""
+    """Whether the maps of a pixel lie together; in an export, not asked."""
+    if is_exported():
+        return False
     return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
@@ -145,7 +147,7 @@ def _spread(plan: Plan, weight: Tensor, levels: Sequence[Tensor], *, by_pixel: b
 
 def _taps_at_bins(share: Tensor, bins: Tensor) -> Tensor:
     """Z: (b, M, k, k) and (M, N * h * w) to (b * k * k, N * h * w)."""
-    if bins.shape[1] < FEW:
+    if not is_exported() and bins.shape[1] < FEW:
         return (share.flatten(2).mT @ bins).flatten(0, 1)
     return _by_tap(share) @ bins
 

@@ -7,9 +7,10 @@ the stock head, and in deployed forms.
 ``loader``: a record of a pair, by each rule that reads labels, beside the bare decode of its bytes.
 
 Ways take turns, round by round, after one run each that does not count. Ratios are medians over
-rounds (lowest to highest); seconds are the least of all rounds. Memory is the most bytes of tensors
-alive at once. The floor is what the multiply-adds take at the speed of a large matrix product. A
-record's time is the least of its rounds, which other work on the machine touches least.
+rounds (lowest to highest); seconds are the least of all rounds. Memory is the most that torch's
+allocator holds at once beyond what it held before. The floor is what the multiply-adds take at the
+speed of a large matrix product. A record's time is the least of its rounds, which other work on the
+machine touches least.
 """
 
 import argparse
@@ -59,7 +60,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     common.add_argument('--rounds', type=_count, default=7, help='of timing (7)')
     common.add_argument('--json', type=Path, metavar='FILE', help='the figures, all of them')
     device = argparse.ArgumentParser(add_help=False)
-    device.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
+    device.add_argument('--device', choices=('cpu', 'cuda'), default='cpu', help='(cpu)')
     device.add_argument('--tf32', action='store_true',
                         help='on CUDA, TF32 in products and convolutions of float32')  # fmt: skip
 
@@ -70,12 +71,21 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                        default=[(32, 32), (64, 128), (97, 97)],
                        help='sizes of the largest map (32x32 64x128 97x97: pictures of 256x256, '
                             '512x1024 and 769x769 at stride 8)')  # fmt: skip
-    heads.add_argument('--batch', type=_count, default=1)
-    heads.add_argument('--dtype', choices=DTYPES, default='float32')
-    heads.add_argument('--channels-last', action='store_true')
+    heads.add_argument(
+        '--batch',
+        type=_count,
+        default=1,
+        help='in inference (1); in training at least 2, as stock heads need',
+    )
+    heads.add_argument(
+        '--dtype', choices=DTYPES, default='float32', help='of maps and parameters (float32)'
+    )
+    heads.add_argument('--channels-last', action='store_true',
+                       help='memory format of maps and parameters')  # fmt: skip
 
     networks = parts.add_parser('networks', parents=[common, device], help='whole networks')
-    networks.add_argument('--config', default='configs/psp_r50-d8_cityscapes_pairs.py')
+    networks.add_argument('--config', default='configs/psp_r50-d8_cityscapes_pairs.py',
+                          help='with one of our heads (%(default)s)')  # fmt: skip
     networks.add_argument('--checkpoint', help='weights of the config; random without')
     networks.add_argument('--size', type=_size, default=(512, 1024), metavar='HxW',
                           help='of the picture (512x1024)')  # fmt: skip
@@ -85,15 +95,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
     keras = parts.add_parser('keras', parents=[common], help="the article's network and Keras'")
     keras.add_argument('--config', type=Path, metavar='CONFIG',
-                       default='configs/psp_article-rgb_cityscapes_pairs.py')  # fmt: skip
+                       default='configs/psp_article-rgb_cityscapes_pairs.py',
+                       help='with a ColorPSPHead (%(default)s)')  # fmt: skip
     keras.add_argument('--checkpoint', type=Path, help='its weights (random)')
     keras.add_argument('--size', type=_size, default=(256, 256), metavar='HxW', help='(256x256)')
     keras.add_argument('--batch', type=_count, default=4, help='of the training step (4)')
     keras.add_argument('--compile', action='store_true', help='with torch.compile')
 
     loader = parts.add_parser('loader', parents=[common], help='the loading of pairs')
-    loader.add_argument('--data-root', default='data/cityscapes_pairs')
-    loader.add_argument('--split', default='val')
+    loader.add_argument('--data-root', default='data/cityscapes_pairs',
+                        help='of pairs in the colours of Cityscapes (%(default)s)')  # fmt: skip
+    loader.add_argument('--split', default='val', help='folder in it (val)')
     loader.add_argument('--pairs', type=_count, default=200, help='at most so many (200)')
     return parser.parse_args(argv)
 

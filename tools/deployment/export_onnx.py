@@ -36,6 +36,7 @@ from pspnet_plugin.engine.stock_tools import find_config
 from pspnet_plugin.version import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE_SIDE = 256
 EXAMPLE = """example:
   python tools/deployment/export_onnx.py configs/psp_demo.py work_dirs/psp_demo/iter_600.pth \\
       work_dirs/psp_demo/demo.onnx --dynamic
@@ -84,14 +85,17 @@ def export(args: argparse.Namespace) -> None:
         **about, normalization=args.normalize, size=list(size), dynamic_size=args.dynamic,
         pspnet_plugin=__version__,
     )  # fmt: skip
-    picture = sample_pictures((2, *size))
+    # A small example would have limits of its own, which an ONNX file does not even check.
+    example = [max(side, EXAMPLE_SIDE) for side in size] if args.dynamic else size
+    picture = sample_pictures((2, *example))
     if not normalize:
         picture = picture.float()
     args.out.parent.mkdir(parents=True, exist_ok=True)
     part = args.out.with_name(f'.{secrets.token_hex(4)}.part{args.out.suffix}')
     try:
         start = time.perf_counter()
-        write(
+        print(f'exporting {args.config} (transformers take minutes) ...', flush=True)
+        least = write(
             network, picture, part, form=args.format, dynamic=args.dynamic, opset=args.opset,
             metadata=metadata,
         )  # fmt: skip
@@ -114,7 +118,9 @@ def export(args: argparse.Namespace) -> None:
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
-    sides = 'any height and width' if args.dynamic else f'{size[0]}x{size[1]}'
+    sides = f'{size[0]}x{size[1]}'
+    if args.dynamic:
+        sides = 'any height and width' + (f' from {least}' if least > 1 else '')
     megabytes = args.out.stat().st_size / 1e6
     print(f'{args.out}: {megabytes:.1f} MB, pictures of {sides}, {about["channel_order"]}')
 
@@ -128,7 +134,9 @@ def _check_names(args: argparse.Namespace) -> None:
     if args.out.is_dir():
         raise ValueError(f'OUT {args.out} is a folder; give a file')
     if args.dynamic and args.format == 'torchscript':
-        raise ValueError('--dynamic: a trace keeps its size; take --format torch_export, or onnx')
+        raise ValueError(
+            '--dynamic: a trace may keep its size; take --format torch_export, or onnx'
+        )
     if args.format == 'onnx':
         import onnx
 

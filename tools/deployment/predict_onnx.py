@@ -90,14 +90,15 @@ def open_network(path: Path) -> Network:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime's own have no common base
         text = ' '.join(str(error).split())[:300]
-        raise ValueError(f'{path} cannot be loaded as an ONNX network: {text}') from None
+        hint = ' (.pt2 and .pt files are for torch)' if path.suffix != '.onnx' else ''
+        raise ValueError(f'{path} cannot be loaded as an ONNX network: {text}{hint}') from None
     about = session.get_modelmeta().custom_metadata_map
     try:
         mean, std, classes, palette = (
             json.loads(about[key]) for key in ('mean', 'std', 'classes', 'palette')
         )
         order, outside = about['channel_order'], about['normalization'] == 'outside'
-        scaling = about['scaling']
+        scaling = about.get('scaling', 'mean_std')  # the only one, before there was a choice
     except (KeyError, ValueError) as error:
         raise ValueError(
             f'{path} lacks what export_onnx.py writes into its metadata ({error}); export it again'
@@ -145,14 +146,19 @@ def plan(photos: Sequence[Path], out: Path, *, color: bool) -> list[tuple[Path, 
     """
     ends = ('.png', '_color.png') if color else ('.png',)
     jobs = [(photo, [out / f'{photo.stem}{end}' for end in ends]) for photo in photos]
-    origin = {photo.resolve(): photo for photo in photos}
+    own = {photo.resolve() for photo in photos}
+    origin: dict[Path, Path] = {}
     for photo, made in jobs:
         for path in made:
             other = origin.setdefault(path.resolve(), photo)
-            if other is not photo or path.resolve() == photo.resolve():
+            if path.resolve() in own:
                 raise ValueError(
-                    f'{path} would be made of {photo}, but stands for {other}; label them into '
-                    'different folders'
+                    f'{path}, to be made of {photo}, would replace a photo; give another --out'
+                )
+            if other is not photo:
+                raise ValueError(
+                    f'{path} would be made of {other} and of {photo}; label them into different '
+                    'folders'
                 )
     return jobs
 
@@ -238,7 +244,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add('model', metavar='MODEL.onnx', type=Path, help='file of export_onnx.py')
-    add('inputs', metavar='PHOTO', type=Path, nargs='+', help='photos, or folders of photos')
+    add('inputs', metavar='PHOTO', type=Path, nargs='+', 
+        help=f'photos, or folders of photos ({" ".join(SUFFIXES)}; not of their sub-folders)',
+    )  # fmt: skip
     add('--out', metavar='DIR', type=Path, required=True, help='folder to write to')
     add('--color', action='store_true', help="write NAME_color.png too, in the classes' colours")
     return parser.parse_args(argv)
