@@ -8,6 +8,7 @@ from mmcv.cnn import fuse_conv_bn
 from mmengine.model import revert_sync_batchnorm
 from mmseg.registry import MODELS
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 from torch.utils.checkpoint import checkpoint
 
 from pspnet_plugin.models import pyramid, taps
@@ -219,6 +220,64 @@ def test_one_graph_without_breaks_at_dynamic_sizes(config, cost):
         inputs = maps(config, size)
         torch.testing.assert_close(compiled(inputs), head(inputs), rtol=1e-4, atol=1e-4)
     assert len(graphs) == (1 if cost == 0 else 2)
+
+
+TRANSFORMS = {
+    'jvp': lambda f, x: torch.func.jvp(f, (x,), (x.cos(),))[1],
+    'vmap': lambda f, x: torch.func.vmap(lambda one: f(one[None]))(x),
+    'grad': lambda f, x: torch.func.grad(lambda y: f(y).square().sum())(x),
+    'vmap of grad': lambda f, x: torch.func.vmap(
+        torch.func.grad(lambda one: f(one[None]).square().sum())
+    )(x),
+    'derivative of a derivative': lambda f, x: torch.func.grad(
+        lambda y: torch.func.grad(lambda z: f(z).pow(3).sum())(y).square().sum()
+    )(x),
+}
+
+
+@pytest.mark.parametrize('name', TRANSFORMS)
+@pytest.mark.parametrize('config', [PSP, UPER], ids=['psp', 'uper'])
+def test_function_transforms_match_stock(config, name):
+    inputs = maps(config, (13, 20), dtype=torch.float64)
+    results = []
+    for head in pair(config, norm_cfg=BN):
+        head = head.double().eval()
+
+        def of_last(last, head=head):
+            return head([*(x[: len(last)] for x in inputs[:-1]), last])
+
+        results.append(TRANSFORMS[name](of_last, inputs[-1]))
+    expected, found = results
+    assert expected.abs().max() > 0.1
+    torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-8 * expected.abs().max().item())
+
+
+@pytest.mark.parametrize('config', [PSP, UPER], ids=['psp', 'uper'])
+def test_a_parametrised_weight_matches_stock(config):
+    inputs = maps(config, (13, 20))
+    results = []
+    for head in pair(config, norm_cfg=BN):
+        weight_norm(head.eval().bottleneck.conv)
+        out = head(inputs)
+        out.square().mean().backward()
+        results.append((out, head.bottleneck.conv.parametrizations.weight.original1.grad))
+    assert results[0][1].abs().max() > 1e-3
+    torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('config', [PSP, UPER], ids=['psp', 'uper'])
+def test_an_export_takes_any_batch_and_size(config):
+    """Which it would not, if a choice in the graph depended on one."""
+    _, head = pair(config, norm_cfg=BN)
+    head.eval()
+    free = torch.export.Dim.DYNAMIC
+    for axes, sizes in ((0,), [(32, 48)]), ((0, 2, 3), [(32, 48), (80, 112)]):
+        inputs = maps(config, (32, 48))
+        shapes = ([dict.fromkeys(axes, free) for _ in inputs],)
+        graph = torch.export.export(head, (inputs,), dynamic_shapes=shapes, strict=False).module()
+        for size in sizes:
+            inputs = maps(config, size, batch=40)
+            torch.testing.assert_close(graph(inputs), head(inputs), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.gpu

@@ -13,6 +13,7 @@ from functools import lru_cache
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd import forward_ad
 
 
 def pooling_matrix(size: int, bins: int, device: torch.device | None = None) -> Tensor:
@@ -116,6 +117,17 @@ def is_traced(x: Tensor) -> bool:
 def is_exported() -> bool:
     """Whether what is traced must serve any size: there, no choice may depend on one."""
     return getattr(torch.compiler, 'is_exporting', bool)()  # came with torch 2.7
+
+
+def is_transformed() -> bool:
+    """Whether ``torch.func`` or forward-mode differentiation sees what is computed.
+
+    Both need operators that they know, not a function with a derivative of its own.
+    """
+    if torch.compiler.is_compiling():
+        return False
+    interpreter = torch._C._functorch.peek_interpreter_stack()
+    return interpreter is not None or forward_ad._current_level >= 0
 
 
 def matrix_like(x: Tensor, build: Callable[..., Tensor], *arguments) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pspnet_plugin.models.resampling import is_exported, is_traced
+from pspnet_plugin.models.resampling import is_exported, is_traced, is_transformed
 
 # Columns of bins below which a product at each output map costs less than a copy of the weight.
 FEW = 128
@@ -57,7 +57,7 @@ def conv_with_taps(
     Returns:
         (N, O, H, W).
     """
-    if is_traced(x):
+    if is_traced(x) or is_transformed():
         return _at_once(plan, x, weight, bias, *levels)
     tensors = x, weight, bias, *levels
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
@@ -66,8 +66,8 @@ def conv_with_taps(
 
 
 def is_channels_last(x: Tensor) -> bool:
-    """Whether the maps of a pixel lie together; in an export, not asked."""
-    if is_exported():
+    """Whether the maps of a pixel lie together; in exports and transforms, not asked."""
+    if is_exported() or is_transformed():
         return False
     return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
