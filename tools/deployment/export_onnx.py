@@ -4,15 +4,17 @@ ONNX by default; ``--format`` has torch's own forms too.
 """
 
 import argparse
-import contextlib
-import re
-import secrets
 import sys
 import time
 from pathlib import Path
 
-from mmengine.config import DictAction
-
+from pspnet_plugin.deployment.arguments import (
+    add_cfg_options,
+    check_out,
+    made_whole,
+    parse_size,
+    read_config,
+)
 from pspnet_plugin.deployment.checking import compare, sample_pictures, shapes_to_check
 from pspnet_plugin.deployment.exporting import (
     FORMATS,
@@ -27,12 +29,10 @@ from pspnet_plugin.deployment.exporting import (
 from pspnet_plugin.deployment.loading import (
     check_padding,
     describe,
-    load_config,
     load_model,
     size_of,
 )
 from pspnet_plugin.deployment.network import DeployedNetwork
-from pspnet_plugin.engine.stock_tools import find_config
 from pspnet_plugin.version import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,9 +64,7 @@ def export(args: argparse.Namespace) -> None:
     check_packages(args.format)
     _check_names(args)
     with quiet():
-        config = load_config(
-            Path(find_config(str(args.config), root=ROOT)), options=args.cfg_options
-        )
+        config = read_config(args, root=ROOT)
         model, meta = load_model(config, args.checkpoint)
     size = args.size or size_of(config)
     if size is None:
@@ -90,9 +88,7 @@ def export(args: argparse.Namespace) -> None:
     picture = sample_pictures((2, *example))
     if not normalize:
         picture = picture.float()
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    part = args.out.with_name(f'.{secrets.token_hex(4)}.part{args.out.suffix}')
-    try:
+    with made_whole(args.out, end=FORMATS[args.format]) as part:
         start = time.perf_counter()
         print(f'exporting {args.config} (transformers take minutes) ...', flush=True)
         least = write(
@@ -114,10 +110,6 @@ def export(args: argparse.Namespace) -> None:
             print(f'  {found}', flush=True)
             if not found.passes():
                 raise CheckFailed(f'another result than the framework: {found}')
-        part.replace(args.out)
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
     sides = f'{size[0]}x{size[1]}'
     if args.dynamic:
         sides = 'any height and width' + (f' from {least}' if least > 1 else '')
@@ -126,13 +118,7 @@ def export(args: argparse.Namespace) -> None:
 
 
 def _check_names(args: argparse.Namespace) -> None:
-    end = FORMATS[args.format]
-    if args.out.suffix != end:
-        raise ValueError(
-            f'OUT {args.out}: expected a name that ends in {end}, as the format has it'
-        )
-    if args.out.is_dir():
-        raise ValueError(f'OUT {args.out} is a folder; give a file')
+    check_out(args.out, FORMATS[args.format])
     if args.dynamic and args.format == 'torchscript':
         raise ValueError(
             '--dynamic: a trace may keep its size; take --format torch_export, or onnx'
@@ -143,13 +129,6 @@ def _check_names(args: argparse.Namespace) -> None:
         newest = onnx.defs.onnx_opset_version()
         if not OLDEST_OPSET <= args.opset <= newest:
             raise ValueError(f'--opset {args.opset}: expected {OLDEST_OPSET} to {newest}')
-
-
-def _size(text: str) -> tuple[int, int]:
-    sides = re.fullmatch(r'(\d+)x(\d+)', text)
-    if not sides or not all(int(side) for side in sides.groups()):
-        raise argparse.ArgumentTypeError(f'{text!r}: expected HEIGHTxWIDTH, such as 512x1024')
-    return int(sides[1]), int(sides[2])
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -164,7 +143,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('checkpoint', metavar='CHECKPOINT', type=Path, help='its weights; all of them must fit')
     add('out', metavar='OUT', type=Path, help='file to write: .onnx, .pt2 (torch_export), .pt')
     add(
-        '--size', type=_size, metavar='HxW',
+        '--size', type=parse_size, metavar='HxW',
         help="height and width of the pictures (the config's crop)",
     )  # fmt: skip
     add('--dynamic', action='store_true', help='take pictures of any height and width')
@@ -174,10 +153,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )  # fmt: skip
     add('--opset', type=int, default=OPSET, help=f'of ONNX ({OPSET})')
     add('--format', choices=FORMATS, default='onnx', help='(onnx)')
-    add(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-        help='change values of the config',
-    )  # fmt: skip
+    add_cfg_options(parser)
     return parser.parse_args(argv)
 
 

@@ -4,19 +4,21 @@ Reads .keras, .weights.h5 and .h5 files by h5py; Keras and TensorFlow are not ne
 """
 
 import argparse
-import contextlib
-import secrets
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
 from mmengine.runner import save_checkpoint
 
 from pspnet_plugin.converters.keras_files import read_keras
 from pspnet_plugin.converters.keras_layers import place, slots_of, state_dict_of
+from pspnet_plugin.deployment.arguments import (
+    add_cfg_options,
+    check_out,
+    made_whole,
+    read_config,
+)
 from pspnet_plugin.deployment.exporting import quiet
-from pspnet_plugin.deployment.loading import build_model, load_config, metainfo_of
-from pspnet_plugin.engine.stock_tools import find_config
+from pspnet_plugin.deployment.loading import build_model, metainfo_of
 from pspnet_plugin.version import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,15 +40,10 @@ def convert(args: argparse.Namespace) -> None:
         OSError: a file is missing, or may not be read or written.
         ValueError: the file, the config or an argument is unusable.
     """
-    if args.out.suffix != '.pth':
-        raise ValueError(f'OUT {args.out}: expected a name that ends in .pth')
-    if args.out.is_dir():
-        raise ValueError(f'OUT {args.out} is a folder; give a file')
+    end = check_out(args.out, '.pth')
     layers = read_keras(args.model)
     with quiet():
-        config = load_config(
-            Path(find_config(str(args.config), root=ROOT)), options=args.cfg_options
-        )
+        config = read_config(args, root=ROOT)
         model = build_model(config)
     try:
         placed = place(layers, slots_of(model))
@@ -59,15 +56,8 @@ def convert(args: argparse.Namespace) -> None:
         shapes = ' '.join('x'.join(map(str, shape)) for shape in layer.shapes)
         print(f'{layer.name:<{width}}  {slot.name:<36}  {shapes}')
     meta = dict(dataset_meta=metainfo_of(config), pspnet_plugin=__version__)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    part = args.out.with_name(f'.{secrets.token_hex(4)}.part.pth')
-    try:
-        with quiet():
-            save_checkpoint(dict(meta=meta, state_dict=model.state_dict()), str(part))
-        part.replace(args.out)
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
+    with made_whole(args.out, end=end) as part, quiet():
+        save_checkpoint(dict(meta=meta, state_dict=model.state_dict()), str(part))
     count = sum(array.size for layer, _ in placed for array in layer.arrays)
     print(f'{args.out}: {len(placed)} layers, {count:,} parameters')
 
@@ -83,10 +73,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('model', metavar='MODEL', type=Path, help='.keras, .weights.h5 or .h5 file')
     add('out', metavar='OUT', type=Path, help='checkpoint to write, .pth')
     add('--config', default=CONFIG, metavar='CONFIG', help=f'config that it is for ({CONFIG})')
-    add(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-        help='change values of the config',
-    )  # fmt: skip
+    add_cfg_options(parser)
     return parser.parse_args(argv)
 
 

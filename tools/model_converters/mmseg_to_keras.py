@@ -4,18 +4,19 @@ The file's kind follows from its name: .keras (the whole model), .weights.h5 or 
 """
 
 import argparse
-import contextlib
-import re
-import secrets
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from pspnet_plugin.converters.keras_layers import counterpart_of
+from pspnet_plugin.deployment.arguments import (
+    add_cfg_options,
+    check_out,
+    made_whole,
+    parse_size,
+    read_config,
+)
 from pspnet_plugin.deployment.exporting import quiet
-from pspnet_plugin.deployment.loading import load_config, load_model, size_of
-from pspnet_plugin.engine.stock_tools import find_config
+from pspnet_plugin.deployment.loading import load_model, size_of
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = 'configs/psp_article-rgb_cityscapes_pairs.py'
@@ -33,35 +34,15 @@ def convert(args: argparse.Namespace) -> None:
         OSError: a file is missing, or may not be read or written.
         ValueError: the checkpoint, the config or an argument is unusable.
     """
-    end = next((end for end in ENDS if args.out.name.endswith(end)), None)
-    if end is None:
-        raise ValueError(f'OUT {args.out}: expected a name that ends in {", ".join(ENDS)}')
-    if args.out.is_dir():
-        raise ValueError(f'OUT {args.out} is a folder; give a file')
+    end = check_out(args.out, *ENDS)
     with quiet():
-        config = load_config(
-            Path(find_config(str(args.config), root=ROOT)), options=args.cfg_options
-        )
+        config = read_config(args, root=ROOT)
         model, _ = load_model(config, args.checkpoint)
         counterpart = counterpart_of(model, args.size or size_of(config) or (256, 256))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    part = args.out.with_name(f'.{secrets.token_hex(4)}.part{end}')
-    try:
-        with quiet():
-            (counterpart.save_weights if end == '.weights.h5' else counterpart.save)(str(part))
-        part.replace(args.out)
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
+    with made_whole(args.out, end=end) as part, quiet():
+        (counterpart.save_weights if end == '.weights.h5' else counterpart.save)(str(part))
     height, width = counterpart.input_shape[1:3]
     print(f'{args.out}: {counterpart.count_params():,} parameters, pictures of {height}x{width}')
-
-
-def _size(text: str) -> tuple[int, int]:
-    sides = re.fullmatch(r'(\d+)x(\d+)', text)
-    if not sides or not all(int(side) for side in sides.groups()):
-        raise argparse.ArgumentTypeError(f'{text!r}: expected HEIGHTxWIDTH, such as 256x256')
-    return int(sides[1]), int(sides[2])
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -76,13 +57,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('out', metavar='OUT', type=Path, help=f'file to write: {", ".join(ENDS)}')
     add('--config', default=CONFIG, metavar='CONFIG', help=f'config that it is of ({CONFIG})')
     add(
-        '--size', type=_size, metavar='HxW',
+        '--size', type=parse_size, metavar='HxW',
         help="height and width of the pictures (the config's crop)",
     )  # fmt: skip
-    add(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-        help='change values of the config',
-    )  # fmt: skip
+    add_cfg_options(parser)
     return parser.parse_args(argv)
 
 

@@ -1,0 +1,61 @@
+"""What the tools that carry networks off have in common: sizes, configs, and files made whole."""
+
+import argparse
+import contextlib
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+
+from pspnet_plugin.deployment.loading import Size, load_config
+from pspnet_plugin.engine.stock_tools import find_config
+
+
+def parse_size(text: str) -> Size:
+    """``HxW`` as (height, width)."""
+    sides = re.fullmatch(r'(\d+)x(\d+)', text)
+    if not sides or not all(int(side) for side in sides.groups()):
+        raise argparse.ArgumentTypeError(f'{text!r}: expected HEIGHTxWIDTH, such as 512x1024')
+    return int(sides[1]), int(sides[2])
+
+
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """The option by which stock tools change values of a config."""
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+        help='change values of the config',
+    )  # fmt: skip
+
+
+def read_config(args: argparse.Namespace, *, root: Path) -> Config:
+    """The config that a command line names, here or in the project, see ``load_config``."""
+    return load_config(Path(find_config(str(args.config), root=root)), options=args.cfg_options)
+
+
+def check_out(out: Path, *ends: str) -> str:
+    """The one of ``ends`` that the name of a file to be written has.
+
+    Raises:
+        ValueError: it has none, or is a folder.
+    """
+    if out.is_dir():
+        raise ValueError(f'OUT {out} is a folder; give a file')
+    for end in ends:
+        if out.name.endswith(end):
+            return end
+    raise ValueError(f'OUT {out}: expected a name that ends in {", ".join(ends)}')
+
+
+@contextlib.contextmanager
+def made_whole(out: Path, *, end: str) -> Iterator[Path]:
+    """A file to write in place of ``out``, which it replaces if nothing fails, and else is gone."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(f'.{secrets.token_hex(4)}.part{end}')
+    try:
+        yield part
+        part.replace(out)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
