@@ -32,8 +32,7 @@ model = dict(
     train_cfg=dict(),
     test_cfg=dict(mode='whole'),
 )
-# The article does not augment. It names no optimizer either; Adam with Keras' constants is what
-# such code is usually compiled with.
+# The article does not augment. It names no optimizer: Adam with Keras' defaults (eps 1e-7).
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
