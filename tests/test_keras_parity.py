@@ -153,7 +153,7 @@ def test_a_training_step_moves_everything_as_keras_does(dtype, size, request):
     loss.backward()
     optimizer.step()
 
-    assert loss.item() == pytest.approx(loss_of_keras, rel=1e-6)
+    assert loss.item() == pytest.approx(loss_of_keras, rel=1e-5)
     moved = 0
     for slot in slots:
         arrays = counterpart.get_layer(slot.layer).get_weights()
@@ -161,7 +161,8 @@ def test_a_training_step_moves_everything_as_keras_does(dtype, size, request):
         for (term, name, tensor), array in zip(slot.tensors, arrays, strict=True):
             ours, old = (keras_array(slot, t) for t in (tensor, before[name]))
             if normed and term == 'bias':  # the loss does not depend on it
-                assert max(abs(ours - old).max(), abs(array - old).max()) < 1e-6
+                stays = 1e-12 if dtype == torch.float64 else 1e-4 * abs(old).max()
+                assert max(abs(ours - old).max(), abs(array - old).max()) < stays
                 continue
             step = abs(array - old).max()
             assert step > 0, (slot.layer, term)
