@@ -10,7 +10,7 @@ SOURCES := setup.py pspnet_plugin configs tools tests
 DEMO_DATA := data/demo_pairs
 DEMO_RUN := work_dirs/psp_demo
 
-.PHONY: demo test lint install clean-demo
+.PHONY: demo test test-slow lint install clean-demo
 .DELETE_ON_ERROR:
 
 # Generated pairs, trained, tested and drawn. What is there already is kept; an interrupted
@@ -38,6 +38,10 @@ $(DEMO_DATA)/.complete: | $(READY)
 # One thread each: two processes of two threads on two cores would wait for each other.
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+# What takes minutes each: kills, full disks, many ranks. As root on Linux: one mounts a file system.
+test-slow: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long -s
 
 lint: $(READY)
 	$(BIN)/ruff check $(SOURCES)

@@ -75,6 +75,6 @@ param_scheduler = [dict(type='OneCycleLR', eta_max=0.006, total_steps=max_iters,
 train_cfg = dict(max_iters=max_iters, val_interval=200)
 default_hooks = dict(
     logger=dict(interval=10),
-    checkpoint=dict(_delete_=True, type='CheckpointHook', by_epoch=False, interval=200),
+    checkpoint=dict(_delete_=True, type='WholeCheckpointHook', by_epoch=False, interval=200),
 )
 randomness = dict(seed=0)

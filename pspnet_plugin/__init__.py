@@ -1,7 +1,7 @@
 """PSPNet on side-by-side pairs, for MMSegmentation 1.x.
 
-Importing this package registers its datasets and models in ``mmseg.registry``, and the two virtual
-file schemes of a pair in mmengine. A config asks for that with
+Importing this package registers its datasets, models and training loop in ``mmseg.registry``, and
+the two virtual file schemes of a pair in mmengine. A config asks for that with
 ``custom_imports = dict(imports=['pspnet_plugin'], allow_failed_imports=False)``.
 """
 
@@ -11,6 +11,6 @@ from pspnet_plugin.version import __version__
 check_framework()
 
 # Only after the check: they import mmseg, whose own ImportError would not say what to do.
-from pspnet_plugin import datasets, models  # noqa: E402
+from pspnet_plugin import datasets, engine, models  # noqa: E402
 
-__all__ = ['__version__', 'datasets', 'models']
+__all__ = ['__version__', 'datasets', 'engine', 'models']

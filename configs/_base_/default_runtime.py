@@ -11,6 +11,8 @@ env_cfg = dict(
 sync_bn = 'torch'
 vis_backends = [dict(type='LocalVisBackend')]
 visualizer = dict(type='SegLocalVisualizer', vis_backends=vis_backends, name='visualizer')
+# A loss that is no number stops the run, and pairs that were left out are reported.
+custom_hooks = [dict(type='NonFiniteLossHook'), dict(type='BadPairsHook')]
 log_processor = dict(by_epoch=False)
 log_level = 'INFO'
 load_from = None

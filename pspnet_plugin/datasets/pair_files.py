@@ -23,12 +23,13 @@ from collections.abc import Callable
 from functools import lru_cache
 from urllib.parse import parse_qsl, urlencode
 
-import cv2
 import numpy as np
 from mmengine import fileio
 from mmengine.fileio.backends import BaseStorageBackend, register_backend
 
+from pspnet_plugin.datasets.bad_pairs import BadPair
 from pspnet_plugin.datasets.label_codec import LabelCodec
+from pspnet_plugin.datasets.pictures import decode_picture
 
 SIDES = ('left', 'right')
 
@@ -68,6 +69,12 @@ def parse_photo_uri(uri: str) -> tuple[str, str]:
     return path, _side(dict(parse_qsl(spec)))
 
 
+def pair_of(uri: str) -> str:
+    """The file of a virtual half; any other path as it is."""
+    scheme = uri.partition('://')[0]
+    return _split(uri, scheme)[1] if scheme in ('pair-photo', 'pair-label') else uri
+
+
 class _PairBackend(BaseStorageBackend):
     """One virtual half of a pair. ``backend_args`` are those of the pair file itself."""
 
@@ -87,7 +94,7 @@ class PairPhotoBackend(_PairBackend):
 
         Raises:
             FileNotFoundError: the pair is missing.
-            ValueError: the pair is no picture, cut off, or of odd width.
+            BadPair: the pair is no picture, cut off, or of odd width.
         """
         path, side = parse_photo_uri(str(filepath))
         photo, _ = _halves(path, side, self.backend_args)
@@ -102,7 +109,7 @@ class PairLabelBackend(_PairBackend):
 
         Raises:
             FileNotFoundError: the pair is missing.
-            ValueError: the pair is no picture, cut off, of odd width, or its label half does not
+            BadPair: the pair is no picture, cut off, of odd width, or its label half does not
                 hold the palette's colours.
         """
         path, side, codec = parse_label_uri(str(filepath))
@@ -110,7 +117,7 @@ class PairLabelBackend(_PairBackend):
         try:
             labels = codec.decode(colors)
         except ValueError as error:
-            raise ValueError(
+            raise BadPair(
                 _no_label_picture(path, side, str(error), codec.explains(photo))
             ) from None
         height, width = labels.shape
@@ -134,19 +141,15 @@ def read_pair(path: str, backend_args: dict | None = None) -> np.ndarray:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no picture, cut off, or of odd width.
+        BadPair: it is no whole 8-bit picture (see ``decode_picture``), or of odd width.
     """
-    content = fileio.get(path, backend_args=backend_args)
-    picture = _decode_complete(content)
-    if picture is None:
-        raise ValueError(
-            f'{path}: no picture, or cut off ({len(content)} bytes). Expected a whole '
-            '.jpg, .png, .bmp or .webp file with photo and labels side by side; copy it again or '
-            'take it out of the folder.'
-        )
+    try:
+        picture = decode_picture(fileio.get(path, backend_args=backend_args))
+    except ValueError as error:
+        raise BadPair(f'{path}: {error}') from None
     if picture.shape[1] % 2:
         height, width = picture.shape[:2]
-        raise ValueError(
+        raise BadPair(
             f'{path}: {width} x {height} pixels (width x height): an odd width has no two equal '
             'halves. A pair is photo and labels of one size side by side.'
         )
@@ -181,31 +184,6 @@ def _stamp(path: str) -> tuple[int, ...] | None:
     except OSError:
         return None  # reading it says what is wrong
     return status.st_mtime_ns, status.st_size, status.st_ino
-
-
-def _decode_complete(content: bytes) -> np.ndarray | None:
-    """The (H, W, 3) BGR picture, or None where the bytes are no whole picture.
-
-    OpenCV fills what a cut-off JPEG lacks with grey and says nothing, so its end is looked for.
-    """
-    if not content or (content.startswith(b'\xff\xd8') and not _jpeg_ends(content)):
-        return None
-    try:
-        return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
-        return None
-
-
-def _jpeg_ends(content: bytes) -> bool:
-    """Whether a JPEG's compressed data is followed by its end marker.
-
-    The search starts behind the header: thumbnails in it have an end marker of their own. In the
-    data itself a byte FF is always followed by 00 or a restart marker.
-    """
-    at = 2
-    while content[at : at + 1] == b'\xff' and content[at + 1 : at + 2] != b'\xda':
-        at += 2 + int.from_bytes(content[at + 2 : at + 4], 'big')
-    return content.rfind(b'\xff\xd9', at) >= 0  # where there is one, it is the last thing
 
 
 def _no_label_picture(path: str, side: str, reason: str, photo_half_explained: bool) -> str:

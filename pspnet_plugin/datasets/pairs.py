@@ -17,6 +17,7 @@ from mmengine.logging import MMLogger
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
+from pspnet_plugin.datasets.bad_pairs import POLICIES, BadPair, BadPairs
 from pspnet_plugin.datasets.label_codec import LabelCodec
 from pspnet_plugin.datasets.pair_files import SIDES, label_uri, photo_uri
 
@@ -54,6 +55,10 @@ class PairsDataset(BaseSegDataset):
             (``confusion_matrix.py``).
         decode: Arguments of ``LabelCodec``: ``rule``, ``max_distance``, ``min_confidence`` and
             ``min_explained``.
+        on_bad_pair: ``'error'``: a pair that cannot be used ends the run when it is met.
+            ``'skip'``: all pairs are read at the start, and those that cannot be used are named
+            and left out; where one is lost later, during training, another takes its place
+            (``BadPairsHook`` reports both).
         **kwargs: Arguments of ``BaseSegDataset``, except those that name two folders' suffixes.
 
     Raises:
@@ -68,6 +73,7 @@ class PairsDataset(BaseSegDataset):
         photo_side: str = 'left',
         order: str = 'natural',
         decode: dict | None = None,
+        on_bad_pair: str = 'error',
         **kwargs,
     ) -> None:
         name = type(self).__name__
@@ -75,6 +81,8 @@ class PairsDataset(BaseSegDataset):
             raise ValueError(f'{name}: photo_side={photo_side!r}, expected one of {SIDES}')
         if order not in ORDERS:
             raise ValueError(f'{name}: order={order!r}, expected one of {ORDERS}')
+        if on_bad_pair not in POLICIES:
+            raise ValueError(f'{name}: on_bad_pair={on_bad_pair!r}, expected one of {POLICIES}')
         unused = {'img_suffix', 'seg_map_suffix'} & kwargs.keys()
         if unused:
             raise ValueError(
@@ -95,6 +103,7 @@ class PairsDataset(BaseSegDataset):
                 raise ValueError(f'{name}: {key}={value!r}: expected a dict')
         self.photo_side = photo_side
         self.order = order
+        self.bad_pairs = BadPairs() if on_bad_pair == 'skip' else None
         self.codec = self._make_codec(metainfo, decode or {})
         super().__init__(metainfo=metainfo, **kwargs)
 
@@ -153,8 +162,10 @@ class PairsDataset(BaseSegDataset):
         """One record a pair, with ``img_path`` and ``seg_map_path`` as virtual files."""
         folder = self._find_split()
         paths = self._listed(folder) if self.ann_file else self._found(folder)
-        first = label_uri(paths[0], photo_side=self.photo_side, codec=self.codec)
-        fileio.get(first, backend_args=self.backend_args)  # says at once what is wrong with a set
+        if self.bad_pairs:
+            paths = self.bad_pairs.leave_out(paths, read=self._read)
+        else:
+            self._read(paths[0])  # says at once what is wrong with a set
         return [
             dict(
                 img_path=photo_uri(path, photo_side=self.photo_side),
@@ -165,6 +176,20 @@ class PairsDataset(BaseSegDataset):
             )
             for path in paths
         ]
+
+    def prepare_data(self, idx: int) -> dict | None:
+        """A sample; None for a pair lost in training, by which the framework takes another."""
+        try:
+            return super().prepare_data(idx)
+        except (BadPair, OSError):
+            if not self.bad_pairs or self.test_mode:
+                raise
+            self.bad_pairs.lost[idx] = 1
+            return None
+
+    def _read(self, path: str) -> None:
+        uri = label_uri(path, photo_side=self.photo_side, codec=self.codec)
+        fileio.get(uri, backend_args=self.backend_args)
 
     def _find_split(self) -> str:
         folder = self.data_prefix.get('img_path') or self.data_root or ''

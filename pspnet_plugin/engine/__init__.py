@@ -1,6 +1,26 @@
-"""How the framework's own tools are started: found, given our configs, and distributed."""
+"""How training is kept safe, and the framework's own tools are started.
 
+Importing this registers the loop and the hooks, and puts the loaders of checkpoints behind a guard.
+"""
+
+from pspnet_plugin.engine.bad_pairs_hook import BadPairsHook
 from pspnet_plugin.engine.cpu_distributed import init_cpu_group
+from pspnet_plugin.engine.non_finite_loss_hook import NonFiniteLossHook
+from pspnet_plugin.engine.resumable_loop import ResumableTrainLoop
+from pspnet_plugin.engine.safe_loading import UnsafeCheckpoint, guard_loaders
 from pspnet_plugin.engine.stock_tools import find_stock_tool, run_stock_tool
+from pspnet_plugin.engine.whole_checkpoint_hook import WholeCheckpointHook
 
-__all__ = ['find_stock_tool', 'init_cpu_group', 'run_stock_tool']
+guard_loaders()
+
+__all__ = [
+    'BadPairsHook',
+    'NonFiniteLossHook',
+    'ResumableTrainLoop',
+    'UnsafeCheckpoint',
+    'WholeCheckpointHook',
+    'find_stock_tool',
+    'guard_loaders',
+    'init_cpu_group',
+    'run_stock_tool',
+]

@@ -12,6 +12,7 @@ from importlib import util
 from pathlib import Path
 
 import torch.distributed as dist
+from torch.distributed.elastic.multiprocessing.errors import record
 
 from pspnet_plugin.engine.cpu_distributed import CPU_OPTIONS, init_cpu_group
 
@@ -46,7 +47,8 @@ def run_stock_tool(name: str, *, root: Path) -> None:
     on_cpu = launched_by_torchrun(arguments) and init_cpu_group()
     sys.argv[1:] = add_cfg_options(arguments, CPU_OPTIONS) if on_cpu else arguments
     try:
-        runpy.run_path(str(tool), run_name='__main__')
+        # Recorded, a failure's cause is in torchrun's summary of all processes.
+        record(runpy.run_path)(str(tool), run_name='__main__')
     finally:
         if on_cpu:  # else gloo's threads may abort the process at its end
             dist.destroy_process_group()

@@ -1,0 +1,172 @@
+"""At no moment is the last good checkpoint lost: not by a kill, a full disk or bad weights."""
+
+import errno
+import os
+import re
+import resource
+import signal
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.logging import MessageHub
+from training_runs import finish, kill, start, words, write_config
+
+from pspnet_plugin.engine.whole_checkpoint_hook import (
+    WholeCheckpointHook,
+    check_finite,
+    what_is_kept,
+)
+
+
+def saved(folder: Path) -> list[str]:
+    """Names of all that lies in a folder, hidden files too."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+class Saver:
+    """As much of a runner as the hook sees; a checkpoint is its step."""
+
+    def __init__(self, folder: Path) -> None:
+        self.work_dir = str(folder)
+        self.model = torch.nn.Linear(1, 1)
+        self.logger = SimpleNamespace(info=lambda text: None)
+        self.message_hub = MessageHub.get_instance(str(folder))
+        self.during = lambda: None
+
+    def save_checkpoint(self, out_dir, name, **options):
+        from mmengine import fileio
+
+        self.during()
+        fileio.put(name.encode(), Path(out_dir) / name, options['backend_args'])
+
+
+@pytest.fixture
+def saver(tmp_path):
+    return Saver(tmp_path)
+
+
+def hook_of(saver, **options) -> WholeCheckpointHook:
+    hook = WholeCheckpointHook(interval=1, by_epoch=False, **options)
+    hook.before_train(saver)
+    return hook
+
+
+def test_older_checkpoints_go_after_the_new_one_is_there(saver, tmp_path):
+    hook = hook_of(saver, max_keep_ckpts=1)
+    for step in (1, 2, 3):
+        there = []
+        saver.during = lambda there=there: there.extend(saved(tmp_path))
+        hook._save_checkpoint_with_step(saver, step, {})
+        if step > 1:
+            assert there == [f'iter_{step - 1}.pth', 'last_checkpoint']
+        assert saved(tmp_path) == [f'iter_{step}.pth', 'last_checkpoint']
+        assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / f'iter_{step}.pth')
+    hook._save_checkpoint_with_step(saver, 3, {})  # again, after its validation
+    assert saved(tmp_path) == ['iter_3.pth', 'last_checkpoint']
+    assert saver.message_hub.get_info('keep_ckpt_ids') == [3]
+
+
+def test_what_is_kept_goes_on_after_a_resume(saver, tmp_path):
+    hook = hook_of(saver, max_keep_ckpts=2)
+    for step in (1, 2):
+        hook._save_checkpoint_with_step(saver, step, {})
+    hook = hook_of(saver, max_keep_ckpts=2)
+    hook._save_checkpoint_with_step(saver, 3, {})
+    assert saved(tmp_path) == ['iter_2.pth', 'iter_3.pth', 'last_checkpoint']
+
+
+def test_a_write_that_fails_leaves_what_was(saver, tmp_path):
+    hook = hook_of(saver, max_keep_ckpts=1)
+    hook._save_checkpoint_with_step(saver, 1, {})
+
+    def fail():
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    saver.during = fail
+    with pytest.raises(OSError, match='No space'):
+        hook._save_checkpoint_with_step(saver, 2, {})
+    assert saved(tmp_path) == ['iter_1.pth', 'last_checkpoint']
+    assert what_is_kept(tmp_path).startswith(f'{tmp_path}/iter_1.pth is whole')
+
+
+def test_bad_weights_are_not_saved(saver, tmp_path):
+    hook = hook_of(saver)
+    hook._save_checkpoint_with_step(saver, 1, {})
+    with torch.no_grad():
+        saver.model.weight.fill_(float('nan'))
+    with pytest.raises(FloatingPointError, match=r'iter_2.pth was not saved: weight .*--resume'):
+        hook._save_checkpoint_with_step(saver, 2, {})
+    assert saved(tmp_path) == ['iter_1.pth', 'last_checkpoint']
+    model = torch.nn.Linear(2, 1)
+    torch.nn.init.constant_(model.weight, 3e38)  # finite, though their sum is not
+    check_finite(model, 'a')
+
+
+def test_nothing_kept_is_said(tmp_path):
+    assert what_is_kept(tmp_path) == 'there is no checkpoint yet'
+    (tmp_path / 'last_checkpoint').write_text('')
+    assert what_is_kept(tmp_path) == 'there is no checkpoint yet'
+
+
+def test_a_disk_that_fills_up_ends_the_run_with_what_was_kept(demo_root, tmp_path):
+    """By a real limit on the size of files."""
+    config = write_config(tmp_path, demo_root, iters=4, every=2, more='val_cfg = None\n'
+                          'val_dataloader = None\nval_evaluator = None\n')  # fmt: skip
+    run = tmp_path / 'run'
+    finish(config, run, '--cfg-options', 'train_cfg.max_iters=2')
+    small = (run / 'iter_2.pth').stat().st_size // 2
+    output = finish(
+        config, run, status=1,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (small, small)),
+    )  # fmt: skip
+    last = output.strip().splitlines()[-1]
+    assert 'iter_4.pth' in last and f'{run}/iter_2.pth is whole, and --resume goes on' in last
+    assert not list(run.glob('.*')), 'nothing half-written stays'
+    assert 'resumed epoch: 0, iter: 2' in finish(config, run)
+    assert (run / 'iter_4.pth').is_file()
+
+
+@pytest.mark.long
+def test_kills_while_checkpoints_are_written(demo_root, tmp_path):
+    """A checkpoint after every step, so that most kills hit one; a full file system too."""
+    config = write_config(tmp_path, demo_root, iters=200, every=1)
+    run = tmp_path / 'run'
+    hit = 0
+    for number in range(1, 11):
+        process = start(config, run)
+        seen = len(re.findall('Saving checkpoint', words(run)))
+        while len(re.findall('Saving checkpoint', words(run))) < seen + number:
+            assert process.poll() is None, words(run)[-3000:]
+        kill(process)
+        last = Path((run / 'last_checkpoint').read_text())
+        torch.load(last, weights_only=False)
+        hit += bool(list(run.glob('.*.part')))
+    print(f'10 kills, {hit} of them within a write')
+    assert hit
+    process = start(config, run)
+    while not (run / 'iter_60.pth').is_file():
+        assert process.poll() is None, words(run)[-3000:]
+    assert not list(run.glob('.????????@*.part')) or process.poll() is None
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.long
+def test_a_full_file_system(demo_root, tmp_path):
+    """A real one, of 20 MB."""
+    disk = tmp_path / 'disk'
+    disk.mkdir()
+    subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=20m', 'tmpfs', disk], check=True)
+    try:
+        config = write_config(tmp_path, demo_root, iters=20, every=2)
+        output = finish(config, disk / 'run', '--cfg-options',
+                        'default_hooks.checkpoint.max_keep_ckpts=-1', status=1)  # fmt: skip
+        last = output.strip().splitlines()[-1]
+        kept = re.search(r'(\S+) is whole, and --resume goes on from it', last).group(1)
+        assert 'No space left on device' in last
+        torch.load(kept, weights_only=False)
+    finally:
+        subprocess.run(['umount', disk], check=True)
