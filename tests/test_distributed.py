@@ -150,7 +150,7 @@ def test_two_nodes(restarts, config, tmp_path):
     env = dict(
         os.environ, NNODES='2', MASTER_ADDR='127.0.0.1', PORT=free_port(), PYTHON=sys.executable,
         OMP_NUM_THREADS='1', PYTHONPATH=str(tmp_path), CUDA_VISIBLE_DEVICES='',
-        MAX_RESTARTS=restarts, DIE='kill' if restarts != '0' else '',
+        MAX_RESTARTS=restarts, LOCAL_ADDR='127.0.0.1', DIE='kill' if restarts != '0' else '',
     )  # fmt: skip
     command = [
         ROOT / 'tools/dist_train.sh', config, '1', '--work-dir', run, '--resume',

@@ -19,6 +19,7 @@ from mmengine.runner import CheckpointLoader, load_checkpoint
 from mmseg.apis import init_model
 from mmseg.registry import MODELS
 
+from pspnet_plugin.engine import safe_loading
 from pspnet_plugin.engine.safe_loading import TRUST, UnsafeCheckpoint, guard_loaders
 
 
@@ -88,6 +89,7 @@ def loaded_into_a_model(path: Path, trained: Path) -> None:
     load_checkpoint(torch.nn.Linear(1, 1), str(path))
 
 
+@pytest.mark.usefixtures('unpickler')
 @pytest.mark.parametrize('door', [pretrained, loaded_by_init_model, loaded_into_a_model])
 def test_doors_in_this_process(door, hostile, trained):
     path, ran = hostile
@@ -116,6 +118,15 @@ def test_doors_of_the_tools(option, hostile, demo_root, tmp_path):
     assert not ran.exists()
 
 
+@pytest.fixture(params=['torch', 'torch before 2.6'])
+def unpickler(request, monkeypatch):
+    """Torch's unpickler of bare data, or ours for a torch whose own takes no additions."""
+    if request.param != 'torch':
+        monkeypatch.setattr(safe_loading, 'safe_globals', None)
+        monkeypatch.setattr(safe_loading, 'get_unsafe_globals_in_checkpoint', None)
+
+
+@pytest.mark.usefixtures('unpickler')
 @pytest.mark.parametrize('zipped', [True, False], ids=['zip', 'before torch 1.6'])
 @pytest.mark.parametrize(
     'thing',
@@ -137,6 +148,7 @@ def test_other_classes_and_functions_are_refused(thing, zipped, tmp_path):
         load(path)
 
 
+@pytest.mark.usefixtures('unpickler')
 def test_what_mmengine_writes_is_loaded(trained, tmp_path):
     """As a whole, and each kind of thing; by NumPy's names of before version 2 too."""
     content = load(trained / 'iter_2.pth')
@@ -215,6 +227,7 @@ def test_the_guard_leaves_nothing_behind(trained, hostile):
         torch.load(trained / 'iter_2.pth', weights_only=True)
 
 
+@pytest.mark.usefixtures('unpickler')
 @pytest.mark.parametrize('harm', ['cut', 'empty', 'text', 'changed', 'foreign', 'zip'])
 def test_what_is_no_checkpoint_is_named(harm, trained, tmp_path):
     content = (trained / 'iter_2.pth').read_bytes()

@@ -3,8 +3,6 @@
 import os
 import re
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -214,16 +212,23 @@ def test_scripts_say_how_they_are_called(tool):
     assert f'usage: {tool}' in run_tool(ROOT / 'tools' / tool, status=1)
 
 
-def test_missing_data_ends_in_one_readable_line(tmp_path):
-    done = subprocess.run(
-        [sys.executable, ROOT / 'tools/train.py', DEMO, '--work-dir', tmp_path / 'run'],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    last = done.stderr.strip().splitlines()[-1]
-    assert done.returncode != 0
+@pytest.mark.parametrize('debug', [False, True], ids=['plain', 'debug'])
+def test_missing_data_are_said_in_one_line(debug, tmp_path):
+    more = ['--debug'] if debug else []
+    tool = ROOT / 'tools/train.py'
+    output = run_tool(tool, DEMO, '--work-dir', tmp_path / 'run', *more, cwd=tmp_path, status=1)
+    last = output.strip().splitlines()[-1]
     assert 'data/demo_pairs' in last and 'make demo' in last
+    assert ('Traceback' in output) == debug
+    assert last.startswith('train.py: ') != debug
+
+
+def test_faults_of_others_keep_their_traceback(demo_root, tmp_path):
+    wrong = on(demo_root, 'model.decode_head.channels=many')
+    output = run_tool(
+        ROOT / 'tools/train.py', DEMO, '--work-dir', tmp_path / 'run', *wrong, status=1
+    )
+    assert 'Traceback' in output
 
 
 def test_launcher_variables_alone_start_no_group(demo_root, tmp_path):

@@ -15,13 +15,16 @@ MASTER_ADDR=${MASTER_ADDR:-127.0.0.1}
 PORT=${PORT:-29500}
 MAX_RESTARTS=${MAX_RESTARTS:-0}
 
-if [ "$NNODES" != 1 ] && [ "$MAX_RESTARTS" != 0 ]; then
-    # Machines that restart must agree on it; that of rank 0 keeps the list.
-    meet=(--rdzv_backend=c10d --rdzv_endpoint="$MASTER_ADDR:$PORT"
-          --rdzv_id="${RDZV_ID:-pspnet_plugin}"
-          --rdzv_conf="is_host=$((NODE_RANK == 0))")
-else
+if [ "$MAX_RESTARTS" = 0 ]; then
     meet=(--node_rank="$NODE_RANK" --master_addr="$MASTER_ADDR" --master_port="$PORT")
+else
+    # Each attempt needs a store of its own: in one that holds what the dead have left, the next
+    # attempt may wait for them. LOCAL_ADDR: by what other machines reach this one.
+    export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
+    meet=(--rdzv_backend=c10d --rdzv_endpoint="$MASTER_ADDR:$PORT"
+          --rdzv_id="${RDZV_ID:-pspnet_plugin}" --rdzv_conf="is_host=$((NODE_RANK == 0))")
+    [ "$NNODES" != 1 ] || LOCAL_ADDR=${LOCAL_ADDR:-127.0.0.1}
+    [ -z "${LOCAL_ADDR:-}" ] || meet+=(--local_addr="$LOCAL_ADDR")
 fi
 
 exec "${PYTHON:-python}" -m torch.distributed.run \

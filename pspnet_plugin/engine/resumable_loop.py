@@ -44,7 +44,12 @@ class ResumableTrainLoop(IterBasedTrainLoop):
     """
 
     def __init__(self, runner: Runner, dataloader: dict, **kwargs) -> None:
-        super().__init__(runner, self._seeded(dataloader), **kwargs)
+        config = self._seeded(dataloader)
+        seeded = runner.build_dataloader(config)
+        # Stock may ask its loader for an iterator at once; that of this one begins nothing.
+        super().__init__(runner, DataLoader(seeded.dataset), **kwargs)
+        self.dataloader = seeded
+        del self.dataloader_iterator
 
     @staticmethod
     def _seeded(dataloader: dict) -> dict:

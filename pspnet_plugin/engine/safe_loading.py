@@ -13,6 +13,7 @@ import functools
 import os
 import pickle
 import re
+import types
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +25,12 @@ from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer, MMLogger
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from mmengine.runner import CheckpointLoader, checkpoint
-from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+from torch import _weights_only_unpickler
+
+try:
+    from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+except ImportError:  # torch before 2.6
+    safe_globals = None
 
 TRUST = 'PSPNET_PLUGIN_TRUST_CHECKPOINTS'
 
@@ -112,12 +118,38 @@ def _data_only() -> Iterator[None]:
     Upstream and onedl differ in how their loaders call it; onedl's own way, which falls back and
     allows more, is bypassed.
     """
-    with (
-        mock.patch.dict(os.environ, TORCH_FORCE_WEIGHTS_ONLY_LOAD='1'),
-        mock.patch.object(checkpoint, '_safe_torch_load', torch.load, create=True),
-        safe_globals([(value, name) for name, value in _ALLOWED.items()]),
-    ):
+    with contextlib.ExitStack() as stack:
+        if safe_globals:
+            stack.enter_context(safe_globals([(value, name) for name, value in _ALLOWED.items()]))
+            stack.enter_context(mock.patch.dict(os.environ, TORCH_FORCE_WEIGHTS_ONLY_LOAD='1'))
+        else:
+            stack.enter_context(mock.patch.object(torch, 'load', _load_by_pickle(torch.load)))
+        own = mock.patch.object(checkpoint, '_safe_torch_load', torch.load, create=True)
+        stack.enter_context(own)
         yield
+
+
+def _load_by_pickle(load: Callable) -> Callable:
+    """``torch.load`` for a torch that can be told of no more classes: pickle's, which knows few."""
+
+    class Unpickler(pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> object:
+            full = f'{module.replace("__builtin__", "builtins")}.{name}'  # as Python 2 wrote it
+            known = {**_weights_only_unpickler._get_allowed_globals(), **_ALLOWED}
+            if full not in known:
+                raise pickle.UnpicklingError(f'GLOBAL {full}')
+            return known[full]
+
+    module = types.SimpleNamespace(
+        __name__='pickle of data',
+        Unpickler=Unpickler,
+        load=lambda file, **k: Unpickler(file, **k).load(),
+    )
+
+    def load_data(file, map_location=None, **kwargs) -> object:
+        return load(file, map_location, pickle_module=module, weights_only=False)
+
+    return load_data
 
 
 def _check_archive(path: Path) -> None:
@@ -133,7 +165,7 @@ def _check_archive(path: Path) -> None:
 def _asked_for(path: Path, error: pickle.UnpicklingError) -> list[str]:
     """What a checkpoint names beyond data; empty where it is not known to name any."""
     named = set(re.findall(r'GLOBAL (\S+)', str(error)))
-    with contextlib.suppress(Exception):  # no local file, or of the format before torch 1.6
+    with contextlib.suppress(Exception):  # no local file, an old format, an old torch
         named |= set(get_unsafe_globals_in_checkpoint(path))
     return sorted(named - _ALLOWED.keys())
 

@@ -2,7 +2,8 @@
 
 mmseg ships its tools inside the package (``mmseg/.mim/tools``) or, in a source checkout, beside it.
 They are run unmodified; only their command line is completed: a config is found from any working
-directory, and a distributed run without a GPU gets the settings that it needs.
+directory, and a distributed run without a GPU gets the settings that it needs. What this package
+finds wrong is said in a line, without a traceback.
 """
 
 import runpy
@@ -14,7 +15,13 @@ from pathlib import Path
 import torch.distributed as dist
 from torch.distributed.elastic.multiprocessing.errors import record
 
+from pspnet_plugin.datasets.bad_pairs import BadPair
 from pspnet_plugin.engine.cpu_distributed import CPU_OPTIONS, init_cpu_group
+
+DEBUG = '--debug'
+# What this package raises on purpose.
+FOR_USERS = (ValueError, OSError, ImportError, FloatingPointError)
+PACKAGE = __name__.partition('.')[0] + '.'
 
 
 def find_stock_tool(name: str) -> Path:
@@ -38,20 +45,45 @@ def run_stock_tool(name: str, *, root: Path) -> None:
     """Hand this process's command line over to a stock tool.
 
     Args:
-        name: The tool, e.g. ``train.py``.
+        name: The tool, e.g. ``train.py``. Among its arguments, ``--debug`` is ours: it shows the
+            traceback of every error.
         root: Folder against which a ``.py`` argument is looked up when it is not found from the
             working directory; the one that holds ``configs`` and ``tools``.
     """
     tool = find_stock_tool(name)
-    arguments = [find_config(a, root=root) for a in sys.argv[1:]]
+    debug = DEBUG in sys.argv
+    arguments = [find_config(a, root=root) for a in sys.argv[1:] if a != DEBUG]
     on_cpu = launched_by_torchrun(arguments) and init_cpu_group()
     sys.argv[1:] = add_cfg_options(arguments, CPU_OPTIONS) if on_cpu else arguments
     try:
         # Recorded, a failure's cause is in torchrun's summary of all processes.
         record(runpy.run_path)(str(tool), run_name='__main__')
+    except Exception as error:
+        if debug or not is_ours(error):
+            raise
+        print(f'{name}: {_last_line(error)} ({DEBUG} shows where)', file=sys.stderr)
+        sys.exit(1)
     finally:
         if on_cpu:  # else gloo's threads may abort the process at its end
             dist.destroy_process_group()
+
+
+def is_ours(error: BaseException) -> bool:
+    """Whether an error was raised by this package, whose messages say what to do."""
+    if isinstance(error, BadPair):  # by a worker process
+        return True
+    if not isinstance(error, FOR_USERS):
+        return False
+    frame = error.__traceback__
+    while frame and frame.tb_next:
+        frame = frame.tb_next
+    return bool(frame) and frame.tb_frame.f_globals.get('__name__', '').startswith(PACKAGE)
+
+
+def _last_line(error: Exception) -> str:
+    """The message; of one that comes from a worker, without that one's traceback."""
+    text = str(error).strip()
+    return text.splitlines()[-1].partition('.BadPair: ')[2] or text
 
 
 def find_config(argument: str, *, root: Path) -> str:
