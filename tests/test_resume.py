@@ -125,27 +125,43 @@ def test_a_killed_run_ends_as_one_that_was_not(demo_root, tmp_path):
     assert [n for n in names[0] if n.startswith('iter')] == ['iter_6.pth', 'iter_8.pth']
 
 
+def test_a_run_killed_before_a_validation_makes_up_for_it(demo_root, tmp_path):
+    config = write_config(tmp_path, demo_root)
+    finish(config, tmp_path / 'whole')
+    killed = tmp_path / 'killed'
+    kill_at(start(config, killed), killed, r'Iter\(val\)')
+    assert 'Iteration 4 was saved before its validation' in finish(config, killed)
+    assert differences(checkpoint(tmp_path / 'whole', 8), checkpoint(killed, 8)) == []
+    assert sorted(p.name for p in killed.glob('best*')) == sorted(
+        p.name for p in (tmp_path / 'whole').glob('best*')
+    )
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     'amp', [False, pytest.param(True, marks=pytest.mark.gpu)], ids=['float32', 'amp']
 )
 def test_ten_kills_at_random_moments_lose_nothing(demo_root, tmp_path, amp):
-    config = write_config(tmp_path, demo_root, iters=60, every=3)
+    config = write_config(tmp_path, demo_root, iters=120, every=3)
     options = ['--amp'] if amp else []
     begun = time.perf_counter()
-    finish(config, tmp_path / 'whole', *options)
-    seconds = time.perf_counter() - begun
+    process = start(config, tmp_path / 'whole', *options)
+    while 'Iter(train)' not in words(tmp_path / 'whole'):
+        time.sleep(0.05)
+    starts = time.perf_counter() - begun
+    assert process.wait() == 0
+    trains = time.perf_counter() - begun - starts
     killed = tmp_path / 'killed'
-    moments = np.random.default_rng(amp).uniform(0.2, 0.6, 10) * seconds
-    for moment in moments:
+    for share in np.random.default_rng(amp).uniform(-0.05, 0.12, 10):
         process = start(config, killed, *options)
-        time.sleep(moment)
+        time.sleep(starts + share * trains)
         kill(process)
+    assert not (killed / 'iter_120.pth').exists(), 'the last kills hit no training'
     finish(config, killed, *options)
     resumed = [int(n) for n in re.findall(r'resumed epoch: 0, iter: (\d+)', words(killed))]
-    print(f'{len(moments)} kills; resumed at {resumed}')
-    assert len(set(resumed)) > 3, 'the kills did not hit the training'
-    assert differences(checkpoint(tmp_path / 'whole', 60), checkpoint(killed, 60)) == []
+    print(f'10 kills; resumed at {resumed}')
+    assert len(set(resumed)) > 3
+    assert differences(checkpoint(tmp_path / 'whole', 120), checkpoint(killed, 120)) == []
     assert losses(killed) == losses(tmp_path / 'whole')
 
 

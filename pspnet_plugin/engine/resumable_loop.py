@@ -19,6 +19,7 @@ from pspnet_plugin.engine.whole_checkpoint_hook import what_is_kept
 PLAIN_SAMPLERS = ('InfiniteSampler', 'DefaultSampler', 'PositionSampler')
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PLACE = 'place_in_data'
+SCORED = 'validated_at'
 
 
 @LOOPS.register_module()
@@ -94,13 +95,15 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         return self.runner.model
 
     def _train(self) -> None:
+        if self._iter:
+            self._score_again()
         batches = iter(self.dataloader)
         while self._iter < self._max_iters and not self.stop_training:
             self.runner.model.train()
             self.run_iter(next(batches))
             self._decide_current_val_interval()
             if self._is_time_to_validate():
-                self.runner.val_loop.run()
+                self._validate()
 
     def run_iter(self, data_batch: dict) -> None:
         """One step; hooks that save a checkpoint save the place behind this batch with it."""
@@ -108,6 +111,22 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         self.runner.message_hub.update_info(PLACE, dict(self._place))
         seed_for_step(self.runner.seed, self._iter)
         super().run_iter(data_batch)
+
+    def _score_again(self) -> None:
+        # A checkpoint is saved before the validation of its iteration, and saved again after it
+        # only where the score is the best one. Without this, a score and perhaps the best
+        # checkpoint would be lost.
+        self._decide_current_val_interval()
+        scored = self.runner.message_hub.runtime_info.get(SCORED)
+        if self._is_time_to_validate() and scored != self._iter:
+            self.runner.logger.info(
+                f'Iteration {self._iter} was saved before its validation: validating first.'
+            )
+            self._validate()
+
+    def _validate(self) -> None:
+        self.runner.message_hub.update_info(SCORED, self._iter)
+        self.runner.val_loop.run()
 
     def _is_time_to_validate(self) -> bool:
         at_interval = self._iter % self.val_interval == 0 or self._iter == self._max_iters
