@@ -5,12 +5,12 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 READY := $(VENV)/.ready
 
-SOURCES := setup.py pspnet_plugin configs tools tests
+SOURCES := setup.py noxfile.py pspnet_plugin configs tools tests
 
 DEMO_DATA := data/demo_pairs
 DEMO_RUN := work_dirs/psp_demo
 
-.PHONY: demo test test-slow lint install clean-demo
+.PHONY: demo test test-slow compat lint install clean-demo
 .DELETE_ON_ERROR:
 
 # Generated pairs, trained, tested and drawn. What is there already is kept; an interrupted
@@ -42,6 +42,11 @@ test: lint
 # What takes minutes each: kills, full disks, many ranks. As root on Linux: one mounts a file system.
 test-slow: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long -s
+
+# The suite with other Pythons, other versions of torch and the other family of the framework, into
+# docs/compat.md. Takes hours, and 5 GB in .nox for each environment.
+compat: $(READY)
+	$(BIN)/nox
 
 lint: $(READY)
 	$(BIN)/ruff check $(SOURCES)
