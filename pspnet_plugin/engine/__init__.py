@@ -7,6 +7,7 @@ from pspnet_plugin.engine.bad_pairs_hook import BadPairsHook
 from pspnet_plugin.engine.cpu_distributed import init_cpu_group
 from pspnet_plugin.engine.non_finite_loss_hook import NonFiniteLossHook
 from pspnet_plugin.engine.resumable_loop import ResumableTrainLoop
+from pspnet_plugin.engine.run_record_hook import RunRecordHook
 from pspnet_plugin.engine.safe_loading import UnsafeCheckpoint, guard_loaders
 from pspnet_plugin.engine.stock_tools import find_stock_tool, run_stock_tool
 from pspnet_plugin.engine.whole_checkpoint_hook import WholeCheckpointHook
@@ -17,6 +18,7 @@ __all__ = [
     'BadPairsHook',
     'NonFiniteLossHook',
     'ResumableTrainLoop',
+    'RunRecordHook',
     'UnsafeCheckpoint',
     'WholeCheckpointHook',
     'find_stock_tool',

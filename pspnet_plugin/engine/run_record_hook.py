@@ -1,0 +1,165 @@
+"""Keeps what a table of results needs of a run: what was done, on what, how long, how well.
+
+Stock logs hold the curves; they do not hold by which rule labels were read when a score was
+computed, nor the hardware and the wall-clock time of all parts of a resumed run in one place.
+"""
+
+import json
+import os
+import platform
+import sys
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+
+import mmcv
+import mmengine
+import mmseg
+import torch
+from mmengine.dist import get_world_size, is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmengine.utils import get_git_hash
+from mmseg.registry import HOOKS
+from torch.utils.data import Dataset
+
+from pspnet_plugin.engine.jobs import write_whole
+
+RECORD = 'run_record.json'
+# As near to the start of the process as this package can know.
+_BEGUN = time.time()
+
+
+@HOOKS.register_module()
+class RunRecordHook(Hook):
+    """Writes ``run_record.json`` into the work dir, and goes on in the one that is there.
+
+    It holds ``parts``, one for each start of a training (config, seed, hardware, versions, seconds
+    since the process began, iterations, peak memory in bytes), and ``scores``, one for each
+    validation or test (iteration, split, how labels were read, number of pairs, seconds, metrics).
+    """
+
+    priority = 'VERY_LOW'  # after the hooks that add to the scores
+
+    def before_train(self, runner: Runner) -> None:
+        """Begins a part."""
+        loader = runner.train_dataloader
+        self._part = dict(
+            config=Path(runner.cfg.filename or '').name,
+            seed=runner.seed,
+            **_machine(),
+            processes=get_world_size(),
+            batch_size=loader.batch_size,
+            train_pairs=len(loader.dataset),
+            first_iteration=runner.iter,
+        )
+        self._add('parts', self._part, runner)
+
+    def after_train(self, runner: Runner) -> None:
+        """Ends the part."""
+        self._keep_part(runner)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Starts the clock."""
+        self._scoring = time.time()
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Keeps a score, and how far the part has come."""
+        self._score(runner, 'val', runner.val_dataloader.dataset, metrics)
+        if hasattr(self, '_part'):
+            self._keep_part(runner)
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        """Starts the clock."""
+        self._scoring = time.time()
+
+    def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Keeps a score."""
+        self._score(runner, 'test', runner.test_dataloader.dataset, metrics)
+
+    def _score(self, runner: Runner, loop: str, dataset: Dataset, metrics: dict | None) -> None:
+        score = dict(
+            loop=loop,
+            iteration=runner.iter,
+            config=Path(runner.cfg.filename or '').name,
+            checkpoint=Path(runner.cfg.get('load_from') or '').name if loop == 'test' else '',
+            split=getattr(dataset, 'data_prefix', {}).get('img_path', ''),
+            decode=_decoding(dataset),
+            pairs=len(dataset),
+            seconds=round(time.time() - self._scoring, 1),
+            metrics={key: float(value) for key, value in (metrics or {}).items()},
+        )
+        score['split'] = os.path.basename(score['split'])
+        self._add('scores', score, runner)
+
+    def _keep_part(self, runner: Runner) -> None:
+        self._part.update(
+            last_iteration=runner.iter,
+            seconds=round(time.time() - _BEGUN, 1),
+            peak_bytes=_peak_bytes(),
+        )
+        record = _read(runner)
+        record['parts'][-1] = self._part
+        _write(runner, record)
+
+    @staticmethod
+    def _add(kind: str, entry: dict, runner: Runner) -> None:
+        record = _read(runner)
+        record[kind].append(entry)
+        _write(runner, record)
+
+
+def _read(runner: Runner) -> dict[str, list]:
+    path = Path(runner.work_dir) / RECORD
+    return json.loads(path.read_text()) if path.is_file() else dict(parts=[], scores=[])
+
+
+def _write(runner: Runner, record: dict[str, list]) -> None:
+    if is_main_process():
+        content = json.dumps(record, indent=1) + '\n'
+        write_whole(Path(runner.work_dir) / RECORD, content.encode())
+
+
+def _decoding(dataset: Dataset) -> dict | None:
+    """How labels are read from pairs; None where they are index maps."""
+    codec = getattr(dataset, 'codec', None)
+    if codec is None:
+        return None
+    if codec.rule == 'nearest':
+        return dict(rule='nearest', max_distance=codec.max_distance)
+    return dict(rule=codec.rule, min_confidence=codec.min_confidence)
+
+
+def _machine() -> dict:
+    return dict(
+        started=datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        processor=_processor(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count(),
+        threads=torch.get_num_threads(),
+        gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else '',
+        python=platform.python_version(),
+        torch=torch.__version__,
+        mmseg=mmseg.__version__,
+        mmengine=mmengine.__version__,
+        mmcv=mmcv.__version__,
+        commit=get_git_hash(digits=12),
+    )
+
+
+def _processor() -> str:
+    info = Path('/proc/cpuinfo')
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith('model name'):
+                return line.partition(':')[2].strip()
+    return platform.processor()
+
+
+def _peak_bytes() -> int:
+    """Of the GPU where there is one, else of this process without its workers."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == 'darwin' else peak * 1024

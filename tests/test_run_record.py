@@ -1,0 +1,57 @@
+"""What a run leaves for tables of results, by the stock tools."""
+
+import json
+import os
+import subprocess
+import sys
+
+from conftest import ROOT
+from training_runs import finish, kill_at, start, write_config
+
+from pspnet_plugin.engine.run_record_hook import RECORD, _decoding
+
+HOOKS = "custom_hooks = [dict(type='RunRecordHook')]"
+
+
+def test_parts_and_scores_of_a_resumed_run_are_in_one_record(demo_root, tmp_path):
+    config = write_config(tmp_path, demo_root, iters=4, more=HOOKS)
+    run = tmp_path / 'run'
+    kill_at(start(config, run), run, r'Iter\(train\) \[ *3/4\]')
+    finish(config, run)
+    options = (
+        'test_dataloader.dataset.decode.rule=nearest',
+        ('test_dataloader.dataset.decode.max_distance=40'),
+    )
+    subprocess.run(
+        [sys.executable, ROOT / 'tools/test.py', config, run / 'iter_4.pth', '--work-dir', run]
+        + ['--cfg-options', *options],
+        check=True,
+        capture_output=True,
+        env=dict(os.environ, OMP_NUM_THREADS='1'),
+    )
+    record = json.loads((run / RECORD).read_text())
+    first, second = record['parts']
+    for part in (first, second):
+        assert part['config'] == 'training.py'
+        assert part['seed'] == 3
+        assert part['batch_size'] == 2
+        assert part['processor'] and part['cores'] and part['mmseg'] and part['torch']
+    assert (first['first_iteration'], second['first_iteration']) == (0, 2)
+    assert (first['last_iteration'], second['last_iteration']) == (2, 4)
+    assert 0 < second['seconds'] < 600
+    assert 1e8 < second['peak_bytes'] < 1e11
+
+    *scores, tested = record['scores']
+    assert [score['iteration'] for score in scores] == [2, 4]
+    assert {score['loop'] for score in scores} == {'val'}
+    assert scores[0]['decode'] == dict(rule='edge_aware', min_confidence=0.8)
+    assert tested['decode'] == dict(rule='nearest', max_distance=40)
+    assert tested['loop'] == 'test' and tested['checkpoint'] == 'iter_4.pth'
+    assert tested['split'] == 'val' and tested['pairs'] == scores[1]['pairs'] > 0
+    assert 0 <= tested['metrics']['mIoU'] <= 100
+    assert tested['metrics'] != scores[1]['metrics']
+    assert all('seconds' in score for score in record['scores'])
+
+
+def test_no_rule_is_claimed_for_index_maps():
+    assert _decoding(object()) is None
