@@ -1,5 +1,6 @@
 """Records of virtual files for stock pipelines."""
 
+import json
 import logging
 
 import cv2
@@ -13,7 +14,7 @@ from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 
-from pspnet_plugin.datasets import CityscapesPairsDataset
+from pspnet_plugin.datasets import CityscapesPairsDataset, PairsDataset
 from pspnet_plugin.datasets.pairs import natural_key
 
 FACADES = dict(classes=('wall', 'window'), palette=[[0, 0, 170], [0, 85, 255]])
@@ -97,6 +98,24 @@ def test_any_palette_through_metainfo(tmp_path):
     np.testing.assert_array_equal(dataset[0]['data_samples'].gt_sem_seg.data[0].numpy(), labels)
     assert dataset.metainfo['classes'] == FACADES['classes']
     assert [list(c) for c in dataset.metainfo['palette']] == FACADES['palette']
+
+
+@pytest.mark.parametrize('suffix', ['.json', '.py'])
+def test_metainfo_may_lie_in_a_file_or_be_that_of_a_known_set(pairs_root, tmp_path, suffix):
+    palette = [list(color) for color in CITYSCAPES['palette'][:3]]
+    some = dict(classes=['a', 'b', 'c'], palette=palette, void_palette=CITYSCAPES['palette'][3:])
+    file = tmp_path / f'metainfo{suffix}'
+    lines = (f'{key} = {value!r}' for key, value in some.items())
+    file.write_text(json.dumps(some) if suffix == '.json' else '\n'.join(lines))
+    options = dict(data_root=str(pairs_root), data_prefix=dict(img_path='train'), pipeline=LOAD)
+    named, given = (PairsDataset(metainfo=source, **options) for source in (str(file), some))
+    assert named.metainfo['classes'] == given.metainfo['classes'] == some['classes']
+    assert named.metainfo['palette'] == palette
+    assert named.get_data_info(0) == given.get_data_info(0)
+    known = PairsDataset(metainfo='camvid11', lazy_init=True)
+    assert known.metainfo['classes'][0] == 'Sky' and len(known.metainfo['palette']) == 11
+    with pytest.raises(FileNotFoundError, match='PairsDataset: metainfo=none.json: no such file'):
+        PairsDataset(metainfo='none.json', lazy_init=True)
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,24 @@ import runpy
 from pathlib import Path
 
 import cv2
+import mmseg
 import numpy as np
 import pytest
 from conftest import DEMO, ROOT, SHORT, label_map, on, photo, run_tool, scalars, write_pair
 from mmengine.config import Config
+from mmengine.utils import digit_version
 from mmseg.apis import MMSegInferencer, inference_model, init_model
 from mmseg.registry import DATASETS
 
 from pspnet_plugin.engine import find_stock_tool
 
 STOCK = find_stock_tool('train.py').parent
+# What the frozen family cannot do on any data.
+UPSTREAM = digit_version(mmseg.__version__) < digit_version('1.3')
+
+
+def broken_upstream(reason: str):
+    return pytest.mark.xfail(UPSTREAM, reason=reason, raises=AssertionError, strict=True)
 
 
 def test_training_logs_losses_and_scores(trained):
@@ -47,6 +55,7 @@ def test_testing_draws_and_writes_predictions(trained, demo_root, tmp_path, tool
         '--work-dir',
         tmp_path / 'tested',
         *on(demo_root),
+        'default_hooks.visualization.interval=1',
         cwd=tmp_path,
     )
     assert re.search(r'mIoU: +[\d.]+', output)
@@ -56,8 +65,9 @@ def test_testing_draws_and_writes_predictions(trained, demo_root, tmp_path, tool
     assert [path.name for path in predicted] == ['1.png', '2.png', '3.png']
     labels = cv2.imread(str(predicted[0]), cv2.IMREAD_UNCHANGED)
     assert labels.shape == (256, 256) and labels.max() < 19
-    (drawn,) = tmp_path.glob('**/vis_image/test_1.jpg*.png')
-    picture = cv2.imread(str(drawn))
+    drawn = sorted(tmp_path.glob('**/vis_image/test_*.jpg*.png'))
+    assert [path.name.split('.')[0] for path in drawn] == ['test_1', 'test_2', 'test_3']
+    picture = cv2.imread(str(drawn[0]))
     assert picture.shape == (256, 512, 3), 'truth and prediction drawn over the photo half'
 
 
@@ -66,12 +76,14 @@ def test_stock_train_runs_our_config(demo_root, tmp_path):
     assert (tmp_path / 'run' / 'iter_2.pth').is_file()
 
 
+@broken_upstream('its visualizer gives OpenCV maps of a layout that this refuses')
 def test_stock_browse_dataset(demo_root, tmp_path):
     tool = STOCK / 'analysis_tools' / 'browse_dataset.py'
     run_tool(tool, DEMO, '--output-dir', 'seen', '--not-show', *on(demo_root), cwd=tmp_path)
     assert len(list((tmp_path / 'seen').glob('*.jpg'))) == 8
 
 
+@broken_upstream('it asks mmengine 0.10.7 for both input_shape and inputs, which excludes that')
 def test_stock_get_flops(tmp_path):
     tool = STOCK / 'analysis_tools' / 'get_flops.py'
     output = run_tool(tool, ROOT / 'configs/psp_cityscapes_pairs.py', '--shape', 256, cwd=tmp_path)

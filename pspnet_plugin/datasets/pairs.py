@@ -20,6 +20,7 @@ from mmseg.registry import DATASETS
 from pspnet_plugin.datasets.bad_pairs import POLICIES, BadPair, BadPairs
 from pspnet_plugin.datasets.label_codec import LabelCodec
 from pspnet_plugin.datasets.pair_files import SIDES, label_uri, photo_uri
+from pspnet_plugin.datasets.palettes import CITYSCAPES, read_metainfo
 
 ORDERS = ('natural', 'name')
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
@@ -48,7 +49,8 @@ class PairsDataset(BaseSegDataset):
 
     Args:
         metainfo: ``classes`` (names), ``palette`` (RGB of each) and optionally ``void_palette``
-            (RGB of known colours that are no class).
+            (RGB of known colours that are no class); or the name of a file with these, such as the
+            ``metainfo.json`` of made pairs, or of a known set (``'camvid'``).
         photo_side: ``'left'`` or ``'right'``: the half that holds the photo.
         order: ``'natural'``, or ``'name'`` for plain string order (``10.jpg`` before ``2.jpg``),
             which stock tools assume that match predictions to records by listing a folder
@@ -69,7 +71,7 @@ class PairsDataset(BaseSegDataset):
     def __init__(
         self,
         *,
-        metainfo: dict | None = None,
+        metainfo: dict | str | None = None,
         photo_side: str = 'left',
         order: str = 'natural',
         decode: dict | None = None,
@@ -98,6 +100,8 @@ class PairsDataset(BaseSegDataset):
             raise ValueError(
                 f'{name}: data_prefix={kwargs["data_prefix"]}: its key for the split is img_path'
             )
+        if isinstance(metainfo, str):
+            metainfo = read_metainfo(metainfo, option=f'{name}: metainfo=')
         for key, value in dict(metainfo=metainfo, decode=decode).items():
             if value is not None and not isinstance(value, Mapping):
                 raise ValueError(f'{name}: {key}={value!r}: expected a dict')
@@ -267,25 +271,7 @@ class PairsDataset(BaseSegDataset):
 class CityscapesPairsDataset(PairsDataset):
     """Pairs in the colours of Cityscapes: the 19 train classes; its void colours become 255."""
 
-    METAINFO = dict(
-        classes=(
-            'road', 'sidewalk', 'building', 'wall', 'fence', 'pole', 'traffic light',
-            'traffic sign', 'vegetation', 'terrain', 'sky', 'person', 'rider', 'car', 'truck',
-            'bus', 'train', 'motorcycle', 'bicycle',
-        ),
-        palette=[
-            [128, 64, 128], [244, 35, 232], [70, 70, 70], [102, 102, 156], [190, 153, 153],
-            [153, 153, 153], [250, 170, 30], [220, 220, 0], [107, 142, 35], [152, 251, 152],
-            [70, 130, 180], [220, 20, 60], [255, 0, 0], [0, 0, 142], [0, 0, 70], [0, 60, 100],
-            [0, 80, 100], [0, 0, 230], [119, 11, 32],
-        ],
-        # unlabelled (also ego vehicle and static), dynamic, ground, parking, rail track,
-        # guard rail, bridge, tunnel, caravan, trailer
-        void_palette=[
-            [0, 0, 0], [111, 74, 0], [81, 0, 81], [250, 170, 160], [230, 150, 140],
-            [180, 165, 180], [150, 100, 100], [150, 120, 90], [0, 0, 90], [0, 0, 110],
-        ],
-    )  # fmt: skip
+    METAINFO = CITYSCAPES
 
 
 def natural_key(name: str) -> tuple[list[str | int], str]:

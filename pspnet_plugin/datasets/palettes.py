@@ -6,8 +6,27 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS
 
 from pspnet_plugin.datasets.label_codec import check_colors
-from pspnet_plugin.datasets.pairs import CityscapesPairsDataset
 
+# The 19 train classes, and the colours of the others in the official archives.
+CITYSCAPES = dict(
+    classes=(
+        'road', 'sidewalk', 'building', 'wall', 'fence', 'pole', 'traffic light',
+        'traffic sign', 'vegetation', 'terrain', 'sky', 'person', 'rider', 'car', 'truck',
+        'bus', 'train', 'motorcycle', 'bicycle',
+    ),
+    palette=[
+        [128, 64, 128], [244, 35, 232], [70, 70, 70], [102, 102, 156], [190, 153, 153],
+        [153, 153, 153], [250, 170, 30], [220, 220, 0], [107, 142, 35], [152, 251, 152],
+        [70, 130, 180], [220, 20, 60], [255, 0, 0], [0, 0, 142], [0, 0, 70], [0, 60, 100],
+        [0, 80, 100], [0, 0, 230], [119, 11, 32],
+    ],
+    # unlabelled (also ego vehicle and static), dynamic, ground, parking, rail track,
+    # guard rail, bridge, tunnel, caravan, trailer
+    void_palette=[
+        [0, 0, 0], [111, 74, 0], [81, 0, 81], [250, 170, 160], [230, 150, 140],
+        [180, 165, 180], [150, 100, 100], [150, 120, 90], [0, 0, 90], [0, 0, 110],
+    ],
+)  # fmt: skip
 # label_colors.txt of CamVid, mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid: 32 with Void.
 CAMVID = dict(
     classes=[
@@ -53,7 +72,7 @@ FACADES = dict(
     void_palette=[[0, 0, 0]],
 )  # fmt: skip
 NAMED = dict(
-    cityscapes=CityscapesPairsDataset.METAINFO,
+    cityscapes=CITYSCAPES,
     camvid=CAMVID,
     camvid11=CAMVID11,
     facades=FACADES,
@@ -74,12 +93,13 @@ def known_palettes() -> dict[str, dict]:
     return found
 
 
-def read_metainfo(source: str) -> dict:
+def read_metainfo(source: str, *, option: str = '--palette ') -> dict:
     """``classes``, ``palette`` and ``void_palette`` of a known set or of a file.
 
     Args:
         source: A name of ``known_palettes``, such as ``'camvid'`` or ``'LoveDADataset'``, or a
             ``.json``, ``.yaml`` or ``.py`` file with those three (the last may be left out).
+        option: What the errors call it.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -90,7 +110,7 @@ def read_metainfo(source: str) -> dict:
         return known[source]
     if not Path(source).is_file():
         raise FileNotFoundError(
-            f'--palette {source}: no such file; give {", ".join(NAMED)}, the name of a stock '
+            f'{option}{source}: no such file; give {", ".join(NAMED)}, the name of a stock '
             'dataset such as LoveDADataset, or a .json, .yaml or .py file with classes and palette '
             '(RGB of each), and void_palette if some colours are no class'
         )
@@ -99,7 +119,7 @@ def read_metainfo(source: str) -> dict:
     except Exception as error:  # each format has errors of its own
         reason = ' '.join(str(error).split())
         raise ValueError(
-            f'--palette {source}: {reason}; expected a .json, .yaml or .py file with classes and '
+            f'{option}{source}: {reason}; expected a .json, .yaml or .py file with classes and '
             'palette'
         ) from None
     missing = [key for key in ('classes', 'palette') if key not in found]

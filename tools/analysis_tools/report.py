@@ -6,7 +6,6 @@ Reads what the run left in its folder (config, checkpoint, scalars) and writes `
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
 
 from pspnet_plugin.datasets.pairs import natural_key
+from pspnet_plugin.reporting import read_scalars
 
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt  # noqa: E402
@@ -61,19 +61,6 @@ def find_run(work_dir: Path, checkpoint: str | None) -> tuple[Path, str]:
         raise FileNotFoundError(f'{work_dir}: no checkpoint yet; name one by --checkpoint')
     # Only the name: the folder may have been moved since it was written.
     return configs[0], str(work_dir / Path(pointer.read_text().strip()).name)
-
-
-def read_scalars(work_dir: Path, key: str) -> tuple[list[int], list[float]]:
-    """Steps and values of a logged scalar over all (resumed) parts of a run."""
-    values = {}
-    for log in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        for line in log.read_text().splitlines():
-            if not line.endswith('}'):  # torn by an interruption
-                continue
-            entry = json.loads(line)
-            if key in entry:
-                values[entry['step']] = entry[key]
-    return sorted(values), [values[step] for step in sorted(values)]
 
 
 def colour(labels: np.ndarray, palette: list) -> np.ndarray:

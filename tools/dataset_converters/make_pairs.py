@@ -60,12 +60,11 @@ Sub-folders such as train and val are kept.
 {REDONE}
 """
 USE = """in a config, with num_classes={classes} in the heads of the model:
-  import json
   pairs = dict(
       type='PairsDataset',
       data_root={out!r},
       data_prefix=dict(img_path={split!r}),
-      metainfo=json.load(open({metainfo!r})),
+      metainfo={metainfo!r},
   )"""
 
 

@@ -1,0 +1,161 @@
+"""Runs as small files that can be kept: the logs of a work dir without weights and pictures.
+
+A collected run is one JSON file, ``GROUP/LABEL_seedN.json``. Runs of a group were trained under one
+protocol and are compared; those that differ in their seed only share a label.
+"""
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+
+from pspnet_plugin.benchmarks.timing import multiply_adds
+from pspnet_plugin.engine.jobs import write_whole
+from pspnet_plugin.engine.run_record_hook import RECORD
+from pspnet_plugin.reporting.logs import read_scalars
+
+CURVES = ('loss', 'lr', 'mIoU', 'aAcc')
+POINTS = 100
+SIDE = 256
+# The rules that labels are read by when a run is scored, as the tables call them.
+RULES = {
+    't40': dict(rule='nearest', max_distance=40),
+    'edge-aware': dict(rule='edge_aware', min_confidence=0.8),
+}
+
+
+@dataclass(frozen=True)
+class CollectedRun:
+    """What is kept of a run.
+
+    Attributes:
+        group: Runs under the same protocol.
+        label: What distinguishes it in its group.
+        config: Name of its config.
+        command: What repeats it.
+        parameters: Number of weights and biases.
+        multiply_adds: Of the inference of one 256x256 picture.
+        parts: Starts of the training (see ``RunRecordHook``).
+        scores: Validations and tests.
+        curves: Logged scalars, as steps and values, at most 100 points each.
+    """
+
+    group: str
+    label: str
+    config: str
+    command: str
+    parameters: int
+    multiply_adds: int
+    parts: list[dict]
+    scores: list[dict]
+    curves: dict[str, list[list[float]]]
+
+    @property
+    def seed(self) -> int:
+        """Of the training."""
+        return self.parts[-1]['seed']
+
+    @property
+    def minutes(self) -> float:
+        """Wall clock of all parts, reading and validations included."""
+        return sum(part.get('seconds', 0) for part in self.parts) / 60
+
+    @property
+    def pairs_seen(self) -> int:
+        """Training samples drawn."""
+        return sum(
+            (part.get('last_iteration', part['first_iteration']) - part['first_iteration'])
+            * part['batch_size']
+            * part['processes']
+            for part in self.parts
+        )
+
+    def score(self, rule: str) -> dict[str, float] | None:
+        """Metrics of the last score under one of ``RULES``; None if there is none."""
+        found = [score for score in self.scores if score['decode'] == RULES[rule]]
+        return found[-1]['metrics'] if found else None
+
+    @property
+    def path(self) -> Path:
+        """Where it is kept, below the folder of all."""
+        slug = re.sub(r'[^a-z0-9.]+', '-', self.label.lower()).strip('-')
+        return Path(self.group) / f'{slug}_seed{self.seed}.json'
+
+    def write(self, folder: Path) -> Path:
+        """Keeps it below a folder."""
+        path = folder / self.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = json.dumps(asdict(self), indent=1, allow_nan=True)
+        # A list of numbers a line, not a number a line.
+        content = re.sub(r'\[[^][{}]*\]', lambda found: ' '.join(found[0].split()), content)
+        write_whole(path, (content + '\n').encode())
+        return path
+
+
+def collect(work_dir: Path, *, group: str, label: str, command: str) -> CollectedRun:
+    """Reads the logs of a run.
+
+    Args:
+        work_dir: Its folder, where ``RunRecordHook`` was in its config.
+        group: See ``CollectedRun``; so are ``label`` and ``command``.
+        label: What distinguishes it in its group.
+        command: What repeats it.
+
+    Raises:
+        FileNotFoundError: the folder holds no record, or no config.
+        ValueError: the training did not come to its end.
+    """
+    record_file = work_dir / RECORD
+    if not record_file.is_file():
+        raise FileNotFoundError(
+            f'{record_file} is missing; expected a work dir of train.py, with '
+            "dict(type='RunRecordHook') among the custom_hooks of the config"
+        )
+    record = json.loads(record_file.read_text())
+    if not record['parts'] or 'seconds' not in record['parts'][-1]:
+        raise ValueError(f'{record_file}: the training did not come to its end; resume it')
+    config_file = work_dir / record['parts'][-1]['config']
+    if not config_file.is_file():
+        raise FileNotFoundError(f'{config_file} is missing; expected the config of the run')
+    parameters, count = _size(Config.fromfile(config_file))
+    return CollectedRun(
+        group=group,
+        label=label,
+        config=config_file.name,
+        command=command,
+        parameters=parameters,
+        multiply_adds=count,
+        parts=record['parts'],
+        scores=record['scores'],
+        curves={key: _thinned(*read_scalars(work_dir, key)) for key in CURVES},
+    )
+
+
+def load_runs(folder: Path) -> list[CollectedRun]:
+    """All collected runs below a folder, by group, label and seed."""
+    runs = [CollectedRun(**json.loads(path.read_text())) for path in sorted(folder.rglob('*.json'))]
+    return sorted(runs, key=lambda run: (run.group, run.label, run.seed))
+
+
+def _size(config: Config) -> tuple[int, int]:
+    init_default_scope(config.get('default_scope', 'mmseg'))
+    model = MODELS.build(config.model).eval()
+    picture = torch.zeros(1, 3, SIDE, SIDE)
+    with torch.no_grad():
+        count = multiply_adds(lambda: model(picture, mode='tensor'))
+    return sum(p.numel() for p in model.parameters()), count
+
+
+def _thinned(steps: list[int], values: list[float]) -> list[list[float]]:
+    """At most so many points, each the mean of the values up to it since the one before."""
+    if not steps:
+        return [[], []]
+    groups = np.array_split(np.arange(len(steps)), min(POINTS, len(steps)))
+    means = [float(f'{np.mean([values[i] for i in group]):.5g}') for group in groups]
+    return [[steps[group[-1]] for group in groups], means]

@@ -1,0 +1,22 @@
+"""The logs of a work dir, over all parts of a resumed run."""
+
+import json
+from pathlib import Path
+
+
+def read_scalars(work_dir: Path, key: str) -> tuple[list[int], list[float]]:
+    """Steps and values of a logged scalar.
+
+    Args:
+        work_dir: Folder of a finished or running training, which may have been resumed.
+        key: e.g. ``'loss'``, ``'mIoU'``. Of a step that was done twice, the later value counts.
+    """
+    values = {}
+    for log in sorted(work_dir.glob('*/vis_data/scalars.json')):
+        for line in log.read_text().splitlines():
+            if not line.endswith('}'):  # torn by an interruption
+                continue
+            entry = json.loads(line)
+            if key in entry:
+                values[entry['step']] = entry[key]
+    return sorted(values), [values[step] for step in sorted(values)]

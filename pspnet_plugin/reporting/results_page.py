@@ -1,0 +1,145 @@
+"""Tables of collected runs in Markdown, for a page whose prose is a template."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from statistics import mean
+
+import jinja2
+
+from pspnet_plugin.reporting.collected import RULES, CollectedRun
+
+METRICS = ('mIoU', 'aAcc', 'mDice')
+HEADINGS = dict(mIoU='mIoU', aAcc='pixel accuracy', mDice='mean Dice')
+
+
+def render(template: str, runs: Sequence[CollectedRun]) -> str:
+    """The page.
+
+    Args:
+        template: Jinja2; may call ``scores(group)``, ``choices(group, rule, base)``,
+            ``classes(group, rule, labels)``, ``coverage(group, rule)`` and ``machines(group)``.
+        runs: All collected runs.
+
+    Raises:
+        ValueError: the template asks for a group, a label or a rule that no run has.
+    """
+    groups = defaultdict(lambda: defaultdict(list))
+    for run in runs:
+        groups[run.group][run.label].append(run)
+
+    def group(name: str) -> dict[str, list[CollectedRun]]:
+        if name not in groups:
+            raise ValueError(f'no run was collected into {name!r}; there are {sorted(groups)}')
+        return groups[name]
+
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False
+    )
+    environment.globals.update(
+        scores=lambda name: _scores(group(name)),
+        choices=lambda name, rule, base: _choices(group(name), rule, base),
+        classes=lambda name, rule, labels: _classes(group(name), rule, labels),
+        coverage=lambda name, rule: _coverage(group(name), rule),
+        machines=lambda name: _machines(group(name)),
+    )
+    return environment.from_string(template).render()
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean of several seeds and, in brackets, the lowest and the highest."""
+    if len(values) == 1:
+        return f'{values[0]:.1f}'
+    return f'{mean(values):.1f} ({min(values):.1f} to {max(values):.1f})'
+
+
+def _values(runs: list[CollectedRun], rule: str, metric: str) -> list[float]:
+    scores = [run.score(rule) for run in runs]
+    return [score[metric] for score in scores if score and metric in score]
+
+
+def _cell(runs: list[CollectedRun], rule: str, metric: str) -> str:
+    values = _values(runs, rule, metric)
+    return spread(values) if values else ''
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ['---'] * len(head), *rows]
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+
+
+def _scores(labels: dict[str, list[CollectedRun]]) -> str:
+    """A line a network, the best first: size, what it was given, and scores by both rules."""
+    head = ['network', 'config', 'M parameters', 'G multiply-adds', 'pairs seen', 'minutes']
+    head += [f'{HEADINGS[m]}, {rule}' for rule in RULES for m in METRICS] + ['seeds']
+    rows = []
+    for label, runs in labels.items():
+        one = runs[0]
+        row = [
+            label,
+            f'`{one.config}`',
+            f'{one.parameters / 1e6:.2f}',
+            f'{one.multiply_adds / 1e9:.2f}',
+            f'{one.pairs_seen:,}',
+            spread([run.minutes for run in runs]),
+            *(_cell(runs, rule, metric) for rule in RULES for metric in METRICS),
+            ', '.join(str(run.seed) for run in runs),
+        ]
+        rows.append((mean(_values(runs, 't40', 'mIoU') or [0]), row))
+    rows.sort(key=lambda entry: -entry[0])
+    return _table(head, [row for _, row in rows])
+
+
+def _choices(labels: dict[str, list[CollectedRun]], rule: str, base: str) -> str:
+    """A line a choice, with its difference to the run that all others change one thing of."""
+    if base not in labels:
+        raise ValueError(f'no run is called {base!r}; there are {sorted(labels)}')
+    at = mean(_values(labels[base], rule, 'mIoU'))
+    rows = []
+    for label, runs in labels.items():
+        values = _values(runs, rule, 'mIoU')
+        gain = '' if label == base else f'{mean(values) - at:+.1f}'
+        row = [label, spread(values), gain, _cell(runs, rule, 'aAcc')]
+        rows.append((label != base, -mean(values), [*row, spread([run.minutes for run in runs])]))
+    head = ['choice', 'mIoU', 'difference', 'pixel accuracy', 'minutes']
+    return _table(head, [row for _, _, row in sorted(rows)])
+
+
+def _classes(labels: dict[str, list[CollectedRun]], rule: str, wanted: Sequence[str]) -> str:
+    """IoU of each class, a column a network, the best class of the first network first."""
+    if missing := [label for label in wanted if label not in labels]:
+        raise ValueError(f'no run is called {missing[0]!r}; there are {sorted(labels)}')
+    columns = {}
+    for label in wanted:
+        scores = [run.score(rule) for run in labels[label]]
+        columns[label] = {
+            key.partition('.')[2]: mean(score[key] for score in scores)
+            for key in scores[0]
+            if key.startswith('IoU.')
+        }
+    first = columns[wanted[0]]
+    rows = [
+        [name, *(f'{columns[label][name]:.1f}' for label in wanted)]
+        for name in sorted(first, key=first.get, reverse=True)
+    ]
+    return _table(['class', *wanted], rows)
+
+
+def _coverage(labels: dict[str, list[CollectedRun]], rule: str) -> str:
+    """The share of pixels that a rule labels, in percent."""
+    found = {
+        f'{value:.1f}' for runs in labels.values() for value in _values(runs, rule, 'coverage')
+    }
+    return ' or '.join(sorted(found))
+
+
+def _machines(labels: dict[str, list[CollectedRun]]) -> str:
+    """What the runs of a group ran on, and under which versions."""
+    lines = {
+        f'{part["gpu"] or part["processor"]}, {part["cores"]} cores, {part["threads"]} threads; '
+        f'Python {part["python"]}, torch {part["torch"]}, mmseg {part["mmseg"]}, '
+        f'mmengine {part["mmengine"]}, mmcv {part["mmcv"]}'
+        for runs in labels.values()
+        for run in runs
+        for part in run.parts
+    }
+    return '\n'.join(f'- {line}' for line in sorted(lines))

@@ -1,0 +1,153 @@
+"""Kept logs of runs, and the page and the index that are written from them."""
+
+import json
+import re
+import shutil
+
+import cv2
+import pytest
+import yaml
+from conftest import ROOT, load_tool
+
+from pspnet_plugin.engine.run_record_hook import RECORD
+from pspnet_plugin.reporting import CollectedRun, load_runs
+from pspnet_plugin.reporting.collected import RULES
+from pspnet_plugin.reporting.results_page import render
+
+TOOL = 'analysis_tools/results_table.py'
+
+
+def made_run(label: str, *, seed: int, miou: float, minutes: float = 25, **changes) -> CollectedRun:
+    """A run whose values can be known."""
+    part = dict(
+        seed=seed, seconds=60 * minutes, first_iteration=0, last_iteration=100, batch_size=8,
+        processes=2, gpu='', processor='A', cores=2, threads=2, python='3.11', torch='2',
+        mmseg='1', mmengine='2', mmcv='3',
+    )  # fmt: skip
+    scores = [
+        dict(
+            decode=decode,
+            metrics={
+                'mIoU': miou + shift, 'aAcc': 90.0, 'mDice': 50.0, 'IoU.road': 95.0,
+                'IoU.pole': miou, 'coverage': 96.04,
+            },
+        )
+        for shift, decode in ((0, RULES['t40']), (1.5, RULES['edge-aware']))
+    ]  # fmt: skip
+    values = dict(
+        group='clock', label=label, config='psp_demo.py', command='python', parameters=2_345_678,
+        multiply_adds=10**9, parts=[part], scores=scores, curves={'loss': [[1, 2], [2.0, 1.0]]},
+    )  # fmt: skip
+    return CollectedRun(**{**values, **changes})
+
+
+def cells(table: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.split('|')[1:-1]] for line in table.splitlines()]
+
+
+def test_a_table_of_scores_has_a_line_a_network_over_its_seeds():
+    runs = [made_run('small', seed=0, miou=30), made_run('large', seed=0, miou=40)]
+    runs.append(made_run('large', seed=1, miou=42, minutes=24))
+    head, _, first, second = cells(render("{{ scores('clock') }}", runs))
+    by_name = dict(zip(head, first, strict=True))
+    assert by_name['network'] == 'large'
+    assert by_name['mIoU, t40'] == '41.0 (40.0 to 42.0)'
+    assert by_name['mIoU, edge-aware'] == '42.5 (41.5 to 43.5)'
+    assert by_name['minutes'] == '24.5 (24.0 to 25.0)'
+    assert by_name['M parameters'] == '2.35'
+    assert by_name['G multiply-adds'] == '1.00'
+    assert by_name['pairs seen'] == '1,600'
+    assert by_name['seeds'] == '0, 1'
+    assert dict(zip(head, second, strict=True))['mIoU, t40'] == '30.0'
+
+
+def test_choices_are_compared_with_the_one_they_change():
+    runs = [made_run('base', seed=s, miou=30 + s) for s in (0, 1)]
+    runs += [made_run('wider', seed=0, miou=32), made_run('no flips', seed=0, miou=28)]
+    _, _, *rows = cells(render("{{ choices('clock', 't40', 'base') }}", runs))
+    assert [row[:3] for row in rows] == [
+        ['base', '30.5 (30.0 to 31.0)', ''],
+        ['wider', '32.0', '+1.5'],
+        ['no flips', '28.0', '-2.5'],
+    ]
+
+
+def test_classes_coverage_and_machines():
+    runs = [made_run('a', seed=0, miou=30), made_run('b', seed=0, miou=20)]
+    table = cells(render("{{ classes('clock', 't40', ['b', 'a']) }}", runs))
+    assert table[0] == ['class', 'b', 'a']
+    assert table[2:] == [['road', '95.0', '95.0'], ['pole', '20.0', '30.0']]
+    assert render("{{ coverage('clock', 't40') }}", runs) == '96.0'
+    assert render("{{ machines('clock') }}", runs) == (
+        '- A, 2 cores, 2 threads; Python 3.11, torch 2, mmseg 1, mmengine 2, mmcv 3'
+    )
+
+
+@pytest.mark.parametrize(
+    ('template', 'message'),
+    [
+        ("{{ scores('none') }}", "no run was collected into 'none'; there are \\['clock'\\]"),
+        ("{{ choices('clock', 't40', 'b') }}", "no run is called 'b'; there are \\['a'\\]"),
+        ("{{ classes('clock', 't40', ['b']) }}", "no run is called 'b'; there are \\['a'\\]"),
+    ],
+)
+def test_a_template_that_asks_for_what_is_not_there(template, message):
+    with pytest.raises(ValueError, match=message):
+        render(template, [made_run('a', seed=0, miou=30)])
+
+
+def test_from_work_dirs_to_page_pictures_and_index(trained, tmp_path):
+    tool = load_tool(TOOL)
+    results = tmp_path / 'results'
+    options = ['--group', 'quick', '--command', 'python tools/train.py configs/psp_demo.py']
+    for seed in (0, 5):
+        work_dir = shutil.copytree(trained, tmp_path / f'run{seed}')
+        record = json.loads((work_dir / RECORD).read_text())
+        record['parts'][-1]['seed'] = seed
+        last = record['scores'][-1]
+        record['scores'].append({**last, 'decode': RULES['t40']})
+        (work_dir / RECORD).write_text(json.dumps(record))
+        arguments = ['--results', str(results), 'collect', str(work_dir), '--label', 'The demo']
+        assert tool.main([*arguments, *options]) == 0
+    assert sorted(path.name for path in results.rglob('*')) == [
+        'quick', 'the-demo_seed0.json', 'the-demo_seed5.json',
+    ]  # fmt: skip
+    first, second = load_runs(results)
+    assert (first.seed, second.seed) == (0, 5)
+    assert 100_000 < first.parameters < 1_000_000
+    assert 10**8 < first.multiply_adds < 10**10
+    assert first.curves['loss'][0] and first.curves['loss'][0] == sorted(first.curves['loss'][0])
+    assert first.score('t40') == last['metrics']
+    assert max(map(len, (results / first.path).read_text().splitlines())) < 3000
+
+    (results / 'results.md.j2').write_text("# Results\n\n{{ scores('quick') }}\n")
+    index = tmp_path / 'index.yml'
+    shutil.copy(ROOT / 'model-index.yml', index)
+    page = tmp_path / 'results.md'
+    arguments = ['--results', str(results), 'write', '--page', str(page), '--index', str(index)]
+    assert tool.main([*arguments, '--index-groups', 'quick']) == 0
+    assert re.search(r'\| The demo \| `psp_demo.py` \| 0\.\d\d \|', page.read_text())
+    assert cv2.imread(str(results / 'quick' / 'curves.png')).shape[1] > 1000
+    before = yaml.safe_load((ROOT / 'model-index.yml').read_text())['Models']
+    after = yaml.safe_load(index.read_text())['Models']
+    assert [model['Config'] for model in after] == [model['Config'] for model in before]
+    (demo,) = (model for model in after if model['Name'] == 'psp_demo')
+    assert demo['Results'][0]['Metrics']['mIoU'] == round(last['metrics']['mIoU'], 2)
+    assert demo['Metadata'] == dict(Parameters=first.parameters, Seeds=[0, 5])
+
+
+def test_work_dirs_that_cannot_be_collected_are_named(trained, tmp_path, capsys):
+    tool = load_tool(TOOL)
+    options = ['--group', 'g', '--label', 'l', '--command', 'c']
+    assert tool.main(['collect', str(tmp_path), *options]) == 2
+    assert f'{RECORD} is missing; expected a work dir' in capsys.readouterr().err
+    work_dir = shutil.copytree(trained, tmp_path / 'run')
+    record = json.loads((work_dir / RECORD).read_text())
+    del record['parts'][-1]['seconds']
+    (work_dir / RECORD).write_text(json.dumps(record))
+    assert tool.main(['collect', str(work_dir), *options]) == 2
+    assert 'the training did not come to its end' in capsys.readouterr().err
+    shutil.copy(trained / RECORD, work_dir)
+    (work_dir / 'psp_demo.py').unlink()
+    assert tool.main(['collect', str(work_dir), *options]) == 2
+    assert 'psp_demo.py is missing; expected the config' in capsys.readouterr().err

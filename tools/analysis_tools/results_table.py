@@ -1,0 +1,99 @@
+"""Keep the logs of runs as small files, and write the page of results from them.
+
+    python tools/analysis_tools/results_table.py collect RUN_DIR --group G --label L --command X
+    python tools/analysis_tools/results_table.py write
+
+``collect`` reads a work dir (``run_record.json`` and the logged scalars) and keeps it below
+``docs/results``; ``write`` fills the template ``docs/results/results.md.j2`` and the results of
+``model-index.yml``. No figure of the page is typed by hand.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import yaml
+
+from pspnet_plugin.engine.jobs import write_whole
+from pspnet_plugin.reporting import CollectedRun, collect, load_runs
+from pspnet_plugin.reporting.curves import draw_curves
+from pspnet_plugin.reporting.results_page import render
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def parse_args(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        '--results', type=Path, default=ROOT / 'docs/results', help='folder of the kept logs'
+    )
+    commands = parser.add_subparsers(dest='what', required=True)
+    one = commands.add_parser('collect', help='keep the logs of a run')
+    one.add_argument('work_dir', type=Path)
+    one.add_argument('--group', required=True, help='runs under the same protocol')
+    one.add_argument('--label', required=True, help='what distinguishes it in its group')
+    one.add_argument('--command', required=True, help='what repeats it')
+    page = commands.add_parser('write', help='write the page and the index of models')
+    page.add_argument('--page', type=Path, default=ROOT / 'docs/results.md')
+    page.add_argument('--index', type=Path, default=ROOT / 'model-index.yml')
+    page.add_argument(
+        '--index-groups', nargs='+', default=['cpu25'], help='groups whose scores the index gets'
+    )
+    return parser.parse_args(arguments)
+
+
+def write_index(path: Path, runs: list[CollectedRun], groups: list[str]) -> None:
+    """Puts the mean t40 scores of each config's runs into ``model-index.yml``."""
+    index = yaml.safe_load(path.read_text())
+    for model in index['Models']:
+        own = [r for r in runs if r.group in groups and r.config == Path(model['Config']).name]
+        scores = [score for run in own if (score := run.score('t40'))]
+        model.pop('Results', None)
+        if not scores:
+            continue
+        metrics = {
+            key: round(sum(score[key] for score in scores) / len(scores), 2)
+            for key in ('mIoU', 'aAcc', 'mDice')
+            if all(key in score for score in scores)
+        }
+        model['Metadata'] = dict(Parameters=own[0].parameters, Seeds=[run.seed for run in own])
+        model['Results'] = [
+            dict(
+                Task='Semantic Segmentation',
+                Dataset='Cityscapes Image Pairs, val, labels within 40 of a known colour',
+                Metrics=metrics,
+            )
+        ]
+    write_whole(path, yaml.safe_dump(index, sort_keys=False, width=100).encode())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Collect or write."""
+    args = parse_args(arguments)
+    try:
+        if args.what == 'collect':
+            run = collect(args.work_dir, group=args.group, label=args.label, command=args.command)
+            print(f'kept: {run.write(args.results)}')
+            return 0
+        runs = load_runs(args.results)
+        template = args.results / 'results.md.j2'
+        page = render(template.read_text(), runs)
+        write_whole(args.page, page.encode())
+        print(f'page: {args.page}')
+        for group in sorted({run.group for run in runs}):
+            picture = args.results / group / 'curves.png'
+            draw_curves([run for run in runs if run.group == group], picture)
+            print(f'curves: {picture}')
+        write_index(args.index, runs, args.index_groups)
+        print(f'index: {args.index}')
+    except (FileNotFoundError, ValueError) as error:
+        print(f'results_table.py: {error}', file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
