@@ -4,6 +4,7 @@ import re
 import shutil
 import struct
 import zlib
+from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -21,6 +22,8 @@ from conftest import (
     scalars,
     write_pair,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mmengine.dataset import ConcatDataset, RepeatDataset
 from PIL import Image
 from torch.utils.data import DataLoader
@@ -255,6 +258,18 @@ val_dataloader = dict(dataset=dict(on_bad_pair='skip'))
     assert score['skipped_pairs'] == 1
 
 
+# Where an edit is made, as a share of the file, or in its first bytes; how many bytes it is about.
+PLACES = st.one_of(st.floats(0, 1), st.integers(0, 63))
+EDITS = st.one_of(
+    st.tuples(st.just('change'), PLACES, st.binary(min_size=1, max_size=16)),
+    st.tuples(st.just('put in'), PLACES, st.binary(min_size=1, max_size=16)),
+    st.tuples(st.just('cut out'), PLACES, st.integers(1, 64)),
+    st.tuples(st.just('double'), PLACES, st.integers(1, 64)),
+    st.tuples(st.just('flip a bit'), PLACES, st.integers(0, 7)),
+    st.tuples(st.just('end'), PLACES, st.none()),
+)
+
+
 @pytest.mark.parametrize('suffix', ['jpg', 'png', 'bmp', 'webp'])
 @pytest.mark.parametrize('rule', ['nearest', 'edge_aware'])
 def test_thousands_of_mutated_files_give_classes_or_an_error(suffix, rule, tmp_path):
@@ -264,41 +279,45 @@ def test_thousands_of_mutated_files_give_classes_or_an_error(suffix, rule, tmp_p
     path = tmp_path / 'train' / f'm.{suffix}'
     save(path, pair(24, 24))
     whole = path.read_bytes()
-    rng = np.random.default_rng(len(suffix) + len(rule))
-    read = failed = 0
-    for _ in range(500):
-        path.write_bytes(mutated(whole, rng))
+    met = Counter()
+
+    @settings(max_examples=500, deadline=5000, derandomize=True, database=None)
+    @given(st.lists(EDITS, min_size=1, max_size=4))
+    def read(edits):
+        path.write_bytes(mutated(whole, edits))
         try:
             dataset._read(str(path))
         except BadPair as error:
             assert str(path) in str(error)
-            failed += 1
-            continue
+            met['refused'] += 1
+            return
         (tmp_path / 'train' / '1.png').write_bytes(path.read_bytes())
         labels = dataset[0]['data_samples'].gt_sem_seg.data
         assert ((labels < 19) | (labels == 255)).all()
-        read += 1
-    assert failed > 20 and read > (0 if suffix == 'png' else 20), (read, failed)  # PNG has sums
+        met['read'] += 1
+
+    read()
+    assert met.total() >= 500
+    assert met['refused'] > 20 and met['read'] > (0 if suffix == 'png' else 20), met  # PNG has sums
 
 
-def mutated(content: bytes, rng: np.random.Generator) -> bytes:
-    """A file with some bytes changed, cut out, doubled or put in; often in its header."""
+def mutated(content: bytes, edits: list[tuple]) -> bytes:
+    """A file after some edits."""
     data = bytearray(content)
-    for _ in range(rng.integers(1, 5)):
-        end = len(data) if rng.random() < 0.5 else min(len(data), 64)
-        at = int(rng.integers(0, max(end, 1)))
-        size = int(rng.integers(1, 16))
-        kind = rng.integers(0, 5)
-        if kind == 0 and data:
-            data[at % len(data)] ^= 1 << int(rng.integers(0, 8))
-        elif kind == 1:
-            data[at : at + size] = rng.bytes(size)
-        elif kind == 2:
-            del data[at : at + size]
-        elif kind == 3:
-            data[at:at] = data[at : at + size]
-        else:
-            data[at : at + 2] = bytes([rng.choice([0, 255]), rng.choice([0, 255])])
+    for kind, place, what in edits:
+        at = min(int(place * len(data)) if isinstance(place, float) else place, len(data))
+        if kind == 'change':
+            data[at : at + len(what)] = what
+        elif kind == 'put in':
+            data[at:at] = what
+        elif kind == 'cut out':
+            del data[at : at + what]
+        elif kind == 'double':
+            data[at:at] = data[at : at + what]
+        elif kind == 'flip a bit' and at < len(data):
+            data[at] ^= 1 << what
+        elif kind == 'end':
+            del data[at:]
     return bytes(data)
 
 
