@@ -6,6 +6,7 @@ import os
 import pickle
 import threading
 from collections import OrderedDict
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,8 @@ from mmseg.registry import MODELS
 
 from pspnet_plugin.engine import safe_loading
 from pspnet_plugin.engine.safe_loading import TRUST, UnsafeCheckpoint, guard_loaders
+
+EXPORTS = pytest.mark.skipif(find_spec('onnx') is None, reason='without the packages of exports')
 
 
 class Touch:
@@ -98,7 +101,7 @@ def test_doors_in_this_process(door, hostile, trained):
     assert not ran.exists()
 
 
-@pytest.mark.parametrize('option', ['resume', 'load_from', 'export'])
+@pytest.mark.parametrize('option', ['resume', 'load_from', pytest.param('export', marks=EXPORTS)])
 def test_doors_of_the_tools(option, hostile, demo_root, tmp_path):
     path, ran = hostile
     if option == 'export':
@@ -123,7 +126,7 @@ def unpickler(request, monkeypatch):
     """Torch's unpickler of bare data, or ours for a torch whose own takes no additions."""
     if request.param != 'torch':
         monkeypatch.setattr(safe_loading, 'safe_globals', None)
-        monkeypatch.setattr(safe_loading, 'get_unsafe_globals_in_checkpoint', None)
+        monkeypatch.setattr(safe_loading, 'get_unsafe_globals_in_checkpoint', None, raising=False)
 
 
 @pytest.mark.usefixtures('unpickler')
@@ -146,6 +149,14 @@ def test_other_classes_and_functions_are_refused(thing, zipped, tmp_path):
     torch.save(dict(state_dict={}, thing=thing), path, _use_new_zipfile_serialization=zipped)
     with pytest.raises(UnsafeCheckpoint, match='asks for'):
         load(path)
+
+
+@pytest.mark.parametrize('encoding', ['rot13', 'hex', 'none.such'])
+def test_codecs_other_than_that_of_bytes_are_refused(encoding):
+    """Looking one up may import a module of that name."""
+    assert safe_loading._encode('\xff', 'latin1') == b'\xff'
+    with pytest.raises(pickle.UnpicklingError, match=f'_codecs.encode to {encoding!r}'):
+        safe_loading._encode('a', encoding)
 
 
 @pytest.mark.usefixtures('unpickler')

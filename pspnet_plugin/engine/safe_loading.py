@@ -56,6 +56,13 @@ def _method(owner: type, name: str) -> Callable:
     return getattr(owner, name)
 
 
+def _encode(text: str, encoding: str = 'latin1') -> bytes:
+    """Stands for ``codecs.encode``, by which older pickles write bytes."""
+    if encoding != 'latin1':
+        raise pickle.UnpicklingError(f'GLOBAL _codecs.encode to {encoding!r}')
+    return text.encode('latin1')
+
+
 # What mmengine writes beside tensors: its history of logged values; arrays and scalars of NumPy in
 # it and in datasets' metainfo, whose makers NumPy 1 and 2 keep in different places; sections of
 # configs; the state of one scheduler.
@@ -64,6 +71,7 @@ _KINDS += sorted({type(np.dtype(code)) for code in '?bBhHiIlLqQefdU'}, key=str)
 _numpy = np._core if hasattr(np, '_core') else np.core
 _ALLOWED = {
     'builtins.getattr': _method,
+    '_codecs.encode': _encode,
     **{f'{kind.__module__}.{kind.__qualname__}': kind for kind in _KINDS},
     **{
         f'numpy.{core}.multiarray.{name}': getattr(_numpy.multiarray, name)

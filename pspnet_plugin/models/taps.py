@@ -74,7 +74,7 @@ def is_channels_last(x: Tensor) -> bool:
 
 def _at_once(plan: Plan, x: Tensor, weight: Tensor, bias: Tensor | None, *levels: Tensor) -> Tensor:
     """By operators that autograd and tracing follow."""
-    y = F.conv2d(x, plan.own_weight(weight), bias, padding=weight.shape[-1] // 2)
+    y = F.conv2d(x, plan.own_weight(weight), bias, padding=int(weight.shape[-1]) // 2)
     n, out, height, width = y.shape
     spread = _spread(plan, weight, _by_maps(levels), by_pixel=is_channels_last(y))
     if is_channels_last(y):
@@ -89,7 +89,7 @@ def _by_blocks(
     plan: Plan, x: Tensor, weight: Tensor, bias: Tensor | None, *levels: Tensor
 ) -> Tensor:
     """The same, faster and in less memory; autograd cannot follow."""
-    y = F.conv2d(x, plan.own_weight(weight), bias, padding=weight.shape[-1] // 2)
+    y = F.conv2d(x, plan.own_weight(weight), bias, padding=int(weight.shape[-1]) // 2)
     by_pixel, levels = is_channels_last(y), _by_maps(levels)
     for block in _blocks(plan, y, levels):
         spread = _spread(plan, weight[block], levels, by_pixel=by_pixel)
