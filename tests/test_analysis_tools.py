@@ -23,17 +23,18 @@ def test_report_draws_pairs_and_curves(trained, tmp_path):
     assert len({tuple(color) for color in picture[::5, ::5].reshape(-1, 3)}) > 500
 
 
-def test_report_names_what_is_missing(tmp_path):
-    output = run_tool(TOOLS / 'report.py', tmp_path / 'none', status=2)
-    assert 'none: no such folder; give a work dir of train.py' in output
-    output = run_tool(TOOLS / 'report.py', tmp_path, status=2)
-    assert 'no config of a run' in output
+def test_report_names_what_is_missing(tmp_path, capsys):
+    report = load_tool('analysis_tools/report.py').main
+
+    def said(*arguments) -> str:
+        assert report([str(argument) for argument in arguments]) == 2
+        return capsys.readouterr().err
+
+    assert 'none: no such folder; give a work dir of train.py' in said(tmp_path / 'none')
+    assert 'no config of a run' in said(tmp_path)
     (tmp_path / 'config.py').write_text('')
-    output = run_tool(TOOLS / 'report.py', tmp_path, status=2)
-    assert 'no checkpoint yet' in output
-    assert '--pairs 0 --dpi 100: give numbers' in run_tool(
-        TOOLS / 'report.py', tmp_path, '--pairs', 0, status=2
-    )
+    assert 'no checkpoint yet' in said(tmp_path)
+    assert '--pairs 0 --dpi 100: give numbers' in said(tmp_path, '--pairs', 0)
 
 
 def test_report_takes_a_checkpoint_by_name(trained, tmp_path):

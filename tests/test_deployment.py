@@ -119,11 +119,17 @@ NETWORKS = {
 
 
 QUICK = ('resnet', 'mit')  # an export takes 10 to 40 s; ours is in those of the tools below
+LONG = ('resize_concat, align_corners', 'one channel')
 
 
 @pytest.mark.parametrize(
     'name',
-    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS],
+    [
+        pytest.param(name, marks=pytest.mark.long if name in LONG else pytest.mark.slow)
+        if name not in QUICK
+        else name
+        for name in NETWORKS
+    ],
 )
 def test_dynamic_onnx_equals_the_framework(name, tmp_path):
     model = build(NETWORKS[name])

@@ -2,6 +2,7 @@
 
 import random
 import re
+import signal
 import time
 from types import SimpleNamespace
 
@@ -107,33 +108,61 @@ def test_other_orders_are_refused(change):
         ResumableTrainLoop(SimpleNamespace(), DataLoader(Draws()), max_iters=1)
 
 
-def test_a_killed_run_ends_as_one_that_was_not(demo_root, tmp_path):
+# The process dies as its first validation begins, if an environment variable says so.
+DEATH = """
+import os, signal
+from mmengine.hooks import Hook
+from mmseg.registry import HOOKS
+
+@HOOKS.register_module()
+class DieAtValidation(Hook):
+    def before_val_epoch(self, runner):
+        if 'DIE' in os.environ:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+WITH_DEATH = """
+custom_imports = dict(imports=['pspnet_plugin', 'death'], allow_failed_imports=False)
+custom_hooks = [dict(type='EMAHook', momentum=0.1), dict(type='DieAtValidation')]
+"""
+
+
+@pytest.fixture(scope='module')
+def whole(demo_root, tmp_path_factory):
+    """A config, and the work dir of its run that nobody disturbed."""
+    folder = tmp_path_factory.mktemp('whole')
+    (folder / 'death.py').write_text(DEATH)
+    config = write_config(folder, demo_root, more=WITH_DEATH)
+    finish(config, folder / 'whole')
+    return config, folder / 'whole'
+
+
+def test_a_killed_run_ends_as_one_that_was_not(whole, tmp_path):
     """Weights, their average, the optimizer, the schedule, logged values; kept checkpoints too."""
-    config = write_config(tmp_path, demo_root)
-    finish(config, tmp_path / 'whole')
+    config, whole = whole
     killed = tmp_path / 'killed'
     kill_at(start(config, killed), killed, r'Iter\(train\) \[ *5/8\]')
     assert (killed / 'last_checkpoint').read_text().endswith('iter_4.pth')
     assert 'resumed epoch: 0, iter: 4' in finish(config, killed)
-    expected = checkpoint(tmp_path / 'whole', 8)
+    expected = checkpoint(whole, 8)
     assert len(expected['state_dict']) == len(expected['ema_state_dict']) - 1 > 50
     assert differences(expected, checkpoint(killed, 8)) == []
-    assert losses(killed) == losses(tmp_path / 'whole')
+    assert losses(killed) == losses(whole)
     assert len(losses(killed)) == 8 and len(set(losses(killed).values())) == 8
-    names = [sorted(p.name for p in d.glob('*.pth')) for d in (killed, tmp_path / 'whole')]
+    names = [sorted(p.name for p in d.glob('*.pth')) for d in (killed, whole)]
     assert names[0] == names[1]
     assert [n for n in names[0] if n.startswith('iter')] == ['iter_6.pth', 'iter_8.pth']
 
 
-def test_a_run_killed_before_a_validation_makes_up_for_it(demo_root, tmp_path):
-    config = write_config(tmp_path, demo_root)
-    finish(config, tmp_path / 'whole')
+def test_a_run_killed_before_a_validation_makes_up_for_it(whole, tmp_path, monkeypatch):
+    config, whole = whole
     killed = tmp_path / 'killed'
-    kill_at(start(config, killed), killed, r'Iter\(val\)')
+    monkeypatch.setenv('DIE', 'yes')
+    assert start(config, killed).wait() == -signal.SIGKILL
+    monkeypatch.delenv('DIE')
     assert 'Iteration 4 was saved before its validation' in finish(config, killed)
-    assert differences(checkpoint(tmp_path / 'whole', 8), checkpoint(killed, 8)) == []
+    assert differences(checkpoint(whole, 8), checkpoint(killed, 8)) == []
     assert sorted(p.name for p in killed.glob('best*')) == sorted(
-        p.name for p in (tmp_path / 'whole').glob('best*')
+        p.name for p in whole.glob('best*')
     )
 
 

@@ -151,6 +151,7 @@ def test_stock_config_trains_on_pairs_by_its_dataset_alone(name, demo_root, tmp_
         'model.data_preprocessor.size=(128,128)',
         'train_dataloader.dataset.pipeline.2.scale=(256,256)',
         'train_dataloader.dataset.pipeline.3.crop_size=(128,128)',
+        'val_dataloader.dataset.pipeline.1.scale=(128,128)',
         'train_cfg.val_interval=100',
         cwd=tmp_path,
     )

@@ -32,7 +32,7 @@ from matplotlib import pyplot as plt  # noqa: E402
 COLUMNS = 2
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -42,7 +42,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', type=Path, help='picture to write; default: WORK_DIR/report.png')
     parser.add_argument('--pairs', type=int, default=6, help='held-out pairs to show (default 6)')
     parser.add_argument('--dpi', type=int, default=100, help='100 gives 1500 pixels of width')
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def find_run(work_dir: Path, checkpoint: str | None) -> tuple[Path, str]:
@@ -136,9 +136,9 @@ def draw(rows: list[dict], metainfo: dict, work_dir: Path, out: Path, *, dpi: in
     figure.savefig(out, dpi=dpi)
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Read the run, predict, draw."""
-    args = parse_args()
+    args = parse_args(arguments)
     try:
         if args.pairs < 1 or args.dpi < 1:
             raise ValueError(f'--pairs {args.pairs} --dpi {args.dpi}: give numbers from 1 up')
