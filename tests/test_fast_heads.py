@@ -16,10 +16,17 @@ from pspnet_plugin.models import pyramid, taps
 
 BN = dict(type='BN')
 PSP = dict(type='PSPHead', in_channels=12, in_index=0, channels=8, num_classes=5, dropout_ratio=0)
+JOINED = dict(
+    type='PSPHead', in_channels=[6, 8, 8], in_index=[0, 2, 1], input_transform='resize_concat',
+    channels=8, num_classes=5, dropout_ratio=0,
+)  # fmt: skip
 UPER = dict(
     type='UPerHead', in_channels=[6, 8, 12], in_index=[0, 1, 2], channels=8, num_classes=5,
     dropout_ratio=0,
 )  # fmt: skip
+# The joined one does all that the plain one does.
+TRACED = pytest.mark.parametrize('config', [JOINED, UPER], ids=['joined', 'uper'])
+CONFIGS = pytest.mark.parametrize('config', [PSP, JOINED, UPER], ids=['psp', 'joined', 'uper'])
 
 
 @pytest.fixture(params=[0, pyramid.COPY], ids=['apart', 'counted'], autouse=True)
@@ -97,7 +104,7 @@ def assert_alike(config, size, *, tolerance, dtype, train, **kwargs):
 @pytest.mark.parametrize('align_corners', [False, True], ids=['', 'corners'])
 @pytest.mark.parametrize('bins', [(1,), (1, 2, 3, 6), (2, 5)], ids=str)
 @pytest.mark.parametrize('size', [(1, 9), (13, 20), (31, 45)], ids=str)
-@pytest.mark.parametrize('config', [PSP, UPER], ids=['psp', 'uper'])
+@CONFIGS
 def test_outputs_and_gradients_match_stock(
     config, size, bins, align_corners, train, dtype, tolerance
 ):
@@ -121,12 +128,18 @@ def test_outputs_and_gradients_match_stock(
     ],
     ids=['no norm', 'GN', 'leaky', 'linear', 'standardised', 'padding'],
 )
-@pytest.mark.parametrize('config', [PSP, UPER], ids=['psp', 'uper'])
+@CONFIGS
 def test_every_argument_means_what_it_means_to_stock(config, kwargs):
     assert_alike(config, (13, 20), tolerance=1e-10, dtype=torch.float64, train=True, **kwargs)
 
 
-@pytest.mark.parametrize('config', [PSP, UPER], ids=['psp', 'uper'])
+@pytest.mark.parametrize('align_corners', [False, True], ids=['', 'corners'])
+def test_joined_maps_may_be_larger_than_the_first(align_corners):
+    config = dict(JOINED, in_channels=[6, 6, 8], in_index=[1, 0, 2], align_corners=align_corners)
+    assert_alike(config, (13, 20), tolerance=1e-10, dtype=torch.float64, train=True, norm_cfg=BN)
+
+
+@CONFIGS
 def test_initialisation_and_dropout_follow_the_seed_as_in_stock(config):
     heads, outs = [], []
     for prefix in ('', 'Fast'):
@@ -143,7 +156,7 @@ def test_initialisation_and_dropout_follow_the_seed_as_in_stock(config):
     torch.testing.assert_close(outs[1], outs[0], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize('config', [PSP, UPER], ids=['psp', 'uper'])
+@CONFIGS
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=str)
 def test_autocast_is_as_exact_as_stock(config, dtype):
     stock, ours = (head.eval() for head in pair(config, norm_cfg=BN))
@@ -154,7 +167,7 @@ def test_autocast_is_as_exact_as_stock(config, dtype):
     assert errors[0] > 0 and errors[1] < 1.5 * errors[0]
 
 
-@pytest.mark.parametrize('config', [PSP, UPER], ids=['psp', 'uper'])
+@CONFIGS
 def test_training_under_autocast_gives_finite_gradients(config):
     _, head = pair(config, norm_cfg=BN)
     with torch.autocast('cpu', torch.bfloat16):
@@ -164,7 +177,7 @@ def test_training_under_autocast_gives_finite_gradients(config):
         assert parameter.grad.isfinite().all() and parameter.grad.abs().sum() > 0, name
 
 
-@pytest.mark.parametrize('config', [PSP, UPER], ids=['psp', 'uper'])
+@CONFIGS
 def test_channels_last_gives_the_same_and_stays_channels_last(config):
     stock, ours = (head.eval() for head in pair(config, norm_cfg=BN))
     inputs = maps(config, (31, 45))
@@ -174,7 +187,7 @@ def test_channels_last_gives_the_same_and_stays_channels_last(config):
     torch.testing.assert_close(got, stock(inputs), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize('config', [PSP, UPER], ids=['psp', 'uper'])
+@CONFIGS
 def test_fusing_convolution_and_norm_gives_the_same(config):
     _, ours = pair(config, norm_cfg=BN)
     inputs = maps(config, (13, 20))
@@ -184,7 +197,7 @@ def test_fusing_convolution_and_norm_gives_the_same(config):
     torch.testing.assert_close(fused(inputs), expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize('config', [PSP, UPER], ids=['psp', 'uper'])
+@CONFIGS
 def test_gradient_checkpointing_changes_nothing(config):
     _, head = pair(config, norm_cfg=BN)
     inputs = [x.requires_grad_() for x in maps(config, (13, 20))]
@@ -195,7 +208,7 @@ def test_gradient_checkpointing_changes_nothing(config):
         torch.testing.assert_close(a, b)
 
 
-@pytest.mark.parametrize('config', [PSP, UPER], ids=['psp', 'uper'])
+@CONFIGS
 def test_sync_batch_norm_of_stock_configs_is_reverted_as_in_stock(config):
     stock, ours = (
         revert_sync_batchnorm(head).eval() for head in pair(config, norm_cfg=dict(type='SyncBN'))
@@ -204,7 +217,7 @@ def test_sync_batch_norm_of_stock_configs_is_reverted_as_in_stock(config):
     torch.testing.assert_close(ours(inputs), stock(inputs), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize('config', [PSP, UPER], ids=['psp', 'uper'])
+@TRACED
 def test_one_graph_without_breaks_at_dynamic_sizes(config, cost):
     """The graph is captured whole, and anew only where another way of computing is cheaper."""
     _, head = pair(config, norm_cfg=BN)
@@ -237,7 +250,7 @@ TRANSFORMS = {
 
 
 @pytest.mark.parametrize('name', TRANSFORMS)
-@pytest.mark.parametrize('config', [PSP, UPER], ids=['psp', 'uper'])
+@CONFIGS
 def test_function_transforms_match_stock(config, name):
     inputs = maps(config, (13, 20), dtype=torch.float64)
     results = []
@@ -253,7 +266,7 @@ def test_function_transforms_match_stock(config, name):
     torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-8 * expected.abs().max().item())
 
 
-@pytest.mark.parametrize('config', [PSP, UPER], ids=['psp', 'uper'])
+@CONFIGS
 def test_a_parametrised_weight_matches_stock(config):
     inputs = maps(config, (13, 20))
     results = []
@@ -269,7 +282,7 @@ def test_a_parametrised_weight_matches_stock(config):
 @pytest.mark.skipif(
     digit_version(torch.__version__) < digit_version('2.7'), reason='exports begin with torch 2.7'
 )
-@pytest.mark.parametrize('config', [PSP, UPER], ids=['psp', 'uper'])
+@TRACED
 def test_an_export_takes_any_batch_and_size(config):
     """Which it would not, if a choice in the graph depended on one."""
     _, head = pair(config, norm_cfg=BN)
@@ -285,7 +298,7 @@ def test_an_export_takes_any_batch_and_size(config):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize('config', [PSP, UPER], ids=['psp', 'uper'])
+@CONFIGS
 def test_gradients_on_cuda_are_deterministic(config, monkeypatch):
     monkeypatch.setenv('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
     _, head = pair(config, norm_cfg=BN)
@@ -299,7 +312,7 @@ def test_gradients_on_cuda_are_deterministic(config, monkeypatch):
     assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
 
 
-@pytest.mark.parametrize('config', [PSP, UPER], ids=['psp', 'uper'])
+@CONFIGS
 def test_parts_and_checks_of_stock_are_there(config):
     """What code written for the stock head looks at."""
     ours = f'Fast{config["type"]}'
@@ -313,7 +326,7 @@ def test_parts_and_checks_of_stock_are_there(config):
     assert isinstance(synced, MODELS.get(config['type']))
 
 
-@pytest.mark.parametrize('config', [PSP, UPER], ids=['psp', 'uper'])
+@CONFIGS
 def test_hooks_of_the_bottleneck_see_its_output(config):
     _, head = pair(config, norm_cfg=BN)
     seen = []
@@ -324,7 +337,7 @@ def test_hooks_of_the_bottleneck_see_its_output(config):
     assert out.shape == (2, 5, 13, 20)
 
 
-@pytest.mark.parametrize('config', [PSP, UPER], ids=['psp', 'uper'])
+@CONFIGS
 def test_one_picture_trains_by_running_statistics(config):
     stock, ours = pair(config, norm_cfg=BN)
     inputs = maps(config, (13, 20), batch=1)

@@ -17,17 +17,24 @@ from pspnet_plugin.models.concat_conv import ConcatConv2d, Parts
 from pspnet_plugin.models.pyramid import pool, upsample
 
 
-def pyramid_levels(modules: PPM, x: Tensor) -> list[Tensor]:
+def pyramid_levels(
+    modules: PPM, x: Tensor, smaller: Sequence[Tensor] = (), *, align_corners: bool = False
+) -> list[Tensor]:
     """Each level of the pyramid, before upsampling.
 
     Args:
         modules: The stock pyramid; of each level the convolution module is used.
         x: (N, C, H, W).
+        smaller: Maps (N, M, h, w) that are joined with it, as if they were upsampled to its size.
+        align_corners: Of that upsampling.
 
     Returns:
-        For each level, (N, M, h, w).
+        For each level, (N, channels, bins, bins).
     """
-    bins = pool(x, modules.pool_scales)
+    scales, to = modules.pool_scales, tuple(x.shape[2:])
+    pooled = [pool(x, scales)]
+    pooled += [pool(m, scales, span=to, align_corners=align_corners) for m in smaller]
+    bins = [torch.cat(parts, 1) for parts in zip(*pooled, strict=True)] if smaller else pooled[0]
     return [on_bins(module, part) for (_, module), part in zip(modules, bins, strict=True)]
 
 

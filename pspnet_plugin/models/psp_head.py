@@ -32,6 +32,10 @@ class FastPSPHead(PSPHead):
 
     def _forward_feature(self, inputs: Sequence[Tensor]) -> Tensor:
         """The maps that are classified, (N, channels, H, W)."""
-        x = self._transform_inputs(inputs)
-        levels = pyramid_levels(self.psp_modules, x)
-        return over_concat(self.bottleneck, x, levels, align_corners=self.align_corners)
+        if self.input_transform == 'resize_concat':
+            x, *smaller = (inputs[i] for i in self.in_index)
+        else:
+            x, smaller = self._transform_inputs(inputs), []
+        corners = self.align_corners
+        levels = pyramid_levels(self.psp_modules, x, smaller, align_corners=corners)
+        return over_concat(self.bottleneck, x, [*smaller, *levels], align_corners=corners)

@@ -34,6 +34,7 @@ from torch import Tensor
 from pspnet_plugin.models.resampling import (
     interpolation_plane,
     is_exported,
+    is_traced,
     matrix_like,
     pooling_matrices,
     pooling_matrix,
@@ -55,12 +56,21 @@ CALLS = 2**18
 PLANE = 1024
 
 
-def pool(x: Tensor, bins: Sequence[int | Size]) -> list[Tensor]:
+def pool(
+    x: Tensor,
+    bins: Sequence[int | Size],
+    *,
+    span: Size | None = None,
+    align_corners: bool = False,
+) -> list[Tensor]:
     """Average pooling to several grids at once, each equal to ``adaptive_avg_pool2d``.
 
     Args:
         x: (N, C, H, W); it is read once, for all grids.
         bins: Bins of each grid: (h, w), or one number for both.
+        span: Size that the map is upsampled to before it is pooled, without the upsampled map being
+            made; none by default.
+        align_corners: Of that upsampling.
 
     Returns:
         For each, (N, C, h, w), in the memory format of ``x``.
@@ -68,7 +78,9 @@ def pool(x: Tensor, bins: Sequence[int | Size]) -> list[Tensor]:
     grids = [(b, b) if isinstance(b, int) else tuple(b) for b in bins]
     (n, c, height, width), heights = x.shape, tuple(h for h, _ in grids)
     if _on_plane(x.shape[2:]):
-        down = matrix_like(x, pooling_plane, height, width, tuple(grids))  # (sum of h * w, H * W)
+        full = span if span is None else tuple(span)
+        # (sum of h * w, H * W)
+        down = matrix_like(x, pooling_plane, (height, width), tuple(grids), full, align_corners)
         sizes = [h * w for h, w in grids]
         if is_channels_last(x):
             y = down.expand(n, -1, -1) @ x.permute(0, 2, 3, 1).flatten(1, 2)
@@ -76,19 +88,19 @@ def pool(x: Tensor, bins: Sequence[int | Size]) -> list[Tensor]:
             return [part.unflatten(1, grid).permute(0, 3, 1, 2) for part, grid in parts]
         y = x.flatten(2) @ down.mT  # (N, C, sum of h * w)
         return [y.unflatten(2, g) for y, g in zip(y.split(sizes, 2), grids, strict=True)]
-    down = matrix_like(x, pooling_matrices, height, heights)  # (sum of h, H)
+    rows_to, columns_to = (None, None) if span is None else span
+    down = matrix_like(x, pooling_matrices, height, heights, rows_to, align_corners)
+    across = [matrix_like(x, pooling_matrix, width, w, columns_to, align_corners) for _, w in grids]
     if is_channels_last(x):
         rows = down.expand(n, -1, -1) @ x.permute(0, 2, 3, 1).flatten(2)  # (N, sum of h, W * C)
-        rows = rows.unflatten(2, (width, c))
-        parts = [
-            matrix_like(x, pooling_matrix, width, w) @ part  # (N, h, w, C)
-            for part, (_, w) in zip(rows.split(heights, 1), grids, strict=True)
-        ]
+        rows = rows.unflatten(2, (width, c)).split(heights, 1)
+        # (N, h, w, C)
+        parts = [matrix @ part for matrix, part in zip(across, rows, strict=True)]
         return [part.permute(0, 3, 1, 2) for part in parts]
     rows = down.expand(n * c, -1, -1) @ x.reshape(n * c, height, width)  # (N * C, sum of h, W)
     return [
-        (part @ matrix_like(x, pooling_matrix, width, w).mT).unflatten(0, (n, c))
-        for part, (_, w) in zip(rows.split(heights, 1), grids, strict=True)
+        (part @ matrix.mT).unflatten(0, (n, c))
+        for matrix, part in zip(across, rows.split(heights, 1), strict=True)
     ]
 
 
@@ -104,6 +116,8 @@ def upsample(x: Tensor, to: Size, *, align_corners: bool, span: Size | None = No
     Returns:
         (N, M, H, W).
     """
+    if not is_traced(x) and tuple(x.shape[2:]) == tuple(to) and span in (None, to):
+        return x
     if _on_plane(to) and not is_channels_last(x):
         plane = matrix_like(
             x, interpolation_plane, tuple(x.shape[2:]), tuple(span or to), align_corners, tuple(to)

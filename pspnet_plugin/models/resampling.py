@@ -16,15 +16,31 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 
-def pooling_matrix(size: int, bins: int, device: torch.device | None = None) -> Tensor:
+def pooling_matrix(
+    size: int,
+    bins: int,
+    span: int | None = None,
+    align_corners: bool = False,
+    device: torch.device | None = None,
+) -> Tensor:
     """Average pooling of H = ``size`` pixels to h = ``bins``, as ``adaptive_avg_pool1d`` does it.
 
     Bin a holds the pixels from ``a * H / h`` to ``(a + 1) * H / h``, bounds rounded outwards, so
     bins overlap where h does not divide H.
 
+    Args:
+        size: H.
+        bins: h.
+        span: Pixels that the H are interpolated to before they are pooled; none by default.
+        align_corners: Of that interpolation.
+        device: Where it is made.
+
     Returns:
         (h, H); each row sums to 1.
     """
+    if span is not None:
+        pooling = pooling_matrix(span, bins, device=device)
+        return pooling @ interpolation_matrix(size, span, align_corners, device)
     pixel = torch.arange(size, device=device)
     place = torch.arange(bins, device=device)[:, None]
     start, end = place * size // bins, ((place + 1) * size + bins - 1) // bins
@@ -32,19 +48,35 @@ def pooling_matrix(size: int, bins: int, device: torch.device | None = None) -> 
     return inside / inside.sum(1, keepdim=True)
 
 
-def pooling_matrices(size: int, bins: Sequence[int], device: torch.device | None = None) -> Tensor:
+def pooling_matrices(
+    size: int,
+    bins: Sequence[int],
+    span: int | None = None,
+    align_corners: bool = False,
+    device: torch.device | None = None,
+) -> Tensor:
     """Those of several grids, one below the other: (sum of h, H)."""
-    return torch.cat([pooling_matrix(size, b, device) for b in bins])
+    return torch.cat([pooling_matrix(size, b, span, align_corners, device) for b in bins])
 
 
 def pooling_plane(
-    height: int, width: int, grids: Sequence[tuple[int, int]], device: torch.device | None = None
+    size: tuple[int, int],
+    grids: Sequence[tuple[int, int]],
+    span: tuple[int, int] | None = None,
+    align_corners: bool = False,
+    device: torch.device | None = None,
 ) -> Tensor:
-    """Average pooling of whole maps to several grids: (sum of h * w, height * width)."""
+    """Average pooling of whole maps to several grids: (sum of h * w, H * W of ``size``)."""
+    spans = (None, None) if span is None else span
     return torch.cat(
         [
-            torch.kron(pooling_matrix(height, h, device), pooling_matrix(width, w, device))
-            for h, w in grids
+            torch.kron(
+                *(
+                    pooling_matrix(side, count, full, align_corners, device)
+                    for side, count, full in zip(size, grid, spans, strict=True)
+                )
+            )
+            for grid in grids
         ]
     )
 
