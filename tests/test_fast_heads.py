@@ -26,6 +26,9 @@ UPER = dict(
 )  # fmt: skip
 # The joined one does all that the plain one does.
 TRACED = pytest.mark.parametrize('config', [JOINED, UPER], ids=['joined', 'uper'])
+TORCH = digit_version(torch.__version__)
+# float16 on CPUs came with torch 2.4.
+AUTOCAST = [torch.bfloat16, *([torch.float16] if digit_version('2.4') <= TORCH else [])]
 CONFIGS = pytest.mark.parametrize('config', [PSP, JOINED, UPER], ids=['psp', 'joined', 'uper'])
 
 
@@ -157,7 +160,7 @@ def test_initialisation_and_dropout_follow_the_seed_as_in_stock(config):
 
 
 @CONFIGS
-@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize('dtype', AUTOCAST, ids=str)
 def test_autocast_is_as_exact_as_stock(config, dtype):
     stock, ours = (head.eval() for head in pair(config, norm_cfg=BN))
     inputs = maps(config, (31, 45))
@@ -217,6 +220,9 @@ def test_sync_batch_norm_of_stock_configs_is_reverted_as_in_stock(config):
     torch.testing.assert_close(ours(inputs), stock(inputs), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.skipif(
+    digit_version('2.2') > TORCH, reason='graphs of torch 2.1 break where a layout is asked for'
+)
 @TRACED
 def test_one_graph_without_breaks_at_dynamic_sizes(config, cost):
     """The graph is captured whole, and anew only where another way of computing is cheaper."""

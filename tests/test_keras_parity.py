@@ -132,7 +132,7 @@ def test_the_article_s_number_of_parameters():
     ('dtype', 'size'),
     [
         ('float32', (256, 256)),
-        ('float64', (128, 160)),
+        ('float64', (64, 96)),
         pytest.param('float64', (128, 384), marks=pytest.mark.long),
     ],
     ids=str,
@@ -154,6 +154,7 @@ def test_a_training_step_moves_everything_as_keras_does(dtype, size, request):
     )
     painted = model.decode_head._paint(model.extract_feat(pictures))
     everywhere = torch.ones(1, *size, dtype=torch.bool)
+    values = everywhere.numel()  # that each norm sees of a channel
     loss = model.decode_head.loss_decode(painted, masks, everywhere)
     optimizer = torch.optim.SGD(model.parameters(), 0.5)
     loss.backward()
@@ -170,6 +171,8 @@ def test_a_training_step_moves_everything_as_keras_does(dtype, size, request):
                 stays = 1e-12 if dtype == torch.float64 else 1e-4 * abs(old).max()
                 assert max(abs(ours - old).max(), abs(array - old).max()) < stays
                 continue
+            if term == 'moving_variance':  # torch's is unbiased, Keras' is not
+                array = 0.99 * old + (array - 0.99 * old) * values / (values - 1)
             step = abs(array - old).max()
             assert step > 0, (slot.layer, term)
             scale = step if dtype == torch.float64 else abs(array).max()

@@ -10,6 +10,7 @@ of what mmengine itself writes and refuses everything else. ``--resume``, ``load
 
 import contextlib
 import functools
+import importlib
 import os
 import pickle
 import re
@@ -68,13 +69,15 @@ def _encode(text: str, encoding: str = 'latin1') -> bytes:
 # configs; the state of one scheduler.
 _KINDS = [HistoryBuffer, OneCycleParamScheduler, ConfigDict, np.ndarray, np.dtype]
 _KINDS += sorted({type(np.dtype(code)) for code in '?bBhHiIlLqQefdU'}, key=str)
-_numpy = np._core if hasattr(np, '_core') else np.core
+_multiarray = importlib.import_module(
+    'numpy.core.multiarray' if np.__version__.startswith('1.') else 'numpy._core.multiarray'
+)
 _ALLOWED = {
     'builtins.getattr': _method,
     '_codecs.encode': _encode,
     **{f'{kind.__module__}.{kind.__qualname__}': kind for kind in _KINDS},
     **{
-        f'numpy.{core}.multiarray.{name}': getattr(_numpy.multiarray, name)
+        f'numpy.{core}.multiarray.{name}': getattr(_multiarray, name)
         for core in ('core', '_core')
         for name in ('_reconstruct', 'scalar')
     },

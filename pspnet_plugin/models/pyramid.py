@@ -42,6 +42,7 @@ from pspnet_plugin.models.resampling import (
     tap_matrix,
 )
 from pspnet_plugin.models.taps import Plan, conv_with_taps, is_channels_last
+from pspnet_plugin.models.torch_versions import autocast_dtype, is_compiling
 
 Size = tuple[int, int]
 
@@ -230,13 +231,11 @@ def apart(x: Tensor, levels: Sequence[Tensor], weight: Tensor) -> list[bool]:
 
 def _on_plane(size: Size) -> bool:
     # Calls cost nothing in a compiled graph, and the choice would tie it to a range of sizes.
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    traced = is_compiling() or torch.jit.is_tracing()
     return not traced and size[0] * size[1] <= PLANE
 
 
 def _autocast(x: Tensor) -> Tensor:
     """As operators with an autocast rule take it."""
-    device = x.device.type
-    if torch.is_autocast_enabled(device) and x.dtype != torch.float64:
-        return x.to(torch.get_autocast_dtype(device))
-    return x
+    dtype = autocast_dtype(x.device.type)
+    return x if dtype is None or x.dtype == torch.float64 else x.to(dtype)

@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from pspnet_plugin.models.torch_versions import is_compiling
+
 
 def pooling_matrix(
     size: int,
@@ -143,7 +145,7 @@ def interpolation_plane(
 
 def is_traced(x: Tensor) -> bool:
     """Whether a graph is made of what is computed with ``x``."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing() or type(x) is not Tensor
+    return is_compiling() or torch.jit.is_tracing() or type(x) is not Tensor
 
 
 def is_exported() -> bool:
@@ -156,7 +158,7 @@ def is_transformed() -> bool:
 
     Both need operators that they know, not a function with a derivative of its own.
     """
-    if torch.compiler.is_compiling():
+    if is_compiling():
         return False
     interpreter = torch._C._functorch.peek_interpreter_stack()
     return interpreter is not None or forward_ad._current_level >= 0

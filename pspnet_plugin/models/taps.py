@@ -208,8 +208,9 @@ class _ConvWithTaps(torch.autograd.Function):
                 ctx.plan, grad[:, block], weight[block], levels, for_levels,
                 for_weight[block] if needed[1] else None, by_pixel=by_pixel,
             )  # fmt: skip
+        # Contiguous: before torch 2.2, the derivative of GELU misreads anything else.
         found = (
-            level.transpose(0, 1) if need else None
+            level.transpose(0, 1).contiguous() if need else None
             for level, need in zip(for_levels, needed[3:], strict=True)
         )
         return None, for_x, for_weight, for_bias, *found
