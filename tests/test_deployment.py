@@ -119,7 +119,7 @@ NETWORKS = {
 
 
 QUICK = ('resnet', 'mit')  # an export takes 10 to 40 s; ours is in those of the tools below
-LONG = ('resize_concat, align_corners', 'one channel')
+LONG = ('resize_concat, align_corners', 'one channel', 'uper', 'windows')
 
 
 @pytest.mark.parametrize(

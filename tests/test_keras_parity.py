@@ -131,8 +131,8 @@ def test_the_article_s_number_of_parameters():
 @pytest.mark.parametrize(
     ('dtype', 'size'),
     [
-        ('float32', (256, 256)),
         ('float64', (64, 96)),
+        pytest.param('float32', (256, 256), marks=pytest.mark.long),
         pytest.param('float64', (128, 384), marks=pytest.mark.long),
     ],
     ids=str,
