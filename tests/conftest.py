@@ -14,6 +14,7 @@ import pytest
 import torch
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
+from mmengine.utils import digit_version
 
 from pspnet_plugin.datasets import CityscapesPairsDataset
 
@@ -21,6 +22,9 @@ ROOT = Path(__file__).resolve().parents[1]
 CITYSCAPES = CityscapesPairsDataset.METAINFO
 MAKE_PAIRS = ROOT / 'tools' / 'dataset_converters' / 'make_pairs.py'
 DEMO = ROOT / 'configs' / 'psp_demo.py'
+# float16 on CPUs came with torch 2.4.
+HALVES = [torch.bfloat16, torch.float16]
+CPU_AUTOCAST = HALVES if digit_version(torch.__version__) >= digit_version('2.4') else HALVES[:1]
 # Three classes of far colours, one void.
 META = dict(
     classes=['wall', 'window', 'door'],

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import CITYSCAPES, ROOT
+from conftest import CITYSCAPES, CPU_AUTOCAST, ROOT
 from mmengine.config import Config, ConfigDict
 from mmengine.model import BaseTTAModel
 from mmengine.structures import PixelData
@@ -52,7 +52,7 @@ def test_mean_logits_decide_as_the_mean_color():
     assert torch.equal(mean.argmax(1), of_mean.argmax(1))
 
 
-@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize('dtype', CPU_AUTOCAST, ids=str)
 def test_distances_keep_their_precision_under_autocast(dtype):
     painter, x = head().eval(), [torch.randn(1, 8, 12, 12)]
     with torch.no_grad():

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from conftest import CPU_AUTOCAST
 from mmcv.cnn import fuse_conv_bn
 from mmengine.model import revert_sync_batchnorm
 from mmengine.utils import digit_version
@@ -27,8 +28,6 @@ UPER = dict(
 # The joined one does all that the plain one does.
 TRACED = pytest.mark.parametrize('config', [JOINED, UPER], ids=['joined', 'uper'])
 TORCH = digit_version(torch.__version__)
-# float16 on CPUs came with torch 2.4.
-AUTOCAST = [torch.bfloat16, *([torch.float16] if digit_version('2.4') <= TORCH else [])]
 CONFIGS = pytest.mark.parametrize('config', [PSP, JOINED, UPER], ids=['psp', 'joined', 'uper'])
 
 
@@ -160,7 +159,7 @@ def test_initialisation_and_dropout_follow_the_seed_as_in_stock(config):
 
 
 @CONFIGS
-@pytest.mark.parametrize('dtype', AUTOCAST, ids=str)
+@pytest.mark.parametrize('dtype', CPU_AUTOCAST, ids=str)
 def test_autocast_is_as_exact_as_stock(config, dtype):
     stock, ours = (head.eval() for head in pair(config, norm_cfg=BN))
     inputs = maps(config, (31, 45))
