@@ -108,12 +108,20 @@ class PairsDataset(BaseSegDataset):
         self.photo_side = photo_side
         self.order = order
         self.bad_pairs = BadPairs() if on_bad_pair == 'skip' else None
-        self.codec = self._make_codec(metainfo, decode or {})
+        self.codec = self.make_codec(metainfo, decode or {})
         super().__init__(metainfo=metainfo, **kwargs)
 
     @classmethod
-    def _make_codec(cls, metainfo: dict | None, decode: dict) -> LabelCodec:
-        """The codec of the files' own classes, which ``metainfo`` may take a subset of."""
+    def make_codec(cls, metainfo: dict | None, decode: dict) -> LabelCodec:
+        """The codec of the files' own classes, which ``metainfo`` may take a subset of.
+
+        Args:
+            metainfo: As the dataset takes it, but no name of a file.
+            decode: Arguments of ``LabelCodec``.
+
+        Raises:
+            ValueError: they are unusable.
+        """
         if isinstance((metainfo or {}).get('classes'), str) and not osp.isfile(metainfo['classes']):
             raise ValueError(
                 f'{cls.__name__}: classes={metainfo["classes"]!r} is a string, not a tuple of '

@@ -29,9 +29,10 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def read_config(args: argparse.Namespace, *, root: Path) -> Config:
+def read_config(args: argparse.Namespace, *, root: Path, whole: bool = True) -> Config:
     """The config that a command line names, here or in the project, see ``load_config``."""
-    return load_config(Path(find_config(str(args.config), root=root)), options=args.cfg_options)
+    path = Path(find_config(str(args.config), root=root))
+    return load_config(path, options=args.cfg_options, whole=whole)
 
 
 def check_out(out: Path, *ends: str) -> str:

@@ -22,12 +22,13 @@ from pspnet_plugin.models.min_max import MinMaxDataPreProcessor
 Size = tuple[int, int]
 
 
-def load_config(path: Path, *, options: dict | None = None) -> Config:
+def load_config(path: Path, *, options: dict | None = None, whole: bool = True) -> Config:
     """A config that builds a segmentor.
 
     Args:
         path: Its file.
         options: What replaces its values, by dotted keys.
+        whole: Whether the network has to see the whole picture at once.
 
     Raises:
         FileNotFoundError: it is missing.
@@ -44,7 +45,7 @@ def load_config(path: Path, *, options: dict | None = None) -> Config:
     if not model or 'decode_head' not in model:
         raise ValueError(f'{path} has no model with a decode_head; give the config of a network')
     test_cfg = model.get('test_cfg') or {}
-    if test_cfg.get('mode', 'whole') != 'whole':
+    if whole and test_cfg.get('mode', 'whole') != 'whole':
         raise ValueError(
             f'{path}: test_cfg.mode={test_cfg["mode"]!r}: only networks that see the whole picture '
             'at once are exported. If this one may, add --cfg-options model.test_cfg.mode=whole'

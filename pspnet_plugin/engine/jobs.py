@@ -51,7 +51,9 @@ def stopping() -> Iterator[None]:
         ) from None
 
 
-def write_whole(path: Path, content: bytes, *, mtime_ns: int | None = None) -> None:
+def write_whole(
+    path: Path, content: bytes, *, mtime_ns: int | None = None, durable: bool = True
+) -> None:
     """Writes a file that is either complete under its name or not there at all.
 
     Two runs may write the same file at once: the later one stays, whole.
@@ -60,6 +62,8 @@ def write_whole(path: Path, content: bytes, *, mtime_ns: int | None = None) -> N
         path: The file; its folder exists.
         content: All of it.
         mtime_ns: The date it shall carry, which it has from the moment it is there; None for now.
+        durable: Whether it is whole even after a crash of the machine, for which each file waits
+            until the disk has it.
 
     Raises:
         OSError: it cannot be written, and is named; what was begun is removed.
@@ -70,7 +74,8 @@ def write_whole(path: Path, content: bytes, *, mtime_ns: int | None = None) -> N
             _lock(file)
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())  # else a crash of the machine may leave an empty file
+            if durable:
+                os.fsync(file.fileno())  # else a crash of the machine may leave an empty file
             if mtime_ns is not None:
                 os.utime(part, ns=(mtime_ns, mtime_ns))
             if fcntl:

@@ -1,0 +1,17 @@
+"""Photos, pairs and videos through a network, into files."""
+
+from pspnet_plugin.prediction.drawing import colored, overlay
+from pspnet_plugin.prediction.networks import TorchNetwork, open_torch_network
+from pspnet_plugin.prediction.sources import BadPicture, Picture, find_sources
+from pspnet_plugin.prediction.stream import label_stream
+
+__all__ = [
+    'BadPicture',
+    'Picture',
+    'TorchNetwork',
+    'colored',
+    'find_sources',
+    'label_stream',
+    'open_torch_network',
+    'overlay',
+]

@@ -1,0 +1,83 @@
+"""A segmentor that labels batches of photos, as the framework's test loop does."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.registry import init_default_scope
+from mmseg.models import EncoderDecoder
+
+from pspnet_plugin.deployment.loading import describe, load_model
+from pspnet_plugin.prediction.sources import BadPicture
+
+
+class TorchNetwork:
+    """A segmentor with the test pipeline of its config.
+
+    Args:
+        model: In eval mode, on its device.
+        config: Its config, whose ``test_dataloader`` has the pipeline.
+        about: As ``describe`` has it.
+
+    Attributes:
+        classes: Their names.
+        palette: RGB of each.
+    """
+
+    def __init__(self, model: EncoderDecoder, config: Config, about: dict) -> None:
+        init_default_scope(config.get('default_scope', 'mmseg'))
+        self.model = model
+        self.classes: list[str] = about['classes']
+        self.palette = np.array(about['palette'], np.uint8).reshape(-1, 3)
+        steps = [dict(step) for step in config.test_dataloader.dataset.pipeline]
+        steps = [s for s in steps if not s['type'].startswith('Load')]
+        self._pipeline = Compose([dict(type='LoadImageFromNDArray'), *steps])
+
+    def label(self, photos: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Class indices of photos of one size.
+
+        Args:
+            photos: (H, W, 3) uint8 BGR each.
+
+        Returns:
+            (H, W) uint8 each.
+
+        Raises:
+            BadPicture: memory does not suffice.
+        """
+        samples = [self._pipeline(dict(img=photo, img_path='')) for photo in photos]
+        try:
+            with torch.inference_mode():
+                results = self.model.test_step(pseudo_collate(samples))
+        except (RuntimeError, MemoryError) as error:
+            if 'memory' not in str(error).lower() and not isinstance(error, MemoryError):
+                raise
+            height, width = photos[0].shape[:2]
+            raise BadPicture(
+                f'{len(photos)} of {width}x{height} pixels do not fit into memory; make them '
+                'smaller, or the --batch'
+            ) from None
+        return [r.pred_sem_seg.data[0].to(torch.uint8).cpu().numpy() for r in results]
+
+
+def open_torch_network(config: Config, checkpoint, *, device: str) -> TorchNetwork:
+    """The network of a config with the weights of a checkpoint, on a device.
+
+    Args:
+        config: One of ``load_config``.
+        checkpoint: Its file.
+        device: ``'cpu'``, ``'cuda:0'``, …
+
+    Raises:
+        FileNotFoundError: the checkpoint is missing.
+        ValueError: the checkpoint is not one of the network, or the device does not exist.
+    """
+    model, meta = load_model(config, checkpoint)
+    try:
+        model = model.to(device)
+    except (RuntimeError, AssertionError) as error:
+        text = ' '.join(str(error).split())[:200]
+        raise ValueError(f'--device {device}: {text}') from None
+    return TorchNetwork(model, config, describe(model, config, meta))

@@ -1,0 +1,172 @@
+"""Files made of labelled pictures, and a journal of them by which an interrupted run goes on.
+
+Below the output folder: ``index/NAME.png`` (grey values are class indices), ``color/NAME.png``,
+``overlay/NAME.jpg``, ``pairs/NAME.png`` (photo left, colours right, as the datasets read them) and
+``shares.csv``; of a video ``overlay/NAME.mp4``.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from mmseg.evaluation import IoUMetric
+
+from pspnet_plugin.engine.jobs import write_whole
+from pspnet_plugin.prediction.drawing import IGNORED, colored, overlay
+from pspnet_plugin.prediction.sources import Picture, Source, frame_rate
+
+KINDS = ('index', 'color', 'overlay', 'pairs', 'shares')
+ENDS = dict(index='.png', color='.png', overlay='.jpg', pairs='.png')
+JOURNAL = '.labelled.jsonl'
+# Fast to write; the best compression takes ten times as long for a tenth less.
+_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+_JPEG = [cv2.IMWRITE_JPEG_QUALITY, 92]
+
+
+class Outputs:
+    """Writes what was asked for of each picture.
+
+    Args:
+        folder: It exists.
+        kinds: Of ``KINDS``.
+        classes: Their names.
+        palette: (K, 3) uint8, RGB.
+        opacity: Of overlays.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        kinds: Sequence[str],
+        classes: Sequence[str],
+        palette: np.ndarray,
+        opacity: float,
+    ) -> None:
+        self.folder = folder
+        self.kinds = kinds
+        self.classes = classes
+        self.palette = palette
+        self.opacity = opacity
+        self.made = self._read_journal()
+        self._journal = (folder / JOURNAL).open('a')
+        self._films: dict[str, cv2.VideoWriter] = {}
+
+    def __enter__(self) -> 'Outputs':
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """What is unfinished of videos is removed; the journal is whole."""
+        for name, film in self._films.items():
+            film.release()
+            self._film(name, part=True).unlink(missing_ok=True)
+        self._journal.close()
+
+    def has(self, source: Source) -> bool:
+        """Whether all that is asked for of a file is there already."""
+        return source.name in (self._videos if source.is_video else self.made)
+
+    def write(self, picture: Picture, labels: np.ndarray) -> None:
+        """Files of one picture, then its line in the journal."""
+        for kind in self.kinds:
+            if kind == 'shares':
+                continue
+            made = self._draw(kind, picture, labels)
+            if kind == 'overlay' and picture.video:
+                self._add_frame(picture.video, made)
+                continue
+            path = self.folder / kind / f'{picture.name}{ENDS[kind]}'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            flags = _JPEG if ENDS[kind] == '.jpg' else _PNG
+            content = cv2.imencode(ENDS[kind], made, flags)[1].tobytes()
+            write_whole(path, content, durable=False)
+        counts = np.bincount(labels.ravel(), minlength=256)[: len(self.classes)]
+        entry = dict(name=picture.name, pixels=int(labels.size), counts=counts.tolist())
+        if picture.truth is not None:
+            entry['areas'] = areas(labels, picture.truth, len(self.classes))
+        if picture.is_last:
+            entry['ends'] = picture.video.name
+            if film := self._films.pop(picture.video.name, None):
+                film.release()
+                self._film(picture.video.name, part=True).replace(self._film(picture.video.name))
+        self.made[picture.name] = entry
+        self._journal.write(json.dumps(entry) + '\n')
+        self._journal.flush()
+
+    def write_shares(self) -> Path:
+        """``shares.csv``: of each picture the percentage of its pixels in each class."""
+        text = io.StringIO()
+        table = csv.writer(text)
+        table.writerow(['name', *self.classes])
+        for name, entry in self.made.items():
+            shares = (f'{100 * count / entry["pixels"]:.3f}' for count in entry['counts'])
+            table.writerow([name, *shares])
+        path = self.folder / 'shares.csv'
+        write_whole(path, text.getvalue().encode())
+        return path
+
+    def scores(self) -> dict[str, float] | None:
+        """Over all pairs: ``aAcc``, ``mIoU``, ``mDice`` and ``IoU.CLASS`` in percent."""
+        found = [entry['areas'] for entry in self.made.values() if 'areas' in entry]
+        if not found:
+            return None
+        totals = torch.tensor(np.sum(found, 0), dtype=torch.float64)
+        values = IoUMetric.total_area_to_metrics(*totals, metrics=['mIoU', 'mDice'])
+        percent = {key: 100 * np.nanmean(values[key]) for key in ('aAcc', 'IoU', 'Dice')}
+        by_class = zip(self.classes, values['IoU'], strict=True)
+        return dict(
+            aAcc=float(percent['aAcc']),
+            mIoU=float(percent['IoU']),
+            mDice=float(percent['Dice']),
+            **{f'IoU.{name}': float(100 * value) for name, value in by_class},
+        )
+
+    def _draw(self, kind: str, picture: Picture, labels: np.ndarray) -> np.ndarray:
+        if kind == 'index':
+            return labels
+        if kind == 'color':
+            return colored(labels, self.palette)
+        if kind == 'pairs':
+            return np.hstack([picture.photo, colored(labels, self.palette)])
+        return overlay(picture.photo, labels, self.palette, self.classes, opacity=self.opacity)
+
+    def _add_frame(self, video: Source, frame: np.ndarray) -> None:
+        if video.name not in self._films:
+            path = self._film(video.name, part=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            codec, size = cv2.VideoWriter_fourcc(*'mp4v'), frame.shape[1::-1]
+            self._films[video.name] = cv2.VideoWriter(str(path), codec, frame_rate(video), size)
+        self._films[video.name].write(frame)
+
+    def _film(self, name: str, *, part: bool = False) -> Path:
+        return self.folder / 'overlay' / f'{name}{".part" if part else ""}.mp4'
+
+    @property
+    def _videos(self) -> set[str]:
+        return {entry['ends'] for entry in self.made.values() if 'ends' in entry}
+
+    def _read_journal(self) -> dict[str, dict]:
+        path = self.folder / JOURNAL
+        lines = path.read_text().splitlines() if path.is_file() else []
+        entries = (json.loads(line) for line in lines if line.endswith('}'))  # the last may be torn
+        return {entry['name']: entry for entry in entries}
+
+
+def areas(labels: np.ndarray, truth: np.ndarray, classes: int) -> list[list[int]]:
+    """Of each class the pixels of intersection, union, prediction and truth; ignored ones apart.
+
+    Args:
+        labels: (H, W).
+        truth: (H, W), 255 where ignored.
+        classes: Number of them.
+    """
+    counts = truth != IGNORED
+    seen, known = labels[counts], truth[counts]
+    inter = np.bincount(seen[seen == known], minlength=classes)[:classes]
+    predicted, labelled = (np.bincount(v, minlength=classes)[:classes] for v in (seen, known))
+    return [a.tolist() for a in (inter, predicted + labelled - inter, predicted, labelled)]

@@ -1,0 +1,179 @@
+"""What is to be labelled: photos, folders and globs of photos, pairs, videos."""
+
+import glob
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pspnet_plugin.datasets.bad_pairs import BadPair
+from pspnet_plugin.datasets.label_codec import LabelCodec
+from pspnet_plugin.datasets.pair_files import read_pair
+from pspnet_plugin.datasets.pairs import natural_key
+
+PHOTOS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
+VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v')
+
+
+class BadPicture(ValueError):
+    """A picture cannot be read or labelled; the others can."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file with a picture, or a video with many.
+
+    Attributes:
+        name: Of what is made of it, without suffix; ``/`` between folders.
+        path: The file.
+    """
+
+    name: str
+    path: Path
+
+    @property
+    def is_video(self) -> bool:
+        """Whether it holds many."""
+        return self.path.suffix.lower() in VIDEOS
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that was read.
+
+    Attributes:
+        name: Of the files to be made of it, without suffix; ``/`` between folders.
+        photo: (H, W, 3) uint8 BGR, turned as its camera was held.
+        truth: (H, W) uint8 class indices of a pair, 255 where ignored; None of a photo.
+        video: That it is a frame of.
+        is_last: Whether it is the last frame.
+    """
+
+    name: str
+    photo: np.ndarray
+    truth: np.ndarray | None = None
+    video: Source | None = None
+    is_last: bool = False
+
+
+@dataclass(frozen=True)
+class PairReader:
+    """How the halves of pairs are told apart and read."""
+
+    codec: LabelCodec
+    photo_side: str = 'left'
+
+    def read(self, source: Source) -> Picture:
+        """A pair as photo and truth.
+
+        Raises:
+            BadPicture: it is no pair.
+        """
+        try:
+            pair = read_pair(str(source.path))
+        except (BadPair, OSError) as error:
+            raise BadPicture(str(error)) from None
+        width = pair.shape[1] // 2
+        photo, labels = pair[:, :width], pair[:, width:]
+        if self.photo_side == 'right':
+            photo, labels = labels, photo
+        try:
+            truth = self.codec.decode(np.ascontiguousarray(labels))
+        except ValueError as error:
+            raise BadPicture(f'{source.path}: its label half: {error}') from None
+        return Picture(source.name, np.ascontiguousarray(photo), truth)
+
+
+def find_sources(inputs: Sequence[str]) -> list[Source]:
+    """The files that a command line names.
+
+    Args:
+        inputs: Files; folders, whose pictures and videos count, sub-folders included; patterns
+            with ``*`` (``**`` for any folders).
+
+    Raises:
+        FileNotFoundError: one names nothing.
+        ValueError: two files would be made under one name.
+    """
+    found: dict[str, Source] = {}
+    for text in inputs:
+        path = Path(text)
+        if path.is_dir():
+            files = (p for p in path.rglob('[!.]*') if p.suffix.lower() in PHOTOS + VIDEOS)
+            named = [(p.relative_to(path).with_suffix('').as_posix(), p) for p in files]
+            missing = f'{path} holds no picture ({" ".join(PHOTOS)}) and no video'
+        elif path.exists():
+            named = [(path.stem, path)]
+        else:
+            named = [(p.stem, p) for p in map(Path, glob.glob(text, recursive=True)) if p.is_file()]
+            missing = f'{text} does not exist; give photos, videos, folders or patterns of them'
+        if not named:
+            raise FileNotFoundError(missing)
+        for name, file in sorted(named, key=lambda pair: natural_key(pair[0])):
+            other = found.setdefault(name, Source(name, file))
+            if other.path.resolve() != file.resolve():
+                raise ValueError(
+                    f'{other.path} and {file} would both become {name}; label them into different '
+                    'folders'
+                )
+    return list(found.values())
+
+
+def read_photo(source: Source) -> Picture:
+    """A photo.
+
+    Raises:
+        BadPicture: it cannot be read.
+    """
+    try:
+        content = np.frombuffer(source.path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise BadPicture(f'{source.path} cannot be read: {error.strerror}') from None
+    try:
+        photo = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+    except cv2.error as error:
+        raise BadPicture(f'{source.path} cannot be decoded: {error.err}') from None
+    if photo is None:
+        raise BadPicture(f'{source.path} is no picture that OpenCV reads')
+    return Picture(source.name, photo)
+
+
+def read_frames(source: Source) -> Iterator[Picture]:
+    """The frames of a video, ``NAME/000001`` and so on.
+
+    Raises:
+        BadPicture: it cannot be opened, or holds none.
+    """
+    video = cv2.VideoCapture(str(source.path))
+    try:
+        there, photo = video.read()
+        if not there:
+            raise BadPicture(f'{source.path} is no video that OpenCV reads')
+        count = 1
+        while there:
+            there, following = video.read()
+            yield Picture(f'{source.name}/{count:06}', photo, video=source, is_last=not there)
+            photo, count = following, count + 1
+    finally:
+        video.release()
+
+
+def count_frames(source: Source) -> int:
+    """As its header says, which may be wrong; 0 where it does not."""
+    video = cv2.VideoCapture(str(source.path))
+    try:
+        return max(int(video.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
+    finally:
+        video.release()
+
+
+def frame_rate(source: Source) -> float:
+    """Frames a second; 25 where the header does not say."""
+    video = cv2.VideoCapture(str(source.path))
+    try:
+        rate = video.get(cv2.CAP_PROP_FPS)
+    finally:
+        video.release()
+    return rate if 0 < rate < 1000 else 25.0

@@ -1,0 +1,141 @@
+"""Reading, labelling and writing at the same time, in order, with bounded memory."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from pspnet_plugin.prediction.sources import BadPicture, Picture
+
+# Batches that are read ahead of the network, and results that wait to be written.
+AHEAD = 2
+_END = object()
+
+
+class Network(Protocol):
+    """What labels photos of one size."""
+
+    def label(self, photos: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """(H, W, 3) uint8 BGR each to (H, W) uint8."""
+
+
+def label_stream(
+    pictures: Iterable[Picture | BadPicture],
+    network: Network,
+    write: Callable[[Picture, np.ndarray], None],
+    *,
+    batch: int,
+    bad: Callable[[str, BadPicture], None],
+) -> Iterator[int]:
+    """Labels pictures as they are read, by one thread, and written, by another.
+
+    Args:
+        pictures: Read in a thread of their own; bad ones are handed on.
+        network: Labels in this thread.
+        write: Called with each picture and its labels, in order, in a thread of its own.
+        batch: Consecutive pictures of one size that are labelled at once, at most.
+        bad: Called with the name and what is wrong.
+
+    Yields:
+        After each batch, how many pictures it had.
+
+    Raises:
+        What reading and writing raise, but for ``BadPicture`` of reading.
+    """
+    read: queue.Queue = queue.Queue(AHEAD * batch)
+    made: queue.Queue = queue.Queue(AHEAD * batch)
+    stop = threading.Event()
+    reader = threading.Thread(target=_fill, args=(pictures, read, stop), daemon=True)
+    faults: list[BaseException] = []
+    writer = threading.Thread(target=_drain, args=(made, write, faults, stop), daemon=True)
+    reader.start()
+    writer.start()
+    try:
+        for group in _groups(read, batch, bad):
+            try:
+                labels = network.label([picture.photo for picture in group])
+            except BadPicture as error:
+                for picture in group:
+                    bad(picture.name, error)
+            else:
+                for pair in zip(group, labels, strict=True):
+                    _put(made, pair, stop)
+            if faults:
+                break
+            yield len(group)
+        _put(made, _END, stop)
+        writer.join()
+        if faults:
+            raise faults[0]
+    finally:
+        stop.set()
+        _empty(read)
+        reader.join()
+        writer.join()
+
+
+def _fill(pictures: Iterable[Picture | BadPicture], read: queue.Queue, stop) -> None:
+    try:
+        for picture in pictures:
+            if not _put(read, picture, stop):
+                return
+        _put(read, _END, stop)
+    except BaseException as error:  # raised where the network runs
+        _put(read, error, stop)
+
+
+def _drain(made: queue.Queue, write: Callable, faults: list, stop) -> None:
+    try:
+        while True:
+            try:
+                pair = made.get(timeout=0.1)
+            except queue.Empty:
+                if stop.is_set():
+                    return
+                continue
+            if pair is _END:
+                return
+            write(*pair)
+    except BaseException as error:
+        faults.append(error)
+        stop.set()
+
+
+def _groups(read: queue.Queue, batch: int, bad: Callable) -> Iterator[list[Picture]]:
+    """Consecutive pictures of one size."""
+    group: list[Picture] = []
+    while True:
+        item = read.get()
+        if isinstance(item, BadPicture):
+            bad('', item)
+            continue
+        if isinstance(item, BaseException):
+            raise item
+        ends = item is _END or (group and item.photo.shape != group[0].photo.shape)
+        if group and (ends or len(group) == batch):
+            yield group
+            group = []
+        if item is _END:
+            return
+        group.append(item)
+
+
+def _put(into: queue.Queue, item: object, stop: threading.Event) -> bool:
+    """Whether there was a place for it before everything was stopped."""
+    while not stop.is_set():
+        try:
+            into.put(item, timeout=0.1)
+            return True
+        except queue.Full:
+            continue
+    return False
+
+
+def _empty(waiting: queue.Queue) -> None:
+    while True:
+        try:
+            waiting.get_nowait()
+        except queue.Empty:
+            return

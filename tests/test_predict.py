@@ -1,0 +1,247 @@
+"""``tools/predict.py``: it writes what the framework computes, and loses nothing."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from conftest import CITYSCAPES, ROOT, build, coloured, load_tool, on, photo, run_tool
+from mmseg.apis import inference_model, init_model
+from tool_runs import wait_for
+
+from pspnet_plugin.prediction.drawing import colored, overlay
+from pspnet_plugin.prediction.outputs import areas
+from pspnet_plugin.prediction.sources import BadPicture, Picture, find_sources
+from pspnet_plugin.prediction.stream import label_stream
+
+TOOL = ROOT / 'tools/predict.py'
+main = load_tool('predict.py').main
+
+
+@pytest.fixture(scope='module')
+def network(trained) -> list[str]:
+    return ['--config', str(trained / 'psp_demo.py'), '--checkpoint', str(trained / 'iter_2.pth')]
+
+
+@pytest.fixture
+def street(tmp_path):
+    """Photos of two sizes in folders, turned, grey and broken ones among them."""
+    folder = tmp_path / 'street'
+    (folder / 'day').mkdir(parents=True)
+    for i, size in enumerate([(64, 96), (64, 96), (80, 64)]):
+        cv2.imwrite(str(folder / 'day' / f'{i}.png'), photo(*size, seed=i))
+    cv2.imwrite(str(folder / 'grey.jpg'), photo(48, 48)[..., 0])
+    (folder / 'broken.jpg').write_bytes(b'no picture')
+    return folder
+
+
+def read(path) -> np.ndarray:
+    picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert picture is not None, path
+    return picture
+
+
+def test_photos_are_labelled_as_by_the_framework(street, network, trained, tmp_path, capsys):
+    out = tmp_path / 'out'
+    kinds = ['index', 'color', 'overlay', 'pairs', 'shares']
+    arguments = [str(street), *network, '--out', str(out), '--batch', '2', '--save', *kinds]
+    assert main(arguments) == 1
+    said = capsys.readouterr()
+    assert f'predict: {street}/broken.jpg is no picture that OpenCV reads' in said.err
+    assert 'left out, each named above: 1' in said.err and '4 pictures are labelled' in said.out
+
+    model = init_model(str(trained / 'psp_demo.py'), str(trained / 'iter_2.pth'), device='cpu')
+    names = ['day/0', 'day/1', 'day/2', 'grey']
+    files = ['day/0.png', 'day/1.png', 'day/2.png', 'grey.jpg']
+    shares = list(csv.DictReader((out / 'shares.csv').open()))
+    assert [row['name'] for row in shares] == names
+    for name, file, row in zip(names, files, shares, strict=True):
+        expected = inference_model(model, str(street / file)).pred_sem_seg.data[0].numpy()
+        labels = read(out / 'index' / f'{name}.png')
+        assert (labels == expected).mean() > 0.999 and len(np.unique(labels)) > 1
+        assert (read(out / 'color' / f'{name}.png') == coloured(labels)).all()
+        picture = cv2.imread(str(street / file))
+        assert (read(out / 'pairs' / f'{name}.png') == np.hstack([picture, coloured(labels)])).all()
+        drawn = read(out / 'overlay' / f'{name}.jpg')
+        assert drawn.shape[0] == len(picture) and drawn.shape[1] > picture.shape[1]
+        for index, label in enumerate(CITYSCAPES['classes']):
+            assert float(row[label]) == pytest.approx(100 * (labels == index).mean(), abs=1e-3)
+
+
+def test_made_pairs_are_read_by_the_dataset(street, network, tmp_path):
+    (street / 'broken.jpg').unlink()
+    out = tmp_path / 'out'
+    assert main([str(street), *network, '--out', str(out), '--save', 'pairs', 'index']) == 0
+    shutil.move(out / 'pairs', tmp_path / 'root' / 'val')
+    dataset = build(tmp_path / 'root', 'val', decode=dict(rule='nearest', max_distance=0))
+    assert len(dataset) == 4
+    labels = dataset[0]['data_samples'].gt_sem_seg.data[0].numpy()
+    assert (labels == read(out / 'index' / 'day' / '0.png')).all()
+
+
+def test_pairs_are_scored_as_by_the_test_tool(demo_root, trained, network, tmp_path, capsys):
+    output = run_tool(
+        ROOT / 'tools/test.py', trained / 'psp_demo.py', trained / 'iter_2.pth',
+        *on(demo_root), '--work-dir', tmp_path / 'test',
+    )  # fmt: skip
+    arguments = [str(demo_root / 'val'), *network, '--out', str(tmp_path / 'out'), '--pairs']
+    assert main(arguments) == 0
+    scores = json.loads((tmp_path / 'out' / 'scores.json').read_text())
+    assert f'aAcc: {scores["aAcc"]:.4f}' in output or f'aAcc: {scores["aAcc"]:.2f}' in output
+    assert f'mIoU: {scores["mIoU"]:.2f}' in output
+    assert f'mIoU {scores["mIoU"]:.2f} aAcc' in capsys.readouterr().out
+
+
+def test_an_interrupted_run_goes_on(network, tmp_path):
+    folder = tmp_path / 'many'
+    folder.mkdir()
+    for i in range(30):
+        cv2.imwrite(str(folder / f'{i}.png'), photo(256, 256, seed=i))
+    out = tmp_path / 'out'
+    arguments = [str(folder), *network, '--out', str(out), '--save', 'index']
+    command = [sys.executable, str(TOOL), *arguments]
+    process = subprocess.Popen(command, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    wait_for(process, lambda: len(list(out.glob('index/*.png'))) > 2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = {path: path.stat().st_mtime_ns for path in out.glob('index/*.png')}
+    assert 2 < len(before) < 30
+    assert all(read(path).shape == (256, 256) for path in before)
+    output = run_tool(TOOL, *arguments)
+    assert 'of 30 files are labelled already' in output
+    assert len(list(out.glob('index/*.png'))) == 30
+    kept = [path for path, time in before.items() if path.stat().st_mtime_ns == time]
+    assert len(kept) >= len(before) - 1  # one may not be in the journal yet
+
+
+def test_another_network_does_not_mix(street, network, trained, tmp_path, capsys):
+    out = ['--out', str(tmp_path / 'out')]
+    assert main([str(street / 'day'), *network, *out]) == 0
+    assert main([str(street / 'day'), *network[:3], str(trained / 'iter_1.pth'), *out]) == 2
+    assert 'iter_2.pth' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('save', [['index', 'overlay'], ['index']], ids=['film', 'frames'])
+def test_a_video_is_labelled_frame_by_frame(network, tmp_path, save, capsys):
+    path = tmp_path / 'drive.mp4'
+    film = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), 10, (96, 64))
+    for i in range(5):
+        film.write(cv2.resize(photo(8, 12, seed=i), (96, 64)))
+    film.release()
+    arguments = [str(path), *network, '--out', str(tmp_path / 'out'), '--save', *save]
+    assert main(arguments) == 0
+    frames = sorted((tmp_path / 'out/index/drive').glob('*.png'))
+    assert [frame.name for frame in frames] == [f'{i:06}.png' for i in range(1, 6)]
+    if 'overlay' in save:
+        made = cv2.VideoCapture(str(tmp_path / 'out/overlay/drive.mp4'))
+        assert made.get(cv2.CAP_PROP_FRAME_COUNT) == 5 and made.get(cv2.CAP_PROP_FPS) == 10
+        assert made.get(cv2.CAP_PROP_FRAME_HEIGHT) == 64
+    capsys.readouterr()
+    assert main(arguments) == 0
+    assert '1 of 1 files are labelled already' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['none.jpg'], 'none.jpg does not exist; give photos, videos, folders or patterns'),
+        (['*.gif'], '*.gif does not exist'),
+        (['day', '--batch', '0'], '--batch 0 --opacity 0.5: give a number from 1 up'),
+        (['day', '--opacity', '2'], '--opacity 2.0'),
+        (['day', '.'], 'would both become'),
+        (['day', '--device', 'cuda:7'], '--device cuda:7'),
+        (['day', '--cfg-options', 'model.decode_head.num_classes=3'], 'does not fit'),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_before_anything_is_made(
+    arguments, message, street, network, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(street)
+    shutil.copy('day/0.png', '0.png')
+    assert main([*arguments, *network, '--out', str(tmp_path / 'out')]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
+
+
+def test_strict_ends_at_the_first_bad_picture(street, network, tmp_path, capsys):
+    assert main([str(street), *network, '--out', str(tmp_path / 'out'), '--strict']) == 1
+    assert 'broken.jpg is no picture that OpenCV reads' in capsys.readouterr().err
+
+
+def test_patterns_and_names(street):
+    found = find_sources([f'{street}/day/*.png', f'{street}/gr*.jpg'])
+    assert [source.name for source in found] == ['0', '1', '2', 'grey']
+    found = find_sources([str(street)])
+    assert [source.name for source in found] == ['broken', 'day/0', 'day/1', 'day/2', 'grey']
+
+
+class Echo:
+    """Labels with the value of the first pixel."""
+
+    def label(self, photos):
+        return [photo[..., 0] for photo in photos]
+
+
+def pictures(count):
+    return [Picture(str(i), np.full((2, 2 + i // 4, 3), i, np.uint8)) for i in range(count)]
+
+
+def test_a_stream_keeps_the_order_and_batches_one_size():
+    made, groups = [], []
+    bad = BadPicture('bad')
+    stream = [*pictures(6)[:3], bad, *pictures(6)[3:]]
+    seen = []
+    for count in label_stream(
+        stream, Echo(), lambda p, labels: made.append((p.name, labels[0, 0])), batch=3,
+        bad=lambda name, error: seen.append(error),
+    ):  # fmt: skip
+        groups.append(count)
+    assert made == [(str(i), i) for i in range(6)]
+    assert groups == [3, 1, 2] and seen == [bad]
+
+
+@pytest.mark.parametrize('where', ['read', 'label', 'write'])
+def test_faults_end_a_stream_whereever_they_are(where):
+    def reading():
+        yield from pictures(50)
+        if where == 'read':
+            raise OSError('full')
+
+    def write(picture, labels):
+        if where == 'write' and picture.name == '2':
+            raise OSError('full')
+
+    class Faulty(Echo):
+        def label(self, photos):
+            if where == 'label':
+                raise OSError('full')
+            return super().label(photos)
+
+    with pytest.raises(OSError, match='full'):
+        for _ in label_stream(reading(), Faulty(), write, batch=2, bad=pytest.fail):
+            pass
+
+
+def test_colours_and_legend():
+    labels = np.array([[0, 1], [255, 18]], np.uint8)
+    palette = np.array(CITYSCAPES['palette'], np.uint8)
+    expected = coloured(np.array([[0, 1], [0, 18]], np.uint8))
+    expected[1, 0] = 0
+    assert (colored(labels, palette) == expected).all()
+    big = np.kron(labels, np.ones((60, 60), np.uint8))
+    drawn = overlay(np.zeros((120, 120, 3), np.uint8), big, palette, CITYSCAPES['classes'])
+    legend = drawn[:, 120:]
+    for label in (0, 1, 18):
+        color = np.array(CITYSCAPES['palette'][label][::-1])
+        assert (legend == color).all(-1).sum() > 20, label
+
+
+def test_areas_leave_out_what_is_ignored():
+    labels, truth = np.array([0, 0, 1, 1], np.uint8), np.array([0, 1, 1, 255], np.uint8)
+    assert areas(labels, truth, 2) == [[1, 1], [2, 2], [2, 1], [1, 2]]

@@ -1,0 +1,234 @@
+"""Label photos, folders of them, pairs or videos with a trained network."""
+
+import argparse
+import importlib.util
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmseg.registry import DATASETS
+from tqdm import tqdm
+
+from pspnet_plugin.datasets.pairs import PairsDataset
+from pspnet_plugin.datasets.palettes import read_metainfo
+from pspnet_plugin.deployment.arguments import add_cfg_options, read_config
+from pspnet_plugin.engine.jobs import write_whole
+from pspnet_plugin.engine.made_folder import check_free, claim
+from pspnet_plugin.prediction.networks import open_torch_network
+from pspnet_plugin.prediction.outputs import KINDS, Outputs
+from pspnet_plugin.prediction.sources import (
+    BadPicture,
+    PairReader,
+    Picture,
+    Source,
+    count_frames,
+    find_sources,
+    read_frames,
+    read_photo,
+)
+from pspnet_plugin.prediction.stream import Network, label_stream
+
+ROOT = Path(__file__).resolve().parents[1]
+PREDICT_ONNX = Path(__file__).parent / 'deployment' / 'predict_onnx.py'
+MARKER = '.labelled.json'
+EXAMPLE = """examples:
+  python tools/predict.py holiday.jpg street/ --config configs/psp_demo.py \\
+      --checkpoint work_dirs/psp_demo/iter_600.pth --out labelled
+  python tools/predict.py data/demo_pairs/val --pairs --onnx demo.onnx --out scored --save index
+
+An interrupted run goes on when the same command is given again.
+"""
+
+
+class OnnxNetwork:
+    """A file of export_onnx.py, by the program that runs it without torch."""
+
+    def __init__(self, path: Path) -> None:
+        spec = importlib.util.spec_from_file_location('predict_onnx', PREDICT_ONNX)
+        program = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(program)
+        self._network = program.open_network(path)
+        self.classes, self.palette = self._network.classes, self._network.palette
+
+    def label(self, photos: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """(H, W, 3) uint8 BGR each to (H, W) uint8."""
+        try:
+            return [self._network.label(photo) for photo in photos]
+        except Exception as error:  # onnxruntime's own have no common base
+            text = ' '.join(str(error).split())[-300:]
+            raise BadPicture(f'cannot be labelled: {text}') from None
+
+
+class Strict(Exception):
+    """With ``--strict``, what ends the run."""
+
+
+class Progress:
+    """A bar with pictures a second, and what went wrong."""
+
+    def __init__(self, total: int, *, strict: bool) -> None:
+        self.bar = tqdm(total=total or None, unit='picture')
+        self.strict = strict
+        self.bad = 0
+
+    def add_bad(self, name: str, error: BadPicture) -> None:
+        """Names a picture that is left out; with ``strict`` it ends the run."""
+        self.bad += 1
+        message = f'{name}: {error}' if name else str(error)
+        if self.strict:
+            raise Strict(message)
+        tqdm.write(f'predict: {message}', file=sys.stderr)
+
+
+def open_network(args: argparse.Namespace) -> tuple[Network, PairReader | None]:
+    """The network, and with ``--pairs`` how pairs are read.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: the network is unusable, or does not say what its classes are.
+    """
+    config = read_config(args, root=ROOT, whole=False) if args.config else None
+    if args.onnx:
+        network = OnnxNetwork(args.onnx)
+    else:
+        device = args.device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
+        network = open_torch_network(config, args.checkpoint, device=device)
+    origin = args.onnx or args.checkpoint
+    if not network.classes or not len(network.palette):
+        raise ValueError(
+            f'{origin} does not say what its classes are, nor does the config; give one with a '
+            'test_dataloader whose dataset has them in its metainfo'
+        )
+    if not args.pairs:
+        return network, None
+    dataset = (config.get('test_dataloader') or {}).get('dataset', {}) if config else {}
+    kind = DATASETS.get(dataset.get('type', ''))
+    if kind is None or not issubclass(kind, PairsDataset):
+        raise ValueError(
+            '--pairs needs --config with a test_dataloader of pairs (CityscapesPairsDataset, '
+            'PairsDataset): it says which half is the photo, and which colours are known'
+        )
+    metainfo = dataset.get('metainfo')
+    if isinstance(metainfo, str):
+        metainfo = read_metainfo(metainfo, option='metainfo=')
+    codec = kind.make_codec(metainfo, dataset.get('decode') or {})
+    return network, PairReader(codec, dataset.get('photo_side', 'left'))
+
+
+def read_all(
+    sources: Sequence[Source], outputs: Outputs, pairs: PairReader | None
+) -> Iterator[Picture | BadPicture]:
+    """All pictures of all files, and what is wrong with those that cannot be read."""
+    for source in sources:
+        try:
+            if source.is_video:
+                yield from read_frames(source)
+            else:
+                yield pairs.read(source) if pairs else read_photo(source)
+        except BadPicture as error:
+            yield error
+
+
+def predict(args: argparse.Namespace) -> int:
+    """Labels everything; the exit status is 1 if something could not be.
+
+    Raises:
+        FileNotFoundError: something is missing.
+        ValueError: an argument is unusable.
+        Strict: a picture is, with ``--strict``.
+    """
+    if args.batch < 1 or not 0 <= args.opacity <= 1:
+        raise ValueError(
+            f'--batch {args.batch} --opacity {args.opacity}: give a number from 1 up, and a share '
+            'from 0 to 1'
+        )
+    sources = find_sources(args.inputs)
+    if args.pairs and (videos := [s.path for s in sources if s.is_video]):
+        raise ValueError(f'--pairs: {videos[0]} is a video')
+    network, pairs = open_network(args)
+    weights = args.onnx or args.checkpoint
+    made_by = dict(
+        weights=str(weights.resolve()), changed=weights.stat().st_mtime, save=args.save,
+        opacity=args.opacity, pairs=args.pairs,
+    )  # fmt: skip
+    check_free(args.out, marker=MARKER, made_by=made_by, foreign=())
+    claim(args.out, marker=MARKER, made_by=made_by)
+    outputs = Outputs(
+        args.out, kinds=args.save, classes=network.classes, palette=network.palette,
+        opacity=args.opacity,
+    )  # fmt: skip
+    todo = [source for source in sources if not outputs.has(source)]
+    if len(todo) < len(sources):
+        print(f'{len(sources) - len(todo)} of {len(sources)} files are labelled already')
+    progress = Progress(sum(count_frames(s) if s.is_video else 1 for s in todo), strict=args.strict)
+    with outputs, progress.bar as bar:
+        pictures = read_all(todo, outputs, pairs)
+        for count in label_stream(
+            pictures, network, outputs.write, batch=args.batch, bad=progress.add_bad
+        ):
+            bar.update(count)
+    if 'shares' in args.save:
+        print(f'shares: {outputs.write_shares()}')
+    if scores := outputs.scores():
+        print(' '.join(f'{key} {scores[key]:.2f}' for key in ('mIoU', 'aAcc', 'mDice')))
+        write_whole(args.out / 'scores.json', json.dumps(scores, indent=1).encode())
+    print(f'{len(outputs.made)} pictures are labelled in {args.out}')
+    if progress.bad:
+        print(f'predict: left out, each named above: {progress.bad}', file=sys.stderr)
+    return 1 if progress.bad else 0
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add('inputs', metavar='INPUT', nargs='+', 
+        help="photos, videos, folders of them (with sub-folders), patterns such as 'day*/*.jpg'",
+    )  # fmt: skip
+    add('--config', type=Path, help='config of the network')
+    add('--checkpoint', type=Path, help='its weights')
+    add('--onnx', type=Path, help='a file of export_onnx.py in place of config and checkpoint')
+    add('--out', metavar='DIR', type=Path, required=True, help='folder to write to')
+    add('--save', nargs='+', choices=KINDS, default=['index', 'overlay'],
+        help='index: PNG of class indices; color: PNG in the colours of the classes; overlay: '
+        'colours over the photo, with a legend; pairs: photo and colours side by side, as the '
+        'datasets read them; shares: CSV of the classes\' shares (default: index overlay)',
+    )  # fmt: skip
+    add('--pairs', action='store_true', help='inputs are pairs: label their photos, and score')
+    add('--batch', type=int, default=1, help='photos of one size labelled at once (default 1)')
+    add('--device', help='cpu, cuda:0 … (default: the first GPU, if there is one)')
+    add('--opacity', type=float, default=0.5, help='of the colours of an overlay, 0 to 1')
+    add('--strict', action='store_true', help='end at the first picture that cannot be labelled')
+    add('--debug', action='store_true', help='show where an error comes from')
+    add_cfg_options(parser)
+    args = parser.parse_args(argv)
+    if bool(args.onnx) == bool(args.checkpoint) or (args.checkpoint and not args.config):
+        parser.error('give --config and --checkpoint, or --onnx')
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command: 2 for what the user can mend at start, 1 for trouble, 130 after Ctrl-C."""
+    args = parse_args(argv)
+    try:
+        return predict(args)
+    except (OSError, ValueError) as error:
+        if args.debug:
+            raise
+        print(f'predict: {error}', file=sys.stderr)
+        return 2
+    except Strict as error:
+        print(f'predict: {error}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print('predict: interrupted; the same command goes on', file=sys.stderr)
+        return 130
+
+
+if __name__ == '__main__':
+    sys.exit(main())
