@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from conftest import build
 from mmengine.structures import PixelData
 from mmseg.evaluation import IoUMetric
 from mmseg.structures import SegDataSample
@@ -63,3 +64,71 @@ def test_predictions_that_are_only_written_are_not_scored(tmp_path):
     metric = ClasswiseIoUMetric(format_only=True, output_dir=str(tmp_path))
     assert scored(metric, [drawn]) == {}
     assert sorted(path.name for path in tmp_path.iterdir()) == ['0.png', '1.png']
+
+
+def test_labels_of_pairs_are_read_by_a_rule_of_its_own(demo_root):
+    """A pass over the set is scored by several rules, each as if the set were read by it."""
+    rules = dict(
+        nearest=dict(rule='nearest', max_distance=40), all=dict(rule='nearest', max_distance=None)
+    )
+
+    def sampled(**decode):
+        dataset = build(demo_root, 'val', decode=decode)
+        drawn = []
+        for i in range(len(dataset)):
+            sample = dataset[i]['data_samples']
+            guess = sample.gt_sem_seg.data.clone()
+            guess[:, :100] = 0
+            guess[guess == 255] = 1
+            sample.pred_sem_seg = PixelData(data=guess)
+            drawn.append(sample.to_dict())
+        return drawn, dataset.metainfo
+
+    drawn, meta = sampled(rule='edge_aware')
+    values = {}
+    for name, decode in rules.items():
+        metric = ClasswiseIoUMetric(decode=decode, prefix=name)
+        metric.dataset_meta = meta
+        metric.process({}, drawn)
+        values[name] = metric.evaluate(len(drawn))
+        truth, _ = sampled(**decode)
+        plain = ClasswiseIoUMetric()
+        plain.dataset_meta = meta
+        own = [
+            {**sample, 'pred_sem_seg': other['pred_sem_seg']}
+            for sample, other in zip(truth, drawn, strict=True)
+        ]
+        plain.process({}, own)
+        expected = plain.evaluate(len(drawn))
+        assert values[name] == {f'{name}/{key}': value for key, value in expected.items()}
+    assert values['all']['all/coverage'] > values['nearest']['nearest/coverage'] > 80
+    assert values['all']['all/mIoU'] != values['nearest']['nearest/mIoU']
+
+
+def test_a_rule_of_its_own_follows_a_subset_of_the_classes(demo_root):
+    dataset = build(demo_root, 'val', metainfo=dict(classes=('sky', 'road')))
+    sample = dataset[0]['data_samples']
+    sample.pred_sem_seg = PixelData(data=sample.gt_sem_seg.data.clamp(max=1))
+    metric = ClasswiseIoUMetric(decode=dict(rule='edge_aware'))
+    metric.dataset_meta = dataset.metainfo
+    metric.process({}, [sample.to_dict()])
+    values = metric.evaluate(1)
+    assert values['mIoU'] == 100 and {'IoU.sky', 'IoU.road'} < set(values)
+
+
+def test_labels_that_are_no_pairs_own_are_refused(demo_root):
+    sample = build(demo_root, 'val')[0]['data_samples']
+    sample.pred_sem_seg = PixelData(data=sample.gt_sem_seg.data)
+    metric = ClasswiseIoUMetric(decode=dict(rule='nearest'))
+    metric.dataset_meta = dict(classes=CLASSES)
+    other = sample.to_dict()
+    other['gt_sem_seg'] = dict(data=sample.gt_sem_seg.data[:, :100])
+    with pytest.raises(ValueError, match='labels of .256, 256. pixels are scored as .100, 256.'):
+        metric.process({}, [other])
+    plain = sample.to_dict()
+    plain['seg_map_path'] = 'labels/1.png'
+    with pytest.raises(ValueError, match='labels/1.png.: expected pair-label'):
+        metric.process({}, [plain])
+    metric.decode = dict(rle='nearest')
+    with pytest.raises(ValueError, match="decode={'rle': 'nearest'}"):
+        metric.process({}, [sample.to_dict()])

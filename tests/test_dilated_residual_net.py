@@ -59,6 +59,18 @@ def test_block_is_the_article_s_formula():
     torch.testing.assert_close(net(x)[0], expected)
 
 
+def test_identity_shortcuts_are_those_of_the_following_blocks():
+    net = DilatedResidualNet(**SMALL, identity_shortcuts=True).eval()
+    convs = [isinstance(block.shortcut, nn.Identity) for stage in net.stages for block in stage]
+    assert convs == [False, False, True, False], 'the first block of a stage changes the shape'
+    block = net.stages[1][1]
+    x = torch.randn(2, 16, 9, 7)
+    kept = x.clone()
+    expected = (block.conv3(block.conv2(block.conv1(x))) + x).relu()
+    torch.testing.assert_close(block(x), expected)
+    assert torch.equal(x, kept), 'the input belongs to others too'
+
+
 @pytest.mark.parametrize('size', [(32, 32), (33, 47), (8, 5)], ids=str)
 @pytest.mark.parametrize('out_indices', [(0, 1, 2), (2,), (2, 0)], ids=str)
 def test_maps_have_the_sizes_of_their_strides(size, out_indices):

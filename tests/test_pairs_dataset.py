@@ -210,3 +210,25 @@ def test_workers_read_what_the_parent_reads(pairs_root, method):
     for (inputs, sample), expected in zip(seen, dataset, strict=True):
         assert (inputs == expected['inputs']).all()
         assert (sample.gt_sem_seg.data == expected['data_samples'].gt_sem_seg.data).all()
+
+
+def test_folds_part_a_split(tmp_path):
+    for i in range(23):
+        write_pair(tmp_path / 'train' / f'{i + 1}.png', height=8, width=8)
+    held, rest = build(tmp_path, folds=[9]), build(tmp_path, folds=range(9))
+    assert names(held) == ['10.png', '20.png']
+    assert sorted(names(held) + names(rest)) == sorted(names(build(tmp_path)))
+    listed = tmp_path / 'list.txt'
+    listed.write_text(''.join(f'{i}.png\n' for i in range(23, 11, -1)))
+    assert names(build(tmp_path, folds=(1,), ann_file=str(listed))) == ['22.png', '12.png']
+
+
+@pytest.mark.parametrize('folds', [[], [10], [-1, 3], 'ab'], ids=repr)
+def test_folds_that_there_are_not(pairs_root, folds):
+    with pytest.raises(ValueError, match='expected some of the numbers from 0 to 9'):
+        build(pairs_root, folds=folds)
+
+
+def test_folds_without_a_pair(pairs_root):
+    with pytest.raises(ValueError, match=r'folds=\[9\] of the 4 pairs in .*train hold none'):
+        build(pairs_root, folds=[9])

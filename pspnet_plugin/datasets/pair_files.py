@@ -53,6 +53,25 @@ def label_uri(path: str, *, photo_side: str, codec: LabelCodec) -> str:
     return f'pair-label://{urlencode(spec)}/{_escape(path)}'
 
 
+def read_by(uri: str, decode: dict) -> str:
+    """The same virtual file of class indices, read by another rule.
+
+    Args:
+        uri: As ``label_uri`` writes it.
+        decode: Arguments of ``LabelCodec`` in place of those in the URI, but for its palettes.
+
+    Raises:
+        ValueError: the text is no such URI, or the arguments are unusable.
+    """
+    path, side, codec = parse_label_uri(uri)
+    palettes = dict(palette=codec.palette, void_palette=codec.void_palette)
+    try:
+        codec = LabelCodec(**{**palettes, **decode})
+    except TypeError as error:
+        raise ValueError(f'decode={decode}: {error}') from None
+    return label_uri(path, photo_side=side, codec=codec)
+
+
 def parse_label_uri(uri: str) -> tuple[str, str, LabelCodec]:
     """Path, photo side and codec of a ``pair-label://`` URI.
 

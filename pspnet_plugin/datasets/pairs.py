@@ -9,7 +9,7 @@ import os
 import os.path as osp
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mmengine import fileio
 from mmengine.fileio import list_from_file
@@ -23,6 +23,7 @@ from pspnet_plugin.datasets.pair_files import SIDES, label_uri, photo_uri
 from pspnet_plugin.datasets.palettes import CITYSCAPES, read_metainfo
 
 ORDERS = ('natural', 'name')
+FOLDS = 10
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 # Where the archive of Kaggle's "Cityscapes Image Pairs" keeps train and val below its root.
 NESTED_ROOTS = ('cityscapes_data', osp.join('cityscapes_data', 'cityscapes_data'))
@@ -61,6 +62,9 @@ class PairsDataset(BaseSegDataset):
             ``'skip'``: all pairs are read at the start, and those that cannot be used are named
             and left out; where one is lost later, during training, another takes its place
             (``BadPairsHook`` reports both).
+        folds: Of the ten folds of the split, those that are used; pair number n in the set's order,
+            from 0, is in fold n % 10. So a tenth of ``train`` can be held out to choose settings
+            on: ``folds=range(9)`` to train, ``folds=[9]`` to score. None: all pairs.
         **kwargs: Arguments of ``BaseSegDataset``, except those that name two folders' suffixes.
 
     Raises:
@@ -76,6 +80,7 @@ class PairsDataset(BaseSegDataset):
         order: str = 'natural',
         decode: dict | None = None,
         on_bad_pair: str = 'error',
+        folds: Sequence[int] | None = None,
         **kwargs,
     ) -> None:
         name = type(self).__name__
@@ -85,6 +90,10 @@ class PairsDataset(BaseSegDataset):
             raise ValueError(f'{name}: order={order!r}, expected one of {ORDERS}')
         if on_bad_pair not in POLICIES:
             raise ValueError(f'{name}: on_bad_pair={on_bad_pair!r}, expected one of {POLICIES}')
+        if folds is not None and not (folds and set(folds) <= set(range(FOLDS))):
+            raise ValueError(
+                f'{name}: folds={folds}: expected some of the numbers from 0 to {FOLDS - 1}'
+            )
         unused = {'img_suffix', 'seg_map_suffix'} & kwargs.keys()
         if unused:
             raise ValueError(
@@ -107,6 +116,7 @@ class PairsDataset(BaseSegDataset):
                 raise ValueError(f'{name}: {key}={value!r}: expected a dict')
         self.photo_side = photo_side
         self.order = order
+        self.folds = folds
         self.bad_pairs = BadPairs() if on_bad_pair == 'skip' else None
         self.codec = self.make_codec(metainfo, decode or {})
         super().__init__(metainfo=metainfo, **kwargs)
@@ -174,6 +184,14 @@ class PairsDataset(BaseSegDataset):
         """One record a pair, with ``img_path`` and ``seg_map_path`` as virtual files."""
         folder = self._find_split()
         paths = self._listed(folder) if self.ann_file else self._found(folder)
+        if self.folds is not None:
+            taken = [path for n, path in enumerate(paths) if n % FOLDS in self.folds]
+            if not taken:
+                raise ValueError(
+                    f'{type(self).__name__}: folds={self.folds} of the {len(paths)} pairs in '
+                    f'{folder} hold none; a pair is in fold n % {FOLDS}, n its number from 0'
+                )
+            paths = taken
         if self.bad_pairs:
             paths = self.bad_pairs.leave_out(paths, read=self._read)
         else:

@@ -3,7 +3,10 @@
 Importing this registers the loop and the hooks, and puts the loaders of checkpoints behind a guard.
 """
 
+from pspnet_plugin.engine.autocast_wrapper import AutocastOptimWrapper
 from pspnet_plugin.engine.bad_pairs_hook import BadPairsHook
+from pspnet_plugin.engine.clock_loop import ClockTrainLoop
+from pspnet_plugin.engine.conv_muon import ConvMuon
 from pspnet_plugin.engine.cpu_distributed import init_cpu_group
 from pspnet_plugin.engine.non_finite_loss_hook import NonFiniteLossHook
 from pspnet_plugin.engine.resumable_loop import ResumableTrainLoop
@@ -15,7 +18,10 @@ from pspnet_plugin.engine.whole_checkpoint_hook import WholeCheckpointHook
 guard_loaders()
 
 __all__ = [
+    'AutocastOptimWrapper',
     'BadPairsHook',
+    'ClockTrainLoop',
+    'ConvMuon',
     'NonFiniteLossHook',
     'ResumableTrainLoop',
     'RunRecordHook',

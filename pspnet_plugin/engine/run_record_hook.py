@@ -27,7 +27,7 @@ from pspnet_plugin.engine.jobs import write_whole
 
 RECORD = 'run_record.json'
 # As near to the start of the process as this package can know.
-_BEGUN = time.time()
+BEGUN = time.time()
 
 
 @HOOKS.register_module()
@@ -95,7 +95,7 @@ class RunRecordHook(Hook):
     def _keep_part(self, runner: Runner) -> None:
         self._part.update(
             last_iteration=runner.iter,
-            seconds=round(time.time() - _BEGUN, 1),
+            seconds=round(time.time() - BEGUN, 1),
             peak_bytes=_peak_bytes(),
         )
         record = _read(runner)

@@ -1,7 +1,7 @@
 """Backbone of the article's dilated residual block, as a family.
 
 Differs from stock ``ResNetV1c`` in its block: the 3x3 convolution of the bottleneck is dilated, the
-shortcut always is a 3x3 convolution, inner activations are leaky, and there is no stem or pooling.
+shortcut is a 3x3 convolution, inner activations are leaky, and there is no stem or pooling.
 
 Shape shorthand in this module: N: batch; Ci: a block's input maps; C1, C2, C3: its widths;
 H, W: height and width of the map; s: stride.
@@ -26,7 +26,7 @@ ARTICLE_WIDTHS = ((32, 32, 64), (64, 64, 128), (128, 128, 256))
 
 
 class DilatedResidualBlock(BaseModule):
-    """1x1, dilated 3x3, 1x1 beside a 3x3 shortcut, summed, ReLU (the article's ``conv_block``).
+    """1x1, dilated 3x3, 1x1 beside a shortcut, summed, ReLU (the article's ``conv_block``).
 
     Args:
         in_channels: Ci.
@@ -36,6 +36,7 @@ class DilatedResidualBlock(BaseModule):
         bias: Whether convolutions have a bias beside their norm, as in Keras.
         norm_cfg: Norm behind every convolution.
         act_cfg: Activation behind the first two.
+        identity_shortcut: Add the input as it is, not through a 3x3 convolution.
         with_cp: Trade time for memory by gradient checkpointing.
     """
 
@@ -49,6 +50,7 @@ class DilatedResidualBlock(BaseModule):
         bias: bool,
         norm_cfg: dict,
         act_cfg: dict,
+        identity_shortcut: bool,
         with_cp: bool,
     ) -> None:
         super().__init__()
@@ -66,8 +68,10 @@ class DilatedResidualBlock(BaseModule):
             **common,
         )
         self.conv3 = ConvModule(c2, c3, 1, act_cfg=None, **common)
-        self.shortcut = ConvModule(
-            in_channels, c3, 3, stride=stride, padding=1, act_cfg=None, **common
+        self.shortcut = (
+            nn.Identity()
+            if identity_shortcut
+            else ConvModule(in_channels, c3, 3, stride=stride, padding=1, act_cfg=None, **common)
         )
         self.with_cp = with_cp
 
@@ -99,6 +103,9 @@ class DilatedResidualNet(BaseModule):
             that it is unnecessary.
         norm_cfg: Norm layers. The default has Keras' constants.
         act_cfg: Activation inside the blocks. The sum is always followed by ReLU.
+        identity_shortcuts: The blocks behind the first of a stage add their input as it is, as in
+            ResNet. By default each has a 3x3 convolution there, as in the article, which costs
+            several times the rest of the block.
         frozen_stages: The first so many stages stay as they are: no gradient, norms in eval mode.
             0 or -1: none.
         norm_eval: Keep all batch norms in eval mode while training.
@@ -127,6 +134,7 @@ class DilatedResidualNet(BaseModule):
         bias: bool = True,
         norm_cfg: dict = ARTICLE_NORM,
         act_cfg: dict = ARTICLE_ACT,
+        identity_shortcuts: bool = False,
         frozen_stages: int = -1,
         norm_eval: bool = False,
         with_cp: bool = False,
@@ -151,6 +159,7 @@ class DilatedResidualNet(BaseModule):
                     bias=bias,
                     norm_cfg=norm_cfg,
                     act_cfg=act_cfg,
+                    identity_shortcut=identity_shortcuts and i > 0,
                     with_cp=with_cp,
                 )
                 in_channels = width[-1]

@@ -1,0 +1,67 @@
+"""Mixed precision in bfloat16, on CPUs too.
+
+Differs from stock ``AmpOptimWrapper`` in refusing no CPU, and in having no loss scale: bfloat16 has
+the range of float32, so small gradients do not vanish.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from mmengine.device import is_cuda_available
+from mmengine.optim import OptimWrapper
+from mmseg.registry import OPTIM_WRAPPERS
+from torch import nn
+
+PRECISIONS = ('auto', 'bfloat16', 'float32')
+
+
+@OPTIM_WRAPPERS.register_module()
+class AutocastOptimWrapper(OptimWrapper):
+    """Stock ``OptimWrapper`` whose forward runs under autocast; weights stay float32.
+
+    Args:
+        precision: ``'bfloat16'``, ``'float32'`` (no autocast), or ``'auto'``: bfloat16 where the
+            processor or the GPU has instructions for it; elsewhere it would be slower.
+        **kwargs: Arguments of ``OptimWrapper``.
+
+    Raises:
+        ValueError: another precision is asked for.
+    """
+
+    def __init__(self, *, precision: str = 'auto', **kwargs) -> None:
+        if precision not in PRECISIONS:
+            raise ValueError(
+                f'AutocastOptimWrapper: precision={precision!r}: expected one of {PRECISIONS}'
+            )
+        super().__init__(**kwargs)
+        self.device = 'cuda' if is_cuda_available() else 'cpu'
+        if precision == 'auto':
+            precision = 'bfloat16' if has_fast_bfloat16(self.device) else 'float32'
+        self.precision = precision
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Of the forward of a step."""
+        enabled = self.precision == 'bfloat16'
+        with (
+            super().optim_context(model),
+            torch.autocast(self.device, torch.bfloat16, enabled=enabled),
+        ):
+            yield
+
+
+def has_fast_bfloat16(device: str) -> bool:
+    """Whether products in bfloat16 are computed as such.
+
+    Args:
+        device: ``'cuda'`` or ``'cpu'``. Of CPUs, those with AVX512-BF16 or AMX are known.
+    """
+    if device == 'cuda':
+        return torch.cuda.get_device_capability() >= (8, 0)
+    # Neither is public yet, and older versions of torch lack them.
+    known = [
+        getattr(torch.cpu, name, None)
+        for name in ('_is_avx512_bf16_supported', '_is_amx_tile_supported')
+    ]
+    return any(ask() for ask in known if ask is not None)
