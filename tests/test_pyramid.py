@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pspnet_plugin.models import pyramid, taps
+from pspnet_plugin.models import pyramid, taps, taps_plan
 from pspnet_plugin.models.pyramid import apart, conv_over_concat, pool, upsample
 from pspnet_plugin.models.resampling import interpolation_matrix, matrix_like, pooling_matrix
 
@@ -142,9 +142,10 @@ def test_gradients_are_exact(monkeypatch, align_corners, layout):
 
 @pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last], ids=['', 'last'])
 @pytest.mark.parametrize('mixed', [False, True], ids=['', 'mixed'])
-def test_blocks_and_frozen_parts_change_no_gradient(monkeypatch, mixed, layout):
-    """Against plain autograd, whatever needs a gradient, in blocks of a few maps."""
-    monkeypatch.setattr(taps, 'BLOCK', 300)
+@pytest.mark.parametrize('block', [300, 3000], ids=['maps', 'pictures'])
+def test_blocks_and_frozen_parts_change_no_gradient(monkeypatch, mixed, layout, block):
+    """Against plain autograd, whatever needs a gradient, in blocks of a few maps or pictures."""
+    monkeypatch.setattr(taps_plan, 'BLOCK', block)
     monkeypatch.setattr(pyramid, 'apart', lambda *_: [True, not mixed])
     x, levels, weight, bias = make((9, 13), (3, 2), out=7)
     tensors = [t.contiguous(memory_format=layout) for t in (x, *levels, weight)] + [bias]

@@ -10,36 +10,17 @@ sum of k * h over levels.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from pspnet_plugin.models.resampling import is_exported, is_traced, is_transformed
+from pspnet_plugin.models.taps_by_pixel import add_taps_by_pixel, taps_derivative_by_pixel
+from pspnet_plugin.models.taps_plan import Plan, even_slices
 
 # Columns of bins below which a product at each output map costs less than a copy of the weight.
 FEW = 128
-# Floats of a block's intermediates: 8 MB of float32, what fits into the caches of a CPU.
-BLOCK = 2**21
-
-
-class Plan(NamedTuple):
-    """Whose share of the weight (O, maps, k, k) is whose, and the matrices of the levels.
-
-    ``own`` and ``shares`` are slices of its maps, for x and for each level. ``rows`` are the A_h of
-    all levels side by side, (H, K); ``columns`` the A_w of each, (W, k * w).
-    """
-
-    own: tuple[slice, ...]
-    shares: tuple[slice, ...]
-    rows: Tensor
-    columns: tuple[Tensor, ...]
-
-    def own_weight(self, weight: Tensor) -> Tensor:
-        """The shares of x, (O, C, k, k)."""
-        parts = [weight[:, maps] for maps in self.own]
-        return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
 
 def conv_with_taps(
@@ -90,13 +71,12 @@ def _by_blocks(
 ) -> Tensor:
     """The same, faster and in less memory; autograd cannot follow."""
     y = F.conv2d(x, plan.own_weight(weight), bias, padding=int(weight.shape[-1]) // 2)
-    by_pixel, levels = is_channels_last(y), _by_maps(levels)
+    if is_channels_last(y):
+        add_taps_by_pixel(plan, y, weight, levels)
+        return y
+    levels = _by_maps(levels)
     for block in _blocks(plan, y, levels):
-        spread = _spread(plan, weight[block], levels, by_pixel=by_pixel)
-        if by_pixel:
-            part = y.permute(0, 2, 3, 1)[..., block]  # (N, H, W, b)
-            part += (plan.rows.expand(len(y), -1, -1) @ spread).view(part.shape)
-            continue
+        spread = _spread(plan, weight[block], levels, by_pixel=False)
         for picture, taps in zip(y, spread.view(len(y), -1, *spread.shape[1:]), strict=True):
             rows = plan.rows.expand(len(taps), -1, -1)
             picture[block].baddbmm_(rows, taps)
@@ -108,14 +88,7 @@ def _blocks(plan: Plan, y: Tensor, levels: Sequence[Tensor]) -> Iterator[slice]:
     n, out, _, width = y.shape
     kernel = plan.rows.shape[1] // sum(level.shape[2] for level in levels)
     taps = sum(kernel**2 * level[0, 0].numel() for level in levels)
-    return _even(out, n * out * (taps + plan.rows.shape[1] * width))
-
-
-def _even(maps: int, floats: int) -> Iterator[slice]:
-    """Slices of maps, alike in size, each with at most ``BLOCK`` of the floats."""
-    count = min(maps, max(1, -(-floats // BLOCK)))
-    size = -(-maps // count)
-    return (slice(start, start + size) for start in range(0, maps, size))
+    return even_slices(out, n * out * (taps + plan.rows.shape[1] * width))
 
 
 def _spread(plan: Plan, weight: Tensor, levels: Sequence[Tensor], *, by_pixel: bool) -> Tensor:
@@ -191,7 +164,6 @@ class _ConvWithTaps(torch.autograd.Function):
             )
             return None, *(next(found) if need else None for need in needed)
         x, weight, _, *levels = tensors
-        levels = _by_maps(levels)
         by_pixel = is_channels_last(grad)
         if not by_pixel:
             grad = grad.contiguous()
@@ -202,16 +174,10 @@ class _ConvWithTaps(torch.autograd.Function):
         if needed[1]:
             _fill_own(ctx.plan, grad, x, own, for_weight)
         for_bias = grad.sum((0, 2, 3)) if needed[2] else None
-        for_levels = [torch.zeros_like(level) for level in levels]
-        for block in _blocks(ctx.plan, grad, levels):
-            _add_block(
-                ctx.plan, grad[:, block], weight[block], levels, for_levels,
-                for_weight[block] if needed[1] else None, by_pixel=by_pixel,
-            )  # fmt: skip
-        # Contiguous: before torch 2.2, the derivative of GELU misreads anything else.
+        derive = taps_derivative_by_pixel if by_pixel else _taps_derivative
+        for_levels = derive(ctx.plan, grad, weight, levels, for_weight)
         found = (
-            level.transpose(0, 1).contiguous() if need else None
-            for level, need in zip(for_levels, needed[3:], strict=True)
+            level if need else None for level, need in zip(for_levels, needed[3:], strict=True)
         )
         return None, for_x, for_weight, for_bias, *found
 
@@ -219,7 +185,7 @@ class _ConvWithTaps(torch.autograd.Function):
 def _fill_own(plan: Plan, grad: Tensor, x: Tensor, own: Tensor, for_weight: Tensor) -> None:
     """Writes the gradient of x's shares (O, C, k, k) into that of the weight, block by block."""
     sizes = [maps.stop - maps.start for maps in plan.own]
-    for block in _even(len(own), own.numel()):
+    for block in even_slices(len(own), own.numel()):
         found = torch.ops.aten.convolution_backward(
             grad[:, block], x, own[block], None, [1, 1], [own.shape[-1] // 2] * 2, [1, 1],
             False, [0, 0], 1, [False, True, False],
@@ -228,48 +194,42 @@ def _fill_own(plan: Plan, grad: Tensor, x: Tensor, own: Tensor, for_weight: Tens
             for_weight[block, maps] = part
 
 
-def _add_block(
+def _taps_derivative(
     plan: Plan,
     grad: Tensor,
     weight: Tensor,
     levels: Sequence[Tensor],
-    for_levels: Sequence[Tensor],
     for_weight: Tensor | None,
-    *,
-    by_pixel: bool,
-) -> None:
-    """The derivative of a block: ``_spread`` and the product with A_h, each step turned round.
+) -> list[Tensor]:
+    """The derivative of what levels add: ``_spread`` and the product with A_h, turned round.
 
     Args:
         plan: See there.
-        grad: (N, b, H, W), that of the block's maps.
-        weight: (b, maps, k, k).
-        levels: For each, (M, N, h, w).
-        for_levels: For each, (M, N, h, w); what the block contributes is added.
-        for_weight: (b, maps, k, k); the levels' shares are written.
-        by_pixel: Layout of ``grad``.
+        grad: (N, O, H, W), contiguous.
+        weight: (O, maps, k, k).
+        levels: For each, (N, M, h, w).
+        for_weight: (O, maps, k, k); the levels' shares are written.
+
+    Returns:
+        For each level, its gradient (N, M, h, w).
     """
-    (n, out, height, width), kernel = grad.shape, weight.shape[-1]
-    if by_pixel:
-        flat = grad.permute(0, 2, 3, 1).reshape(n, height, width * out)
-        spread = plan.rows.mT.expand(n, -1, -1) @ flat  # (N, K, W * b)
-    else:
-        flat = grad.reshape(n * out, height, width)
-        spread = plan.rows.mT.expand(n * out, -1, -1) @ flat  # (N * b, K, W)
-    parts = spread.split([kernel * level.shape[2] for level in levels], 1)
-    for part, level, maps, columns, found in zip(
-        parts, levels, plan.shares, plan.columns, for_levels, strict=True
-    ):
-        h, w = level.shape[2:]
-        if by_pixel:
-            z = part.reshape(n * kernel * h, width, out)
-            z = columns.mT.expand(len(z), -1, -1) @ z
-            z = z.view(n, kernel, h, kernel, w, out).permute(5, 1, 3, 0, 2, 4)
-        else:
-            z = (part @ columns).view(n, out, kernel, h, kernel, w).permute(1, 2, 4, 0, 3, 5)
-        z = z.reshape(out * kernel**2, n * h * w)
-        share = weight[:, maps]
-        found.flatten(1).addmm_(_by_tap(share).mT, z)
-        if for_weight is not None:
-            by_tap = level.flatten(1) @ z.mT  # (M, b * k * k)
-            for_weight[:, maps] = by_tap.view(-1, out, kernel, kernel).transpose(0, 1)
+    kernel, by_maps = weight.shape[-1], _by_maps(levels)
+    for_levels = [torch.zeros_like(level) for level in by_maps]
+    for block in _blocks(plan, grad, by_maps):
+        part = grad[:, block]
+        n, out, height, width = part.shape
+        rows = plan.rows.mT.expand(n * out, -1, -1)
+        spread = rows @ part.reshape(n * out, height, width)  # (N * b, K, W)
+        parts = spread.split([kernel * level.shape[2] for level in by_maps], 1)
+        for z, level, maps, columns, found in zip(
+            parts, by_maps, plan.shares, plan.columns, for_levels, strict=True
+        ):
+            h, w = level.shape[2:]
+            z = (z @ columns).view(n, out, kernel, h, kernel, w).permute(1, 2, 4, 0, 3, 5)
+            z = z.reshape(out * kernel**2, n * h * w)
+            found.flatten(1).addmm_(_by_tap(weight[block, maps]).mT, z)
+            if for_weight is not None:
+                by_tap = level.flatten(1) @ z.mT  # (M, b * k * k)
+                for_weight[block, maps] = by_tap.view(-1, out, kernel, kernel).transpose(0, 1)
+    # Contiguous: before torch 2.2, the derivative of GELU misreads anything else.
+    return [level.transpose(0, 1).contiguous() for level in for_levels]
