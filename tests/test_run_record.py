@@ -18,13 +18,8 @@ def test_parts_and_scores_of_a_resumed_run_are_in_one_record(demo_root, tmp_path
     run = tmp_path / 'run'
     kill_at(start(config, run), run, r'Iter\(train\) \[ *3/4\]')
     finish(config, run)
-    options = (
-        'test_dataloader.dataset.decode.rule=nearest',
-        ('test_dataloader.dataset.decode.max_distance=40'),
-    )
     subprocess.run(
-        [sys.executable, ROOT / 'tools/test.py', config, run / 'iter_4.pth', '--work-dir', run]
-        + ['--cfg-options', *options],
+        [sys.executable, ROOT / 'tools/test.py', config, run / 'iter_4.pth', '--work-dir', run],
         check=True,
         capture_output=True,
         env=dict(os.environ, OMP_NUM_THREADS='1'),
@@ -41,17 +36,21 @@ def test_parts_and_scores_of_a_resumed_run_are_in_one_record(demo_root, tmp_path
     assert 0 < second['seconds'] < 600
     assert 1e8 < second['peak_bytes'] < 1e11
 
-    *scores, tested = record['scores']
-    assert [score['iteration'] for score in scores] == [2, 4]
+    *scores, nearest, edge_aware = record['scores']
+    assert [score['iteration'] for score in scores] == [2, 2, 4, 4], 'each is scored by two rules'
     assert {score['loop'] for score in scores} == {'val'}
-    assert scores[0]['decode'] == dict(rule='edge_aware', min_confidence=0.8)
-    assert tested['decode'] == dict(rule='nearest', max_distance=40)
-    assert tested['loop'] == 'test' and tested['checkpoint'] == 'iter_4.pth'
-    assert tested['split'] == 'val' and tested['pairs'] == scores[1]['pairs'] > 0
-    assert 0 <= tested['metrics']['mIoU'] <= 100
-    assert tested['metrics'] != scores[1]['metrics']
+    for pair in (scores[:2], scores[2:], (nearest, edge_aware)):
+        assert pair[0]['decode'] == dict(rule='nearest', max_distance=40)
+        assert pair[1]['decode'] == dict(rule='edge_aware', min_confidence=0.8)
+        assert pair[0]['metrics'].keys() == pair[1]['metrics'].keys()
+        assert pair[0]['metrics']['coverage'] != pair[1]['metrics']['coverage']
+    assert nearest['loop'] == 'test' and nearest['checkpoint'] == 'iter_4.pth'
+    assert nearest['split'] == 'val' and nearest['pairs'] == scores[1]['pairs'] > 0
+    assert 0 <= nearest['metrics']['mIoU'] <= 100
+    assert nearest['metrics'] == scores[2]['metrics'], 'the same weights'
+    assert nearest['metrics'] != scores[0]['metrics']
     assert all('seconds' in score for score in record['scores'])
 
 
 def test_no_rule_is_claimed_for_index_maps():
-    assert _decoding(object()) is None
+    assert _decoding(None) is None

@@ -2,5 +2,6 @@
 
 from pspnet_plugin.datasets.label_codec import LabelCodec
 from pspnet_plugin.datasets.pairs import CityscapesPairsDataset, PairsDataset
+from pspnet_plugin.datasets.subsample_labels import SubsampleLabels
 
-__all__ = ['CityscapesPairsDataset', 'LabelCodec', 'PairsDataset']
+__all__ = ['CityscapesPairsDataset', 'LabelCodec', 'PairsDataset', 'SubsampleLabels']

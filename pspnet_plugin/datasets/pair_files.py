@@ -29,6 +29,7 @@ from mmengine.fileio.backends import BaseStorageBackend, register_backend
 
 from pspnet_plugin.datasets.bad_pairs import BadPair
 from pspnet_plugin.datasets.label_codec import LabelCodec
+from pspnet_plugin.datasets.packed_cache import PackedCache
 from pspnet_plugin.datasets.pictures import decode_picture
 
 SIDES = ('left', 'right')
@@ -131,7 +132,11 @@ class PairLabelBackend(_PairBackend):
             BadPair: the pair is no picture, cut off, of odd width, or its label half does not
                 hold the palette's colours.
         """
-        path, side, codec = parse_label_uri(str(filepath))
+        uri = str(filepath)
+        path, side, codec = parse_label_uri(uri)
+        key = uri, repr(self.backend_args), _stamp(path)
+        if (known := decoded.get(key)) is not None:
+            return known
         photo, colors = _halves(path, side, self.backend_args)
         try:
             labels = codec.decode(colors)
@@ -140,7 +145,10 @@ class PairLabelBackend(_PairBackend):
                 _no_label_picture(path, side, str(error), codec.explains(photo))
             ) from None
         height, width = labels.shape
-        return b''.join((b'P5 %d %d 255\n' % (width, height), labels))
+        content = b''.join((b'P5 %d %d 255\n' % (width, height), labels))
+        if key[-1] is not None:
+            decoded.put(key, content)
+        return content
 
 
 def _bmp(bgr: np.ndarray) -> bytes:
@@ -174,6 +182,10 @@ def read_pair(path: str, backend_args: dict | None = None) -> np.ndarray:
         )
     return picture
 
+
+# Labels are decoded once a process, not once an epoch: the edge-aware rule takes longer than all
+# other transforms of a record together.
+decoded = PackedCache(capacity=2**28)
 
 # Photo and labels of a record are asked for one after the other, by test-time augmentation even
 # several times: each thread keeps the last pair. A local file that has changed is read anew; what

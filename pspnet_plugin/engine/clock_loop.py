@@ -92,6 +92,11 @@ class ClockTrainLoop(ResumableTrainLoop):
         resumed = self.runner.message_hub.runtime_info.get(CLOCK) if self._iter else None
         self._before, self._began = (resumed, time.time()) if resumed else (0.0, BEGUN)
         self._read_clock()
+        if not self._iter and self._elapsed >= self._seconds:
+            raise ValueError(
+                f'ClockTrainLoop: this process began {self._elapsed / 60:.1f} minutes ago, and has '
+                f'{self._seconds / 60:.1f} to train in all: start it anew, or give it more minutes'
+            )
         self._validated = self.tick // self.val_interval
         self._max_iters = self._iter + (self._elapsed < self._seconds)
         super()._train()

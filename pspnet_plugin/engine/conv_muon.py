@@ -127,6 +127,11 @@ class ConvMuon(Optimizer):
 def orthogonalized(matrix: Tensor, *, steps: int = 5) -> Tensor:
     """The nearest orthogonal matrix, roughly: its singular values are moved to about one.
 
+    An iteration multiplies the matrix X from the left by Q = a + b A + c A A, where A = X Xᵀ. All
+    of these are polynomials of the first A, so they commute: A becomes Q Q A without X, and X need
+    be multiplied but once, by the product P of all Q. For filters of 3x3, whose matrices are wide,
+    that is a third of the work.
+
     Args:
         matrix: (M, N).
         steps: Of the Newton-Schulz iteration.
@@ -136,8 +141,14 @@ def orthogonalized(matrix: Tensor, *, steps: int = 5) -> Tensor:
     """
     a, b, c = _QUINTIC
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-    wide = wide / (wide.norm() + 1e-7)  # the norm bounds the largest singular value
-    for _ in range(steps):
-        gram = wide @ wide.T
-        wide = torch.addmm(wide, torch.addmm(gram, gram, gram, beta=b, alpha=c), wide, beta=a)
+    gram = wide @ wide.T
+    norm = gram.trace().clamp(min=1e-14).sqrt()  # of the matrix; no singular value is larger
+    gram, product = gram / norm.square(), None
+    for step in range(steps):
+        factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal().add_(a)
+        product = factor if product is None else factor @ product
+        if step + 1 < steps:
+            gram = factor @ (factor @ gram)
+    wide = (product / norm) @ wide
     return (wide if matrix.shape[0] <= matrix.shape[1] else wide.T).contiguous()

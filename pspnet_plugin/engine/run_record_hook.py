@@ -18,16 +18,27 @@ import mmseg
 import torch
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from mmengine.utils import get_git_hash
 from mmseg.registry import HOOKS
-from torch.utils.data import Dataset
 
+from pspnet_plugin.datasets.label_codec import LabelCodec
 from pspnet_plugin.engine.jobs import write_whole
 
 RECORD = 'run_record.json'
-# As near to the start of the process as this package can know.
-BEGUN = time.time()
+
+
+def _start_of_process() -> float:
+    """Seconds since the epoch; where the system does not tell, when this module was imported."""
+    now, stat, uptime = time.time(), Path('/proc/self/stat'), Path('/proc/uptime')
+    if not (stat.is_file() and uptime.is_file()):
+        return now
+    ticks = int(stat.read_text().rpartition(')')[2].split()[19])  # field 22, from the boot on
+    age = float(uptime.read_text().split()[0]) - ticks / os.sysconf('SC_CLK_TCK')
+    return now - age if 0 <= age < 600 else now
+
+
+BEGUN = _start_of_process()
 
 
 @HOOKS.register_module()
@@ -36,7 +47,8 @@ class RunRecordHook(Hook):
 
     It holds ``parts``, one for each start of a training (config, seed, hardware, versions, seconds
     since the process began, iterations, peak memory in bytes), and ``scores``, one for each
-    validation or test (iteration, split, how labels were read, number of pairs, seconds, metrics).
+    validation or test and each metric in it (iteration, split, how labels were read, number of
+    pairs, seconds, values).
     """
 
     priority = 'VERY_LOW'  # after the hooks that add to the scores
@@ -65,7 +77,7 @@ class RunRecordHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Keeps a score, and how far the part has come."""
-        self._score(runner, 'val', runner.val_dataloader.dataset, metrics)
+        self._score(runner, 'val', runner.val_loop, metrics)
         if hasattr(self, '_part'):
             self._keep_part(runner)
 
@@ -75,22 +87,30 @@ class RunRecordHook(Hook):
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Keeps a score."""
-        self._score(runner, 'test', runner.test_dataloader.dataset, metrics)
+        self._score(runner, 'test', runner.test_loop, metrics)
 
-    def _score(self, runner: Runner, loop: str, dataset: Dataset, metrics: dict | None) -> None:
-        score = dict(
-            loop=loop,
+    def _score(self, runner: Runner, kind: str, loop: BaseLoop, metrics: dict | None) -> None:
+        dataset = loop.dataloader.dataset
+        split = getattr(dataset, 'data_prefix', {}).get('img_path', '')
+        common = dict(
+            loop=kind,
             iteration=runner.iter,
             config=Path(runner.cfg.filename or '').name,
-            checkpoint=Path(runner.cfg.get('load_from') or '').name if loop == 'test' else '',
-            split=getattr(dataset, 'data_prefix', {}).get('img_path', ''),
-            decode=_decoding(dataset),
+            checkpoint=Path(runner.cfg.get('load_from') or '').name if kind == 'test' else '',
+            split=os.path.basename(split),
             pairs=len(dataset),
             seconds=round(time.time() - self._scoring, 1),
-            metrics={key: float(value) for key, value in (metrics or {}).items()},
         )
-        score['split'] = os.path.basename(score['split'])
-        self._add('scores', score, runner)
+        for metric in loop.evaluator.metrics:
+            prefix = f'{metric.prefix}/' if metric.prefix else ''
+            own = {
+                key.removeprefix(prefix): float(value)
+                for key, value in (metrics or {}).items()
+                if key.startswith(prefix) and '/' not in key.removeprefix(prefix)
+            }
+            decode = getattr(metric, 'decode', None)
+            codec = LabelCodec([(0, 0, 0)], **decode) if decode else getattr(dataset, 'codec', None)
+            self._add('scores', dict(common, decode=_decoding(codec), metrics=own), runner)
 
     def _keep_part(self, runner: Runner) -> None:
         self._part.update(
@@ -120,9 +140,8 @@ def _write(runner: Runner, record: dict[str, list]) -> None:
         write_whole(Path(runner.work_dir) / RECORD, content.encode())
 
 
-def _decoding(dataset: Dataset) -> dict | None:
+def _decoding(codec: LabelCodec | None) -> dict | None:
     """How labels are read from pairs; None where they are index maps."""
-    codec = getattr(dataset, 'codec', None)
     if codec is None:
         return None
     if codec.rule == 'nearest':

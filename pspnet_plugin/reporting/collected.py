@@ -84,8 +84,7 @@ class CollectedRun:
     @property
     def path(self) -> Path:
         """Where it is kept, below the folder of all."""
-        slug = re.sub(r'[^a-z0-9.]+', '-', self.label.lower()).strip('-')
-        return Path(self.group) / f'{slug}_seed{self.seed}.json'
+        return kept_path(self.group, self.label, self.seed)
 
     def write(self, folder: Path) -> Path:
         """Keeps it below a folder."""
@@ -96,6 +95,12 @@ class CollectedRun:
         content = re.sub(r'\[[^][{}]*\]', lambda found: ' '.join(found[0].split()), content)
         write_whole(path, (content + '\n').encode())
         return path
+
+
+def kept_path(group: str, label: str, seed: int) -> Path:
+    """Where a run is kept, below the folder of all."""
+    slug = re.sub(r'[^a-z0-9.]+', '-', label.lower()).strip('-')
+    return Path(group) / f'{slug}_seed{seed}.json'
 
 
 def collect(work_dir: Path, *, group: str, label: str, command: str) -> CollectedRun:

@@ -1,0 +1,68 @@
+# The recommended network in 25 minutes on two CPU cores.
+_base_ = [
+    '_base_/datasets/cityscapes_pairs.py',
+    '_base_/schedules/clock_25min.py',
+    '_base_/default_runtime.py',
+]
+
+norm_cfg = dict(type='BN', requires_grad=True)
+crop_size = (192, 192)
+data_preprocessor = dict(
+    type='SegDataPreProcessor',
+    mean=[123.675, 116.28, 103.53],
+    std=[58.395, 57.12, 57.375],
+    bgr_to_rgb=True,
+    pad_val=0,
+    seg_pad_val=255,
+    size=crop_size,
+)
+model = dict(
+    type='EncoderDecoder',
+    data_preprocessor=data_preprocessor,
+    # Few maps where they are large, many where they are small.
+    backbone=dict(
+        type='DilatedResidualNet',
+        widths=((8, 16, 32), (32, 64, 64), (64, 96, 192), (128, 128, 256), (128, 128, 256)),
+        blocks=(1, 2, 3, 3, 3),
+        strides=(2, 2, 2, 2, 1),
+        dilations=(1, 1, 1, 1, 2),
+        out_indices=(2, 4),
+        identity_shortcuts=True,
+        channels_last=True,
+        bias=False,
+        norm_cfg=norm_cfg,
+    ),
+    # The pyramid over strides 8 and 16.
+    decode_head=dict(
+        type='FastPSPHead',
+        input_transform='resize_concat',
+        in_channels=(192, 256),
+        in_index=(0, 1),
+        channels=128,
+        pool_scales=(1, 2, 3, 6),
+        dropout_ratio=0.0,
+        num_classes=19,
+        norm_cfg=norm_cfg,
+        align_corners=False,
+        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, avg_non_ignore=True),
+    ),
+    train_cfg=dict(),
+    test_cfg=dict(mode='whole'),
+)
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='RandomResize', scale=(256, 256), ratio_range=(0.5, 2.0), keep_ratio=True),
+    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PhotoMetricDistortion'),
+    dict(type='Pad', size=crop_size, pad_val=dict(img=(104, 116, 124), seg=255)),
+    # Every second pixel is scored: the loss costs a quarter.
+    dict(type='SubsampleLabels', stride=2),
+    dict(type='PackSegInputs'),
+]
+train_dataloader = dict(batch_size=16, num_workers=1, dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(batch_size=4, num_workers=1)
+test_dataloader = val_dataloader
+randomness = dict(seed=0)

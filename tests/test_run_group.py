@@ -1,0 +1,92 @@
+"""The tool that trains the rows of a table: what it reads, says and keeps."""
+
+import json
+
+import pytest
+import yaml
+from conftest import load_tool
+
+TOOL = 'analysis_tools/run_group.py'
+
+
+@pytest.fixture
+def runs(tmp_path, demo_root):
+    """A file with a group of two rows that share a training."""
+    data = [
+        f'{split}_dataloader.dataset.data_root={demo_root}' for split in ('train', 'val', 'test')
+    ]
+    options = [
+        'train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'train_dataloader.batch_size=2', *data
+    ]  # fmt: skip
+    config = 'configs/psp_demo.py'
+    content = dict(
+        quick=dict(
+            cores=1,
+            options=options,
+            runs={
+                'base': dict(config=config, options=['model.decode_head.channels=8']),
+                'flips and scales': dict(of='base', test=['--tta', '--cfg-options', *data]),
+                'two seeds': dict(config=config, seeds=[3, 4]),
+            },
+        )
+    )
+    path = tmp_path / 'runs.yml'
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return path
+
+
+def call(runs, *arguments):
+    folder = runs.parent
+    return load_tool(TOOL).main(
+        ['quick', '--runs', str(runs), '--results', str(folder / 'results')]
+        + ['--work-dirs', str(folder / 'work_dirs'), *arguments]
+    )
+
+
+@pytest.mark.slow
+def test_rows_are_trained_tested_and_kept(runs, capsys):
+    assert call(runs, '--only', 'base', 'flips and scales') == 0, capsys.readouterr().err
+    results = runs.parent / 'results/quick'
+    plain, flipped = (
+        json.loads((results / f'{name}_seed0.json').read_text())
+        for name in ('base', 'flips-and-scales')
+    )
+    assert plain['parts'] == flipped['parts'], 'one training'
+    assert plain['parts'][0]['threads'] == 1
+    assert {score['loop'] for score in plain['scores']} == {'val'}
+    assert flipped['scores'][-1]['loop'] == 'test'
+    assert 'model.decode_head.channels=8' in plain['command']
+    assert '--tta' in flipped['command'] and '--tta' not in plain['command']
+    capsys.readouterr()
+    assert call(runs, '--dry-run') == 0
+    said = capsys.readouterr().out
+    assert 'two seeds, seed 4' in said and 'base, seed 0' not in said, 'what is kept is left out'
+
+
+@pytest.mark.parametrize(
+    ('change', 'arguments', 'message'),
+    [
+        (dict(), ['--only', 'none'], "quick has no run 'none'; it has: base, flips"),
+        (dict(quick=None, slow=dict(runs={})), [], "has no group 'quick'; there are slow"),
+        (
+            dict(quick=dict(runs=dict(a=dict(config='c', option=[])))),
+            [],
+            'quick, a: unknown key option',
+        ),
+    ],
+)
+def test_what_is_not_there_is_named(runs, capsys, change, arguments, message):
+    content = {**yaml.safe_load(runs.read_text()), **change}
+    runs.write_text(yaml.safe_dump({k: v for k, v in content.items() if v is not None}))
+    assert call(runs, *arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_run_that_fails_is_named_with_its_log(runs, capsys):
+    content = yaml.safe_load(runs.read_text())
+    content['quick']['options'].append('train_cfg.type=NoLoop')
+    runs.write_text(yaml.safe_dump(content))
+    assert call(runs, '--only', 'base') == 1
+    said = capsys.readouterr().err
+    assert 'base, seed 0:' in said and 'base_seed0/log.txt says why' in said
+    assert 'NoLoop' in (runs.parent / 'work_dirs/quick/base_seed0/log.txt').read_text()
