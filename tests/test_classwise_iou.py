@@ -85,13 +85,13 @@ def test_labels_of_pairs_are_read_by_a_rule_of_its_own(demo_root):
         return drawn, dataset.metainfo
 
     drawn, meta = sampled(rule='edge_aware')
-    values = {}
-    for name, decode in rules.items():
-        metric = ClasswiseIoUMetric(decode=decode, prefix=name)
-        metric.dataset_meta = meta
-        metric.process({}, drawn)
-        values[name] = metric.evaluate(len(drawn))
-        truth, _ = sampled(**decode)
+    metric = ClasswiseIoUMetric(decode=rules['nearest'], also=dict(all=rules['all']))
+    metric.dataset_meta = meta
+    metric.process({}, drawn[:1])
+    metric.process({}, drawn[1:])
+    values = metric.evaluate(len(drawn))
+    for name, prefix in (('nearest', ''), ('all', 'all/')):
+        truth, _ = sampled(**rules[name])
         plain = ClasswiseIoUMetric()
         plain.dataset_meta = meta
         own = [
@@ -99,10 +99,22 @@ def test_labels_of_pairs_are_read_by_a_rule_of_its_own(demo_root):
             for sample, other in zip(truth, drawn, strict=True)
         ]
         plain.process({}, own)
-        expected = plain.evaluate(len(drawn))
-        assert values[name] == {f'{name}/{key}': value for key, value in expected.items()}
-    assert values['all']['all/coverage'] > values['nearest']['nearest/coverage'] > 80
-    assert values['all']['all/mIoU'] != values['nearest']['nearest/mIoU']
+        for key, value in plain.evaluate(len(drawn)).items():
+            assert values[prefix + key] == value
+    assert values['all/coverage'] > values['coverage'] > 80
+    assert values['all/mIoU'] != values['mIoU']
+
+
+def test_predictions_are_written_once_whatever_the_rules(demo_root, tmp_path):
+    dataset = build(demo_root, 'val')
+    sample = dataset[0]['data_samples']
+    sample.pred_sem_seg = PixelData(data=sample.gt_sem_seg.data.clamp(max=1))
+    metric = ClasswiseIoUMetric(also=dict(nearest=dict(rule='nearest')), output_dir=str(tmp_path))
+    metric.dataset_meta = dataset.metainfo
+    for _ in range(2):
+        metric.process({}, [sample.to_dict()])
+    assert len(list(tmp_path.iterdir())) == 1 and metric.output_dir == str(tmp_path)
+    assert metric.evaluate(2)['nearest/aAcc'] > 0
 
 
 def test_a_rule_of_its_own_follows_a_subset_of_the_classes(demo_root):
@@ -129,6 +141,6 @@ def test_labels_that_are_no_pairs_own_are_refused(demo_root):
     plain['seg_map_path'] = 'labels/1.png'
     with pytest.raises(ValueError, match='labels/1.png.: expected pair-label'):
         metric.process({}, [plain])
-    metric.decode = dict(rle='nearest')
+    metric.rules = {'': dict(rle='nearest')}
     with pytest.raises(ValueError, match="decode={'rle': 'nearest'}"):
         metric.process({}, [sample.to_dict()])

@@ -223,7 +223,7 @@ def test_folds_part_a_split(tmp_path):
     assert names(build(tmp_path, folds=(1,), ann_file=str(listed))) == ['22.png', '12.png']
 
 
-@pytest.mark.parametrize('folds', [[], [10], [-1, 3], 'ab'], ids=repr)
+@pytest.mark.parametrize('folds', [[], [10], [-1, 3], 'ab', 9], ids=repr)
 def test_folds_that_there_are_not(pairs_root, folds):
     with pytest.raises(ValueError, match='expected some of the numbers from 0 to 9'):
         build(pairs_root, folds=folds)

@@ -25,7 +25,8 @@ def runs(tmp_path, demo_root):
             options=options,
             runs={
                 'base': dict(config=config, options=['model.decode_head.channels=8']),
-                'flips and scales': dict(of='base', test=['--tta', '--cfg-options', *data]),
+                'tested again': dict(of='base', test=[]),
+                'flips and scales': dict(of='base', test=['--tta']),
                 'two seeds': dict(config=config, seeds=[3, 4]),
             },
         )
@@ -45,12 +46,17 @@ def call(runs, *arguments):
 
 @pytest.mark.slow
 def test_rows_are_trained_tested_and_kept(runs, capsys):
-    assert call(runs, '--only', 'base', 'flips and scales') == 0, capsys.readouterr().err
+    labels = ('base', 'tested again', 'flips and scales')
+    assert call(runs, '--only', *labels) == 0, capsys.readouterr().err
     results = runs.parent / 'results/quick'
-    plain, flipped = (
-        json.loads((results / f'{name}_seed0.json').read_text())
-        for name in ('base', 'flips-and-scales')
+    plain, again, flipped = (
+        json.loads((results / f'{label.replace(" ", "-")}_seed0.json').read_text())
+        for label in labels
     )
+    scores = [run['scores'][-1]['metrics'] for run in (plain, again, flipped)]
+    assert scores[0] == scores[1], 'the network that was trained, on the data that it was scored on'
+    assert scores[2] != scores[1]
+    assert plain['parameters'] == flipped['parameters']
     assert plain['parts'] == flipped['parts'], 'one training'
     assert plain['parts'][0]['threads'] == 1
     assert {score['loop'] for score in plain['scores']} == {'val'}
@@ -73,6 +79,14 @@ def test_rows_are_trained_tested_and_kept(runs, capsys):
             [],
             'quick, a: unknown key option',
         ),
+        (dict(quick=dict(runs=dict(a=dict(of='b')))), [], 'quick, a: expected a config, or the'),
+        (dict(quick=dict(runs=None)), [], 'quick: it has no runs'),
+        (dict(), ['--seeds', '7'], 'quick has no seed 7; it has: 0, 3, 4'),
+        (
+            dict(quick=dict(runs={'A b': dict(config='c'), 'a-b': dict(config='c')})),
+            [],
+            'two runs would be kept as quick/a-b_seed0.json',
+        ),
     ],
 )
 def test_what_is_not_there_is_named(runs, capsys, change, arguments, message):
@@ -88,5 +102,5 @@ def test_a_run_that_fails_is_named_with_its_log(runs, capsys):
     runs.write_text(yaml.safe_dump(content))
     assert call(runs, '--only', 'base') == 1
     said = capsys.readouterr().err
-    assert 'base, seed 0:' in said and 'base_seed0/log.txt says why' in said
+    assert 'base, seed 0:' in said and 'base_seed0/log.txt says more' in said
     assert 'NoLoop' in (runs.parent / 'work_dirs/quick/base_seed0/log.txt').read_text()

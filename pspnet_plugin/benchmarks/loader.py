@@ -11,7 +11,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 
 from pspnet_plugin.datasets import CityscapesPairsDataset
 from pspnet_plugin.datasets.label_codec import RULES
-from pspnet_plugin.datasets.pair_files import decoded, parse_photo_uri
+from pspnet_plugin.datasets.pair_files import label_cache, parse_photo_uri
 
 _TURN = 50  # pairs that one way loads before the next has its turn
 
@@ -69,7 +69,7 @@ def time_loader(data_root: str, split: str, *, pairs: int, rounds: int) -> dict[
     for round_ in (0, *range(rounds)):  # the first round overwrites the warm-up
         for turn in turns:
             for name, way in ways.items():
-                decoded.clear()  # decoding is measured, as in the first epoch
+                label_cache.clear()  # decoding is measured, as in the first epoch
                 for i in turn.tolist():
                     start = time.perf_counter()
                     way(i)

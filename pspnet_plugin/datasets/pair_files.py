@@ -19,7 +19,7 @@ Shape shorthand in this module: H, W: height and width of one half.
 import os
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from urllib.parse import parse_qsl, urlencode
 
@@ -54,20 +54,21 @@ def label_uri(path: str, *, photo_side: str, codec: LabelCodec) -> str:
     return f'pair-label://{urlencode(spec)}/{_escape(path)}'
 
 
-def read_by(uri: str, decode: dict) -> str:
+def read_by(uri: str, decode: Mapping) -> str:
     """The same virtual file of class indices, read by another rule.
 
     Args:
         uri: As ``label_uri`` writes it.
-        decode: Arguments of ``LabelCodec`` in place of those in the URI, but for its palettes.
+        decode: Arguments of ``LabelCodec`` in place of those in the URI; the palettes stay, and so
+            does ``min_explained`` where it is not among them.
 
     Raises:
         ValueError: the text is no such URI, or the arguments are unusable.
     """
     path, side, codec = parse_label_uri(uri)
-    palettes = dict(palette=codec.palette, void_palette=codec.void_palette)
+    kept = dict(min_explained=codec.min_explained)
     try:
-        codec = LabelCodec(**{**palettes, **decode})
+        codec = LabelCodec(codec.palette, void_palette=codec.void_palette, **{**kept, **decode})
     except TypeError as error:
         raise ValueError(f'decode={decode}: {error}') from None
     return label_uri(path, photo_side=side, codec=codec)
@@ -135,7 +136,7 @@ class PairLabelBackend(_PairBackend):
         uri = str(filepath)
         path, side, codec = parse_label_uri(uri)
         key = uri, repr(self.backend_args), _stamp(path)
-        if (known := decoded.get(key)) is not None:
+        if (known := label_cache.get(key)) is not None:
             return known
         photo, colors = _halves(path, side, self.backend_args)
         try:
@@ -147,7 +148,7 @@ class PairLabelBackend(_PairBackend):
         height, width = labels.shape
         content = b''.join((b'P5 %d %d 255\n' % (width, height), labels))
         if key[-1] is not None:
-            decoded.put(key, content)
+            label_cache.put(key, content)
         return content
 
 
@@ -183,9 +184,9 @@ def read_pair(path: str, backend_args: dict | None = None) -> np.ndarray:
     return picture
 
 
-# Labels are decoded once a process, not once an epoch: the edge-aware rule takes longer than all
-# other transforms of a record together.
-decoded = PackedCache(capacity=2**28)
+# A worker decodes labels once, not once an epoch: the edge-aware rule takes longer than all other
+# transforms of a record together.
+label_cache = PackedCache(capacity=2**28)
 
 # Photo and labels of a record are asked for one after the other, by test-time augmentation even
 # several times: each thread keeps the last pair. A local file that has changed is read anew; what

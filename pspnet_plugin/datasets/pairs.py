@@ -90,7 +90,9 @@ class PairsDataset(BaseSegDataset):
             raise ValueError(f'{name}: order={order!r}, expected one of {ORDERS}')
         if on_bad_pair not in POLICIES:
             raise ValueError(f'{name}: on_bad_pair={on_bad_pair!r}, expected one of {POLICIES}')
-        if folds is not None and not (folds and set(folds) <= set(range(FOLDS))):
+        if folds is not None and not (
+            isinstance(folds, Sequence) and folds and set(folds) <= set(range(FOLDS))
+        ):
             raise ValueError(
                 f'{name}: folds={folds}: expected some of the numbers from 0 to {FOLDS - 1}'
             )

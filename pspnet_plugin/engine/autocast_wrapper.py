@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from mmengine.device import is_cuda_available
+from mmengine.device import get_device
+from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
 from mmseg.registry import OPTIM_WRAPPERS
 from torch import nn
@@ -35,9 +36,15 @@ class AutocastOptimWrapper(OptimWrapper):
                 f'AutocastOptimWrapper: precision={precision!r}: expected one of {PRECISIONS}'
             )
         super().__init__(**kwargs)
-        self.device = 'cuda' if is_cuda_available() else 'cpu'
+        self.device = get_device()
+        if self.device not in ('cpu', 'cuda'):
+            raise ValueError(
+                f'AutocastOptimWrapper knows CPUs and CUDA, and this device is {self.device!r}; '
+                "expected optim_wrapper.type='OptimWrapper' or 'AmpOptimWrapper' there"
+            )
         if precision == 'auto':
             precision = 'bfloat16' if has_fast_bfloat16(self.device) else 'float32'
+            print_log(f'Training in {precision} on this {self.device}.', logger='current')
         self.precision = precision
 
     @contextmanager

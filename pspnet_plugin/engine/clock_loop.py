@@ -19,6 +19,7 @@ from pspnet_plugin.engine.resumable_loop import ResumableTrainLoop
 from pspnet_plugin.engine.run_record_hook import BEGUN
 
 CLOCK = 'seconds_trained'
+VALIDATED = 'validations_by_the_clock'
 
 
 @LOOPS.register_module()
@@ -46,7 +47,8 @@ class ClockTrainLoop(ResumableTrainLoop):
         **kwargs: Other arguments of stock ``IterBasedTrainLoop``.
 
     Raises:
-        ValueError: no time is left for training, or a scheduler counts epochs.
+        ValueError: no time is left for training, a scheduler counts epochs, or what is resumed was
+            trained by another clock.
     """
 
     def __init__(
@@ -65,13 +67,17 @@ class ClockTrainLoop(ResumableTrainLoop):
                 f'ClockTrainLoop: minutes={minutes}, reserve={reserve}: expected more minutes, or '
                 'a reserve from 0 seconds to below them'
             )
+        if 'dynamic_intervals' in kwargs:
+            raise ValueError(
+                f'ClockTrainLoop: dynamic_intervals={kwargs["dynamic_intervals"]} count iterations '
+                'that are done; expected val_interval alone'
+            )
         super().__init__(
             runner, dataloader, max_iters=max_iters, val_interval=val_interval, **kwargs
         )
         self._ticks = max_iters
         self._seconds = 60 * minutes - reserve
-        self._before = self._elapsed = self._step = 0.0
-        self._validated = 0
+        self._before = self._elapsed = self._ended = self._step = 0.0
 
     @property
     def tick(self) -> int:
@@ -79,32 +85,33 @@ class ClockTrainLoop(ResumableTrainLoop):
         return min(int(self._elapsed / self._seconds * self._ticks), self._ticks - 1)
 
     def _train(self) -> None:
-        schedulers = list(_schedulers(self.runner))
-        for scheduler in schedulers:
-            if scheduler.by_epoch:
-                raise ValueError(
-                    f'{type(scheduler).__name__}: by_epoch=True, but a ClockTrainLoop knows '
-                    f'iterations of the schedule only; expected by_epoch=False, an end of at most '
-                    f'{self._ticks}'
-                )
         # It would step them once an iteration, whatever the clock says.
         self.runner._hooks = [h for h in self.runner.hooks if type(h) is not ParamSchedulerHook]
-        resumed = self.runner.message_hub.runtime_info.get(CLOCK) if self._iter else None
+        # Gradients may be accumulated over steps, whose number is not known.
+        self.runner.optim_wrapper.initialize_count_status(self.runner.model, self._iter, -1)
+        hub = self.runner.message_hub
+        resumed = hub.runtime_info.get(CLOCK) if self._iter else None
         self._before, self._began = (resumed, time.time()) if resumed else (0.0, BEGUN)
+        if not self._iter:
+            hub.update_info(VALIDATED, 0)
         self._read_clock()
+        self._check_schedules()
         if not self._iter and self._elapsed >= self._seconds:
             raise ValueError(
                 f'ClockTrainLoop: this process began {self._elapsed / 60:.1f} minutes ago, and has '
                 f'{self._seconds / 60:.1f} to train in all: start it anew, or give it more minutes'
             )
-        self._validated = self.tick // self.val_interval
+        self.runner.logger.info(
+            f'{self._elapsed / 60:.1f} of {self._seconds / 60:.1f} minutes of training are gone.'
+        )
         self._max_iters = self._iter + (self._elapsed < self._seconds)
+        self._ended = self._elapsed
         super()._train()
 
     def run_iter(self, data_batch: dict) -> None:
         """One step, the last one if the clock leaves no time for another."""
         self._read_clock()
-        begun, until = self._elapsed, self._elapsed + self._step
+        until = self._ended + self._step
         left = max(self._seconds - until, 0)
         more = max(round(left / self._step), 1) if left and self._step else int(left > 0)
         self._max_iters = self._iter + 1 + more
@@ -113,23 +120,45 @@ class ClockTrainLoop(ResumableTrainLoop):
             self._follow_clock()
         super().run_iter(data_batch)
         self._read_clock()
-        took = self._elapsed - begun
+        took = self._elapsed - self._ended  # waiting for the batch included
         self._step = 0.9 * self._step + 0.1 * took if self._step else took
+        self._ended = self._elapsed
 
     def _follow_clock(self) -> None:
-        for scheduler in _schedulers(self.runner):
-            while scheduler._global_step < self.tick:  # last_step stands still outside its range
+        schedulers = list(_schedulers(self.runner))
+        at = min((s._global_step for s in schedulers), default=self.tick)
+        for _ in range(at, self.tick):  # by turns, as stock does: some go on from others' rates
+            for scheduler in schedulers:
                 scheduler.step()
+
+    def _check_schedules(self) -> None:
+        for scheduler in _schedulers(self.runner):
+            name = type(scheduler).__name__
+            if scheduler.by_epoch:
+                raise ValueError(
+                    f'{name}: by_epoch=True, but a ClockTrainLoop knows iterations of the schedule '
+                    f'only; expected by_epoch=False, an end of at most {self._ticks}'
+                )
+            if scheduler._global_step > self.tick + 1:
+                raise ValueError(
+                    f'ClockTrainLoop: the checkpoint is of iteration {scheduler._global_step} of '
+                    f'the schedule, and by the clock it is time for {self.tick}: it was trained by '
+                    'another clock, or none. Resume it with the minutes that it was begun with, or '
+                    'begin anew from its weights by load_from'
+                )
 
     def _is_time_to_validate(self) -> bool:
         if self.runner.val_loop is None:
             return False
-        due = self.tick // self.val_interval
-        last = self._iter >= self._max_iters
-        if last or (due > self._validated and self.tick >= self.val_begin):
-            self._validated = due
-            return True
-        return False
+        validated = self.runner.message_hub.runtime_info.get(VALIDATED, 0)
+        due = self.tick // self.val_interval > validated and self.tick >= self.val_begin
+        return due or self._iter >= self._max_iters
+
+    def _validate(self) -> None:
+        self.runner.message_hub.update_info(VALIDATED, self.tick // self.val_interval)
+        super()._validate()
+        self._read_clock()
+        self._ended = self._elapsed  # a step does not take as long
 
     def _read_clock(self) -> None:
         self._elapsed = self._before + time.time() - self._began

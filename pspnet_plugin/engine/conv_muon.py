@@ -1,8 +1,8 @@
 """Muon for networks of convolutions: momentum made orthogonal, filter by filter, beside AdamW.
 
 Differs from ``torch.optim.Muon`` in taking filters of any dimension, not matrices only, in taking
-vectors too (by AdamW), in one learning rate for both, and in float32 where torch has bfloat16,
-which CPUs are slow in.
+vectors too (by AdamW), and in iterating in float32, by the matrices' products with themselves,
+which for filters is less work.
 """
 
 import torch
@@ -15,7 +15,7 @@ from torch.optim.adamw import adamw
 # Source: K. Jordan et al., Muon: an optimizer for hidden layers in neural networks, 2024.
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 # Root mean square of AdamW's update over its learning rate, as measured by J. Liu et al., Muon is
-# scalable for LLM training, arXiv 2502.16982; with it, both halves share a learning rate.
+# scalable for LLM training, arXiv 2502.16982; so weights move as far as by AdamW of that rate.
 _RMS_OF_ADAMW = 0.2
 
 
@@ -27,10 +27,10 @@ class ConvMuon(Optimizer):
 
     Args:
         params: Weights, or groups of them with options of their own.
-        lr: Learning rate of both; that of AdamW is a good first guess times five.
+        lr: Learning rate of the weights. Orthogonal steps bear about ten times that of AdamW.
         weight_decay: Decoupled, as in AdamW.
         momentum: Of Muon, in Nesterov's form.
-        vector_lr: The learning rate of vectors over ``lr``.
+        vector_lr: The learning rate of vectors, which AdamW moves, over ``lr``.
         betas: Of AdamW.
         eps: Of AdamW.
 
@@ -72,17 +72,20 @@ class ConvMuon(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        vectors = {}  # by their options: the framework makes a group of each parameter
         for group in self.param_groups:
-            vectors = []
             for weight in group['params']:
                 if weight.grad is None:
                     continue
                 if weight.ndim > 1:
                     self._step_matrix(weight, group)
                 else:
-                    vectors.append(weight)
-            if vectors:
-                self._step_vectors(vectors, group)
+                    alike = tuple(group[key] for key in ('lr', 'vector_lr', 'weight_decay', 'eps'))
+                    vectors.setdefault((*alike, tuple(group['betas'])), (group, []))[1].append(
+                        weight
+                    )
+        for group, alike in vectors.values():
+            self._step_vectors(alike, group)
         return loss
 
     def _step_matrix(self, weight: Tensor, group: dict) -> None:

@@ -24,6 +24,7 @@ from mmseg.registry import HOOKS
 
 from pspnet_plugin.datasets.label_codec import LabelCodec
 from pspnet_plugin.engine.jobs import write_whole
+from pspnet_plugin.evaluation.classwise_iou import ClasswiseIoUMetric
 
 RECORD = 'run_record.json'
 
@@ -46,9 +47,9 @@ class RunRecordHook(Hook):
     """Writes ``run_record.json`` into the work dir, and goes on in the one that is there.
 
     It holds ``parts``, one for each start of a training (config, seed, hardware, versions, seconds
-    since the process began, iterations, peak memory in bytes), and ``scores``, one for each
-    validation or test and each metric in it (iteration, split, how labels were read, number of
-    pairs, seconds, values).
+    since the process began, iterations, peak memory in bytes, whether it came to its end), and
+    ``scores``, one for each validation or test and each rule in it (iteration, split, how labels
+    were read, number of pairs, seconds, values).
     """
 
     priority = 'VERY_LOW'  # after the hooks that add to the scores
@@ -67,8 +68,13 @@ class RunRecordHook(Hook):
         )
         self._add('parts', self._part, runner)
 
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Keeps how far the part has come: what is resumed is resumed from here."""
+        self._keep_part(runner, iteration=checkpoint['meta']['iter'])
+
     def after_train(self, runner: Runner) -> None:
         """Ends the part."""
+        self._part['ended'] = True
         self._keep_part(runner)
 
     def before_val_epoch(self, runner: Runner) -> None:
@@ -78,8 +84,7 @@ class RunRecordHook(Hook):
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Keeps a score, and how far the part has come."""
         self._score(runner, 'val', runner.val_loop, metrics)
-        if hasattr(self, '_part'):
-            self._keep_part(runner)
+        self._keep_part(runner)
 
     def before_test_epoch(self, runner: Runner) -> None:
         """Starts the clock."""
@@ -101,20 +106,21 @@ class RunRecordHook(Hook):
             pairs=len(dataset),
             seconds=round(time.time() - self._scoring, 1),
         )
+        metrics = {key: float(value) for key, value in (metrics or {}).items()}
         for metric in loop.evaluator.metrics:
-            prefix = f'{metric.prefix}/' if metric.prefix else ''
-            own = {
-                key.removeprefix(prefix): float(value)
-                for key, value in (metrics or {}).items()
-                if key.startswith(prefix) and '/' not in key.removeprefix(prefix)
-            }
-            decode = getattr(metric, 'decode', None)
-            codec = LabelCodec([(0, 0, 0)], **decode) if decode else getattr(dataset, 'codec', None)
-            self._add('scores', dict(common, decode=_decoding(codec), metrics=own), runner)
+            rules = metric.rules if isinstance(metric, ClasswiseIoUMetric) else {'': None}
+            named = {f'{metric.prefix or ""}/{name}'.strip('/'): rules[name] for name in rules}
+            for name, decode in named.items():
+                codec = dataset.codec if decode is None and hasattr(dataset, 'codec') else None
+                codec = LabelCodec([(0, 0, 0)], **decode) if decode else codec
+                values = _named(metrics, name)
+                self._add('scores', dict(common, decode=_decoding(codec), metrics=values), runner)
 
-    def _keep_part(self, runner: Runner) -> None:
+    def _keep_part(self, runner: Runner, *, iteration: int | None = None) -> None:
+        if not hasattr(self, '_part'):
+            return
         self._part.update(
-            last_iteration=runner.iter,
+            last_iteration=runner.iter if iteration is None else iteration,
             seconds=round(time.time() - BEGUN, 1),
             peak_bytes=_peak_bytes(),
         )
@@ -138,6 +144,13 @@ def _write(runner: Runner, record: dict[str, list]) -> None:
     if is_main_process():
         content = json.dumps(record, indent=1) + '\n'
         write_whole(Path(runner.work_dir) / RECORD, content.encode())
+
+
+def _named(metrics: dict[str, float], name: str) -> dict[str, float]:
+    """Values under a name (``NAME/mIoU``), or without any."""
+    prefix = f'{name}/' if name else ''
+    own = {k.removeprefix(prefix): v for k, v in metrics.items() if k.startswith(prefix)}
+    return {key: value for key, value in own.items() if '/' not in key}
 
 
 def _decoding(codec: LabelCodec | None) -> dict | None:

@@ -1,15 +1,13 @@
 """Stock IoU metric whose values of single classes are logged, not printed in a table only.
 
-Of pairs it can also read the labels by a rule of its own, so that one pass over the pictures is
+Of pairs it can also read the labels by rules of its own, so that one pass over the pictures is
 scored by several.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-import cv2
-import numpy as np
 import torch
-from mmengine import fileio
+from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 
@@ -28,50 +26,85 @@ class ClasswiseIoUMetric(IoUMetric):
     not count in the mean); ``coverage``, the percentage of pixels that are labelled with a class.
 
     Args:
-        decode: Arguments of ``LabelCodec`` (``rule`` and its numbers) by which the labels of pairs
-            are read here, whatever the dataset reads them by. None: as the dataset does. Name the
-            metric by ``prefix`` where there are several.
-        **kwargs: Arguments of ``IoUMetric``.
+        decode: Arguments of ``LabelCodec`` (``rule`` and its numbers, no palette) by which the
+            labels of pairs are read here, whatever the dataset reads them by. None: as the dataset
+            does.
+        also: Names of further rules, and the same for each; their values are called
+            ``NAME/mIoU`` and so on.
+        backend_args: Of the files of pairs, as in the loading transforms.
+        **kwargs: Other arguments of ``IoUMetric``.
 
     Raises:
-        ValueError: ``decode`` is given, but labels do not come from pairs, or are not whole.
+        ValueError: a rule is given, but labels do not come from pairs, or are not whole.
     """
 
-    def __init__(self, *, decode: dict | None = None, **kwargs) -> None:
+    def __init__(
+        self,
+        *,
+        decode: Mapping | None = None,
+        also: Mapping[str, Mapping] | None = None,
+        backend_args: dict | None = None,
+        **kwargs,
+    ) -> None:
         super().__init__(**kwargs)
-        self.decode = decode
+        self.rules = {'': decode, **(also or {})}
+        self._load = LoadAnnotations(backend_args=backend_args)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Counts a batch of predictions, shape (1, H, W) each, against its labels."""
-        if self.decode is not None and not self.format_only:
-            data_samples = [self._read_again(sample) for sample in data_samples]
-        before = len(self.results)
-        super().process(data_batch, data_samples)
-        counted = self.results[before:]  # nothing where predictions are only written
-        self.results[before:] = [
-            (*areas, sample['gt_sem_seg']['data'].numel())
-            for areas, sample in zip(counted, data_samples, strict=False)
-        ]
+        done, self.results = self.results, []
+        counts, output_dir = [], self.output_dir
+        for decode in self.rules.values():
+            samples = [self._read(sample, decode) for sample in data_samples]
+            super().process(data_batch, samples)
+            if self.format_only:  # predictions are only written
+                break
+            counts.append(
+                [
+                    (*areas, sample['gt_sem_seg']['data'].numel())
+                    for areas, sample in zip(self.results, samples, strict=True)
+                ]
+            )
+            self.results, self.output_dir = [], None  # predictions are written once
+        self.output_dir = output_dir
+        self.results = [*done, *zip(*counts, strict=True)]
 
-    def _read_again(self, sample: dict) -> dict:
+    def _read(self, sample: dict, decode: Mapping | None) -> dict:
+        if decode is None or self.format_only:
+            return sample
         uri, known = sample.get('seg_map_path', ''), sample['gt_sem_seg']['data']
-        content = np.frombuffer(fileio.get(read_by(uri, self.decode)), np.uint8)
-        labels = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
-        if label_map := self.dataset_meta.get('label_map'):  # of a subset of the classes
-            labels = np.array([label_map.get(i, i) for i in range(256)], np.uint8)[labels]
+        other = read_by(uri, decode)
+        if other == uri:
+            return sample
+        meta = self.dataset_meta
+        record = dict(
+            seg_map_path=other,
+            label_map=meta.get('label_map'),
+            reduce_zero_label=meta.get('reduce_zero_label', False),
+            seg_fields=[],
+        )
+        labels = self._load(record)['gt_seg_map']
         if labels.shape != known.shape[-2:]:
             raise ValueError(
                 f'{uri}: labels of {labels.shape} pixels are scored as {tuple(known.shape[-2:])}; '
-                'ClasswiseIoUMetric(decode=...) needs the pairs at their own size: no transform '
-                'of labels in the test pipeline'
+                'a rule of ClasswiseIoUMetric needs the pairs at their own size: no transform of '
+                'labels in the test pipeline'
             )
         return {**sample, 'gt_sem_seg': dict(data=torch.from_numpy(labels).to(known.device)[None])}
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """The values of stock, and those of the classes, in percent."""
+        """The values of stock, and those of the classes, in percent, by each rule."""
         if self.format_only:
             return super().compute_metrics(results)
-        *areas, pixels = zip(*results, strict=True)
+        metrics = {}
+        for name, counts in zip(self.rules, zip(*results, strict=True), strict=True):
+            prefix = f'{name}/' if name else ''
+            found = self._values(counts)
+            metrics.update({f'{prefix}{key}': value for key, value in found.items()})
+        return metrics
+
+    def _values(self, counts: Sequence[tuple]) -> dict[str, float]:
+        *areas, pixels = zip(*counts, strict=True)
         metrics = super().compute_metrics(list(zip(*areas, strict=True)))
         totals = [sum(area) for area in areas]
         by_class = self.total_area_to_metrics(*totals, self.metrics, self.nan_to_num, self.beta)

@@ -65,7 +65,8 @@ def taps_derivative_by_pixel(
     for_bins = [torch.zeros_like(level) for level in bins]
     for maps, pictures in _blocks(plan, grad, levels):
         by_tap = [_by_tap(weight[maps, share]) for share in plan.shares]
-        for_taps = [torch.zeros_like(matrix) for matrix in by_tap]
+        # Sums over blocks in float32: half precision would round each of them.
+        for_taps = [torch.zeros_like(matrix, dtype=_summed(matrix)) for matrix in by_tap]
         for some in pictures:
             part = _by_pixel(grad[some, maps])
             n, height, width, out = part.shape
@@ -82,7 +83,7 @@ def taps_derivative_by_pixel(
                 z = z.reshape(n * h * w, -1)  # (q, k * k * b)
                 found[some].view(len(z), -1).addmm_(z, matrix.mT)
                 if for_weight is not None:
-                    for_matrix.addmm_(level[some].view(len(z), -1).mT, z)
+                    for_matrix += level[some].view(len(z), -1).mT @ z
         if for_weight is not None:
             for share, matrix in zip(plan.shares, for_taps, strict=True):
                 matrix = matrix.view(-1, kernel, kernel, maps.stop - maps.start)
@@ -115,6 +116,10 @@ def _by_pixel(maps: Tensor) -> Tensor:
 def _by_channel(maps: Tensor) -> Tensor:
     """(N, h, w, M) to (N, M, h, w), a view."""
     return maps.permute(0, 3, 1, 2)
+
+
+def _summed(matrix: Tensor) -> torch.dtype:
+    return torch.promote_types(matrix.dtype, torch.float32)
 
 
 def _format(maps: Tensor) -> torch.memory_format:

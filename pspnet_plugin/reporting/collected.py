@@ -123,7 +123,7 @@ def collect(work_dir: Path, *, group: str, label: str, command: str) -> Collecte
             "dict(type='RunRecordHook') among the custom_hooks of the config"
         )
     record = json.loads(record_file.read_text())
-    if not record['parts'] or 'seconds' not in record['parts'][-1]:
+    if not record['parts'] or not record['parts'][-1].get('ended'):
         raise ValueError(f'{record_file}: the training did not come to its end; resume it')
     config_file = work_dir / record['parts'][-1]['config']
     if not config_file.is_file():
@@ -150,7 +150,8 @@ def load_runs(folder: Path) -> list[CollectedRun]:
 
 def _size(config: Config) -> tuple[int, int]:
     init_default_scope(config.get('default_scope', 'mmseg'))
-    model = MODELS.build(config.model).eval()
+    # Testing with augmentation leaves a config whose network is wrapped.
+    model = MODELS.build(config.model.get('module', config.model)).eval()
     picture = torch.zeros(1, 3, SIDE, SIDE)
     with torch.no_grad():
         count = multiply_adds(lambda: model(picture, mode='tensor'))

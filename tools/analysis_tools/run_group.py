@@ -6,7 +6,8 @@
 
 ``docs/results/runs.yml`` says what the runs of each group are. A run is trained by ``train.py`` in
 a work dir of its own, and goes on there if it was interrupted; its logs are kept by
-``results_table.py collect``. Runs that are kept already are left out.
+``results_table.py collect``. Runs that are kept already are left out. For Linux, where processes
+can be given cores.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
+from typing import TextIO
 
 import yaml
 
@@ -27,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RUNS = ROOT / 'docs/results/runs.yml'
 GROUP_KEYS = {'cores', 'options', 'runs', 'seeds'}
 RUN_KEYS = {'config', 'options', 'seeds', 'test', 'of'}
+OF_KEYS = ('test', 'seeds')
 
 
 @dataclass(frozen=True)
@@ -53,37 +56,62 @@ class Run:
     test: tuple[str, ...] | None
     of: str | None
 
-    def work_dir(self, root: Path) -> Path:
-        """Where it is trained."""
-        name = (self.of or self.label).replace(' ', '_').replace('/', '_')
-        return root / self.group / f'{name}_seed{self.seed}'
+    @property
+    def kept(self) -> Path:
+        """Its logs, below the folder of all."""
+        return kept_path(self.group, self.label, self.seed)
+
+    @property
+    def folder(self) -> Path:
+        """Where it is trained, below the folder of all."""
+        path = kept_path(self.group, self.of or self.label, self.seed)
+        return path.parent / path.name.removesuffix('.json')
+
+    @property
+    def training(self) -> list[str]:
+        """Arguments of ``train.py``."""
+        return [self.config, '--cfg-options', *self.options, f'randomness.seed={self.seed}']
+
+    def testing(self, checkpoint: str) -> list[str]:
+        """Arguments of ``test.py``."""
+        return [self.config, checkpoint, *self.test, '--cfg-options', *self.options]
 
     @property
     def command(self) -> str:
         """What repeats it, without the paths of a machine."""
-        options = shlex.join([*self.options, f'randomness.seed={self.seed}'])
-        train = f'python tools/train.py {self.config} --cfg-options {options}'
-        lines = [f'OMP_NUM_THREADS={self.cores} {train}']
+        commands = [
+            f'OMP_NUM_THREADS={self.cores} python tools/train.py {shlex.join(self.training)}'
+        ]
         if self.test is not None:
-            lines.append(f'python tools/test.py {self.config} CHECKPOINT {shlex.join(self.test)}')
-        return ' && '.join(lines)
+            commands.append(f'python tools/test.py {shlex.join(self.testing("CHECKPOINT"))}')
+        return ' && '.join(commands)
 
 
 def read_runs(path: Path, group: str) -> list[Run]:
     """The runs of a group, in the order of the file.
 
     Raises:
-        ValueError: there is no such group, or a key is unknown.
+        ValueError: there is no such group, or what it says of a run cannot be used.
     """
-    groups = yaml.safe_load(path.read_text())
+    groups = yaml.safe_load(path.read_text()) or {}
     if group not in groups:
-        raise ValueError(f'{path} has no group {group!r}; there are {", ".join(groups)}')
+        raise ValueError(f'{path} has no group {group!r}; there are {", ".join(groups) or "none"}')
     content = groups[group]
+    if unknown := set(content) - GROUP_KEYS:
+        raise ValueError(f'{path}, {group}: unknown key {", ".join(sorted(unknown))}')
+    rows = content.get('runs') or {}
+    if not rows:
+        raise ValueError(f'{path}, {group}: it has no runs')
     found = []
-    for label, own in content['runs'].items():
-        if unknown := (set(own) - RUN_KEYS) | (set(content) - GROUP_KEYS):
+    for label, own in rows.items():
+        if unknown := set(own) - RUN_KEYS:
             raise ValueError(f'{path}, {group}, {label}: unknown key {", ".join(sorted(unknown))}')
-        base = content['runs'][own['of']] if 'of' in own else own
+        base = rows.get(own['of']) if 'of' in own else own
+        if base is None or 'config' not in base or ('of' in own and set(own) - {'of', *OF_KEYS}):
+            raise ValueError(
+                f'{path}, {group}, {label}: expected a config, or the label of a run that has one '
+                f'(of) and {" and ".join(OF_KEYS)} alone; got {own}'
+            )
         found += [
             Run(
                 group=group,
@@ -97,34 +125,35 @@ def read_runs(path: Path, group: str) -> list[Run]:
             )
             for seed in own.get('seeds', content.get('seeds', [0]))
         ]
+    names = [run.kept for run in found]
+    if twice := [run for run in found if names.count(run.kept) > 1]:
+        raise ValueError(f'{path}, {group}: two runs would be kept as {twice[0].kept}')
     return found
 
 
-def do(run: Run, cores: set[int], *, work_dirs: Path, results: Path) -> str:
-    """Trains and tests a run on some cores, and keeps its logs; returns what became of it."""
-    folder = run.work_dir(work_dirs)
+def do(run: Run, *, work_dirs: Path, results: Path) -> Path:
+    """Trains and tests a run, and keeps its logs; returns where.
+
+    Raises:
+        ValueError: it is a test of a training that is not there.
+    """
+    folder = work_dirs / run.folder
     folder.mkdir(parents=True, exist_ok=True)
-    options = [*run.options, f'randomness.seed={run.seed}']
-    commands = []
-    if run.of is None:
-        commands.append(['train.py', run.config, '--resume', '--cfg-options', *options])
-    elif not (folder / 'last_checkpoint').is_file():
-        return f'{run.label}, seed {run.seed}: train {run.of!r} first'
+    where = ['--work-dir', str(folder)]
     with (folder / 'log.txt').open('a') as log:
-        for name, *arguments in commands:
-            _run([name, *arguments, '--work-dir', str(folder)], cores, log)
+        if run.of is None:
+            _run(['train.py', *where, '--resume', *run.training], run.cores, log)
         if run.test is not None:
-            checkpoint = (folder / 'last_checkpoint').read_text()
-            _run(
-                ['test.py', run.config, checkpoint, '--work-dir', str(folder), *run.test],
-                cores,
-                log,
-            )
-    kept = collect(folder, group=run.group, label=run.label, command=run.command).write(results)
-    return f'{run.label}, seed {run.seed}: {kept}'
+            pointer = folder / 'last_checkpoint'
+            if not pointer.is_file():
+                raise ValueError(f'{run.of or run.label!r} is not trained; let it run too')
+            checkpoint = str(folder / Path(pointer.read_text()).name)
+            _run(['test.py', *where, *run.testing(checkpoint)], run.cores, log)
+    run_ = collect(folder, group=run.group, label=run.label, command=run.command)
+    return run_.write(results)
 
 
-def _run(command: list[str], cores: set[int], log) -> None:
+def _run(command: list[str], cores: int, log: TextIO) -> None:
     name, *arguments = command
     subprocess.run(
         [sys.executable, ROOT / 'tools' / name, *arguments],
@@ -132,11 +161,42 @@ def _run(command: list[str], cores: set[int], log) -> None:
         check=True,
         stdout=log,
         stderr=subprocess.STDOUT,
-        env={**os.environ, 'OMP_NUM_THREADS': str(len(cores))},
-        preexec_fn=(lambda: os.sched_setaffinity(0, cores))
-        if hasattr(os, 'sched_setaffinity')
-        else None,
+        env={**os.environ, 'OMP_NUM_THREADS': str(cores)},
     )
+
+
+def do_all(runs: list[Run], *, work_dirs: Path, results: Path) -> bool:
+    """All runs, as many at a time as there are cores; returns whether none failed."""
+    shares = SimpleQueue()
+    cores, size = sorted(os.sched_getaffinity(0)), runs[0].cores
+    for i in range(0, len(cores) - size + 1, size):
+        shares.put(set(cores[i : i + size]))
+    if shares.empty():
+        raise ValueError(f'{runs[0].group} needs {size} cores a run; there are {len(cores)}')
+
+    def pinned(run: Run) -> Path:
+        share = shares.get()
+        try:
+            os.sched_setaffinity(0, share)  # this thread, and what it starts
+            return do(run, work_dirs=work_dirs, results=results)
+        finally:
+            shares.put(share)
+
+    well = True
+    pool = ThreadPoolExecutor(shares.qsize())
+    try:
+        for some in ([r for r in runs if not r.of], [r for r in runs if r.of]):
+            for run, future in [(run, pool.submit(pinned, run)) for run in some]:
+                try:
+                    print(f'{run.label}, seed {run.seed}: {future.result()}', flush=True)
+                except Exception as error:  # of one run; the others go on
+                    well = False
+                    log = work_dirs / run.folder / 'log.txt'
+                    said = f'{run.label}, seed {run.seed}: {error}; {log} says more'
+                    print(said, file=sys.stderr, flush=True)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return well
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -154,50 +214,29 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         runs = read_runs(args.runs, args.group)
-        if args.only and (unknown := set(args.only) - {run.label for run in runs}):
-            labels = ', '.join(dict.fromkeys(run.label for run in runs))
-            raise ValueError(f'{args.group} has no run {sorted(unknown)[0]!r}; it has: {labels}')
+        for name, wanted, there in (
+            ('run', args.only, list(dict.fromkeys(run.label for run in runs))),
+            ('seed', args.seeds, sorted({run.seed for run in runs})),
+        ):
+            if unknown := [value for value in wanted or [] if value not in there]:
+                known = ', '.join(map(str, there))
+                raise ValueError(f'{args.group} has no {name} {unknown[0]!r}; it has: {known}')
+        missing = [
+            run
+            for run in runs
+            if (not args.only or run.label in args.only)
+            and (not args.seeds or run.seed in args.seeds)
+            and not (args.results / run.kept).is_file()
+        ]
+        if args.dry_run:
+            for run in missing:
+                print(f'{run.label}, seed {run.seed}:\n  {run.command}')
+            return 0
+        where = dict(work_dirs=args.work_dirs.resolve(), results=args.results.resolve())
+        return 0 if not missing or do_all(missing, **where) else 1
     except (OSError, ValueError) as error:
         print(f'run_group.py: {error}', file=sys.stderr)
         return 2
-    missing = [
-        run
-        for run in runs
-        if (not args.only or run.label in args.only)
-        and (not args.seeds or run.seed in args.seeds)
-        and not (args.results / kept_path(run.group, run.label, run.seed)).is_file()
-    ]
-    if args.dry_run:
-        for run in missing:
-            print(f'{run.label}, seed {run.seed}:\n  {run.command}')
-        return 0
-    free: SimpleQueue[set[int]] = SimpleQueue()
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else [0, 1]
-    size = runs[0].cores
-    shares = [set(cores[i : i + size]) for i in range(0, len(cores) - size + 1, size)]
-    if not shares:
-        print(f'run_group.py: {args.group} needs {size} cores a run', file=sys.stderr)
-        return 2
-    for share in shares:
-        free.put(share)
-
-    def next_on_free_cores(run: Run) -> str:
-        share = free.get()
-        try:
-            return do(run, share, work_dirs=args.work_dirs, results=args.results)
-        finally:
-            free.put(share)
-
-    failed = False
-    with ThreadPoolExecutor(len(shares)) as pool:
-        for run, future in [(run, pool.submit(next_on_free_cores, run)) for run in missing]:
-            try:
-                print(future.result(), flush=True)
-            except (subprocess.CalledProcessError, OSError, ValueError) as error:
-                failed = True
-                log = run.work_dir(args.work_dirs) / 'log.txt'
-                print(f'{run.label}, seed {run.seed}: {error}; {log} says why', file=sys.stderr)
-    return int(failed)
 
 
 if __name__ == '__main__':
