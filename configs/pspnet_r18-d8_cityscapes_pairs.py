@@ -1,5 +1,5 @@
 # The outside mark: stock PSPNet on ResNetV1c-18 by MMSegmentation's own recipe (SGD, batches of 8,
-# float32), from scratch, for 25 minutes. Nothing of this package but the pairs and the clock.
+# float32), from scratch, for 25 minutes. Of this package are the pairs and the clock.
 _base_ = [
     '_base_/datasets/cityscapes_pairs.py',
     '_base_/schedules/schedule_20k.py',
@@ -63,5 +63,6 @@ model = dict(
 train_dataloader = dict(batch_size=8, num_workers=1)
 val_dataloader = dict(batch_size=4, num_workers=1)
 test_dataloader = val_dataloader
+default_hooks = dict(checkpoint=dict(interval=100))
 train_cfg = dict(type='ClockTrainLoop', minutes=25, reserve=90, val_interval=20000)
 randomness = dict(seed=0)

@@ -5,7 +5,10 @@ import shutil
 
 import cv2
 import numpy as np
+import pytest
 from conftest import ROOT, load_tool, run_tool
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 from pspnet_plugin.datasets import LabelCodec
 
@@ -21,6 +24,22 @@ def test_report_draws_pairs_and_curves(trained, tmp_path):
     height, width = picture.shape[:2]
     assert width > 1000 and height > 500
     assert len({tuple(color) for color in picture[::5, ::5].reshape(-1, 3)}) > 500
+
+
+def test_report_finds_the_worst(trained, demo_root, tmp_path):
+    tool = load_tool('analysis_tools/report.py')
+    config = Config.fromfile(trained / 'psp_demo.py')
+    init_default_scope('mmseg')
+    rows, _ = tool.predict(config, str(trained / 'iter_2.pth'), 2, worst=True)
+    every, _ = tool.predict(config, str(trained / 'iter_2.pth'), 3, worst=False)
+    scores = sorted(tool.mean_iou(row) for row in every)
+    assert [tool.mean_iou(row) for row in rows] == scores[:2] and scores[0] < scores[2]
+    assert f'mIoU {100 * scores[0]:.0f}' in rows[0]['name']
+    half = np.zeros((2, 4), np.uint8)
+    half[1] = 3
+    truth = np.array([[0, 0, 0, 255], [3, 3, 0, 0]], np.uint8)
+    # Class 0: 3 of 5 pixels, class 3: 2 of 4.
+    assert tool.mean_iou(dict(prediction=half, truth=truth)) == pytest.approx((3 / 5 + 2 / 4) / 2)
 
 
 def test_report_names_what_is_missing(tmp_path, capsys):

@@ -39,7 +39,7 @@ class Told:
 
     def __init__(self, path, folder, monkeypatch, *, resume=False, now=1000.0, **options):
         self.now = now
-        monkeypatch.setattr(clock_loop.time, 'time', lambda: self.now)
+        monkeypatch.setattr(clock_loop.time, 'monotonic', lambda: self.now)
         monkeypatch.setattr(clock_loop, 'BEGUN', now)
         config = Config.fromfile(path)
         config.merge_from_dict(options)

@@ -64,7 +64,8 @@ def test_a_table_of_scores_has_a_line_a_network_over_its_seeds():
 def test_choices_are_compared_with_the_one_they_change():
     runs = [made_run('base', seed=s, miou=30 + s) for s in (0, 1)]
     runs += [made_run('wider', seed=0, miou=32), made_run('no flips', seed=0, miou=28)]
-    _, _, *rows = cells(render("{{ choices('clock', 't40', 'base') }}", runs))
+    head, _, *rows = cells(render("{{ choices('clock', 't40', 'base') }}", runs))
+    assert [row[head.index('pairs seen')] for row in rows] == ['1,600'] * 3
     assert [row[:3] for row in rows] == [
         ['base', '30.5 (30.0 to 31.0)', ''],
         ['wider', '32.0', '+1.5'],

@@ -201,5 +201,5 @@ def test_our_configs_train_by_the_resumable_loop():
     assert configs
     for path in configs:
         config = Config.fromfile(path)
-        assert config.train_cfg.type == 'ResumableTrainLoop', path
+        assert config.train_cfg.type in ('ResumableTrainLoop', 'ClockTrainLoop'), path
         assert config.default_hooks.checkpoint.type == 'WholeCheckpointHook', path

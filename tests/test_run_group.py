@@ -66,6 +66,12 @@ def test_rows_are_trained_tested_and_kept(runs, capsys):
     capsys.readouterr()
     assert call(runs, '--dry-run') == 0
     said = capsys.readouterr().out
+    (results / 'base_seed0.json').unlink()
+    content = yaml.safe_load(runs.read_text())
+    content['quick']['runs']['base']['options'] = ['model.decode_head.channels=16']
+    runs.write_text(yaml.safe_dump(content))
+    assert call(runs, '--only', 'base') == 1
+    assert 'holds a run of other settings' in capsys.readouterr().err
     assert 'two seeds, seed 4' in said and 'base, seed 0' not in said, 'what is kept is left out'
 
 

@@ -12,6 +12,7 @@ import torch
 from mmengine.dist import broadcast, get_world_size
 from mmengine.hooks import ParamSchedulerHook
 from mmengine.optim import _ParamScheduler
+from mmengine.optim.scheduler import ReduceOnPlateauParamScheduler
 from mmengine.runner import Runner
 from mmseg.registry import LOOPS
 
@@ -28,7 +29,8 @@ class ClockTrainLoop(ResumableTrainLoop):
 
     Schedules and ``val_interval`` stay written for ``max_iters`` iterations, and go by the share of
     the time that is gone; so a config becomes one by the clock by
-    ``--cfg-options train_cfg.type=ClockTrainLoop train_cfg.minutes=25``. What else counts
+    ``--cfg-options train_cfg.type=ClockTrainLoop train_cfg.minutes=25``, and its validations, which
+    take of the time, fewer by ``train_cfg.val_interval``. What else counts
     iterations (logs, checkpoints) counts those that are done. While it runs, the runner's
     ``max_iters`` is an estimate of how many there will be.
 
@@ -91,7 +93,7 @@ class ClockTrainLoop(ResumableTrainLoop):
         self.runner.optim_wrapper.initialize_count_status(self.runner.model, self._iter, -1)
         hub = self.runner.message_hub
         resumed = hub.runtime_info.get(CLOCK) if self._iter else None
-        self._before, self._began = (resumed, time.time()) if resumed else (0.0, BEGUN)
+        self._before, self._began = (resumed, time.monotonic()) if resumed else (0.0, BEGUN)
         if not self._iter:
             hub.update_info(VALIDATED, 0)
         self._read_clock()
@@ -111,7 +113,7 @@ class ClockTrainLoop(ResumableTrainLoop):
     def run_iter(self, data_batch: dict) -> None:
         """One step, the last one if the clock leaves no time for another."""
         self._read_clock()
-        until = self._ended + self._step
+        until = max(self._elapsed, self._ended + self._step)
         left = max(self._seconds - until, 0)
         more = max(round(left / self._step), 1) if left and self._step else int(left > 0)
         self._max_iters = self._iter + 1 + more
@@ -139,6 +141,10 @@ class ClockTrainLoop(ResumableTrainLoop):
                     f'{name}: by_epoch=True, but a ClockTrainLoop knows iterations of the schedule '
                     f'only; expected by_epoch=False, an end of at most {self._ticks}'
                 )
+            if isinstance(scheduler, ReduceOnPlateauParamScheduler):
+                raise ValueError(
+                    f'{name} waits for scores; a ClockTrainLoop drives what counts steps'
+                )
             if scheduler._global_step > self.tick + 1:
                 raise ValueError(
                     f'ClockTrainLoop: the checkpoint is of iteration {scheduler._global_step} of '
@@ -159,9 +165,11 @@ class ClockTrainLoop(ResumableTrainLoop):
         super()._validate()
         self._read_clock()
         self._ended = self._elapsed  # a step does not take as long
+        if self._elapsed >= self._seconds:
+            self._max_iters = self._iter
 
     def _read_clock(self) -> None:
-        self._elapsed = self._before + time.time() - self._began
+        self._elapsed = self._before + time.monotonic() - self._began
         if get_world_size() > 1:
             device = next(self.runner.model.parameters()).device
             shared = torch.tensor([self._elapsed], dtype=torch.float64, device=device)

@@ -63,7 +63,7 @@ class NonFiniteLossHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
     ) -> None:
         """Stops, or reports the step that was left out."""
-        loss = float((outputs or {}).get('loss', 0.0))
+        loss = float(torch.as_tensor((outputs or {}).get('loss', 0.0)).detach())
         if self.action == 'stop':
             if not math.isfinite(loss):
                 raise FloatingPointError(

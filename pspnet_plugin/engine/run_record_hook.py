@@ -10,6 +10,7 @@ import platform
 import sys
 import time
 from datetime import datetime, timezone
+from numbers import Real
 from pathlib import Path
 
 import mmcv
@@ -29,17 +30,18 @@ from pspnet_plugin.evaluation.classwise_iou import ClasswiseIoUMetric
 RECORD = 'run_record.json'
 
 
-def _start_of_process() -> float:
-    """Seconds since the epoch; where the system does not tell, when this module was imported."""
-    now, stat, uptime = time.time(), Path('/proc/self/stat'), Path('/proc/uptime')
+def _age_of_process() -> float:
+    """Seconds; 0 where the system does not tell, or this was imported long after the start."""
+    stat, uptime = Path('/proc/self/stat'), Path('/proc/uptime')
     if not (stat.is_file() and uptime.is_file()):
-        return now
+        return 0.0
     ticks = int(stat.read_text().rpartition(')')[2].split()[19])  # field 22, from the boot on
     age = float(uptime.read_text().split()[0]) - ticks / os.sysconf('SC_CLK_TCK')
-    return now - age if 0 <= age < 600 else now
+    return age if 0 <= age < 600 else 0.0
 
 
-BEGUN = _start_of_process()
+# When this process began, by time.monotonic().
+BEGUN = time.monotonic() - _age_of_process()
 
 
 @HOOKS.register_module()
@@ -106,7 +108,8 @@ class RunRecordHook(Hook):
             pairs=len(dataset),
             seconds=round(time.time() - self._scoring, 1),
         )
-        metrics = {key: float(value) for key, value in (metrics or {}).items()}
+        values = (metrics or {}).items()
+        metrics = {key: float(value) for key, value in values if isinstance(value, Real)}
         for metric in loop.evaluator.metrics:
             rules = metric.rules if isinstance(metric, ClasswiseIoUMetric) else {'': None}
             named = {f'{metric.prefix or ""}/{name}'.strip('/'): rules[name] for name in rules}
@@ -117,11 +120,11 @@ class RunRecordHook(Hook):
                 self._add('scores', dict(common, decode=_decoding(codec), metrics=values), runner)
 
     def _keep_part(self, runner: Runner, *, iteration: int | None = None) -> None:
-        if not hasattr(self, '_part'):
+        if not hasattr(self, '_part') or not is_main_process():
             return
         self._part.update(
             last_iteration=runner.iter if iteration is None else iteration,
-            seconds=round(time.time() - BEGUN, 1),
+            seconds=round(time.monotonic() - BEGUN, 1),
             peak_bytes=_peak_bytes(),
         )
         record = _read(runner)
@@ -130,6 +133,8 @@ class RunRecordHook(Hook):
 
     @staticmethod
     def _add(kind: str, entry: dict, runner: Runner) -> None:
+        if not is_main_process():
+            return
         record = _read(runner)
         record[kind].append(entry)
         _write(runner, record)
@@ -141,9 +146,8 @@ def _read(runner: Runner) -> dict[str, list]:
 
 
 def _write(runner: Runner, record: dict[str, list]) -> None:
-    if is_main_process():
-        content = json.dumps(record, indent=1) + '\n'
-        write_whole(Path(runner.work_dir) / RECORD, content.encode())
+    content = json.dumps(record, indent=1) + '\n'
+    write_whole(Path(runner.work_dir) / RECORD, content.encode())
 
 
 def _named(metrics: dict[str, float], name: str) -> dict[str, float]:

@@ -98,9 +98,10 @@ def _choices(labels: dict[str, list[CollectedRun]], rule: str, base: str) -> str
     for label, runs in labels.items():
         values = _values(runs, rule, 'mIoU')
         gain = '' if label == base else f'{mean(values) - at:+.1f}'
-        row = [label, spread(values), gain, _cell(runs, rule, 'aAcc')]
+        seen = f'{round(mean(run.pairs_seen for run in runs)):,}'
+        row = [label, spread(values), gain, _cell(runs, rule, 'aAcc'), seen]
         rows.append((label != base, -mean(values), [*row, spread([run.minutes for run in runs])]))
-    head = ['choice', 'mIoU', 'difference', 'pixel accuracy', 'minutes']
+    head = ['choice', 'mIoU', 'difference', 'pixel accuracy', 'pairs seen', 'minutes']
     return _table(head, [row for _, _, row in sorted(rows)])
 
 

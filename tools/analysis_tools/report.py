@@ -1,6 +1,7 @@
 """Draw a run on one page: held-out pairs as photo | truth | prediction, loss and mIoU.
 
     python tools/analysis_tools/report.py work_dirs/psp_demo
+    python tools/analysis_tools/report.py work_dirs/psp_demo --pairs 12 --worst --out worst.png
 
 Reads what the run left in its folder (config, checkpoint, scalars) and writes ``report.png`` there.
 """
@@ -24,6 +25,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
 
 from pspnet_plugin.datasets.pairs import natural_key
+from pspnet_plugin.prediction.outputs import areas
 from pspnet_plugin.reporting import read_scalars
 
 matplotlib.use('Agg')
@@ -41,6 +43,9 @@ def parse_args(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--checkpoint', help='default: the last one of the run')
     parser.add_argument('--out', type=Path, help='picture to write; default: WORK_DIR/report.png')
     parser.add_argument('--pairs', type=int, default=6, help='held-out pairs to show (default 6)')
+    parser.add_argument(
+        '--worst', action='store_true', help='those of lowest mIoU, not some spread over the set'
+    )
     parser.add_argument('--dpi', type=int, default=100, help='100 gives 1500 pixels of width')
     return parser.parse_args(arguments)
 
@@ -70,14 +75,19 @@ def colour(labels: np.ndarray, palette: list) -> np.ndarray:
     return colors[labels]
 
 
-def predict(config: Config, checkpoint: str, count: int) -> tuple[list[dict], BaseDataset]:
-    """Photo, truth and prediction of pairs spread evenly over the validation set."""
+def predict(
+    config: Config, checkpoint: str, count: int, *, worst: bool
+) -> tuple[list[dict], BaseDataset]:
+    """Photo, truth and prediction of pairs of the validation set: the worst, or some of all."""
     device = 'cuda:0' if torch.cuda.is_available() else 'cpu'
+    # A test with augmentation leaves a config whose network is wrapped.
+    config.model = config.model.get('module', config.model)
     dataset = DATASETS.build(config.val_dataloader.dataset)
     model = init_model(config, checkpoint, device=device)
     load_photo, load_truth = LoadImageFromFile(), LoadAnnotations()
     rows = []
-    for index in np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int):
+    shown = len(dataset) if worst else min(count, len(dataset))
+    for index in np.linspace(0, len(dataset) - 1, shown).astype(int):
         record = load_truth(load_photo(dataset.get_data_info(int(index))))
         prediction = inference_model(model, record['img_path']).pred_sem_seg.data
         rows.append(
@@ -88,7 +98,18 @@ def predict(config: Config, checkpoint: str, count: int) -> tuple[list[dict], Ba
                 prediction=prediction.squeeze().cpu().numpy().astype(np.uint8),
             )
         )
-    return rows, dataset
+    if worst:
+        rows.sort(key=mean_iou)
+        for row in rows:
+            row['name'] += f', mIoU {100 * mean_iou(row):.0f}'
+    return rows[:count], dataset
+
+
+def mean_iou(row: dict) -> float:
+    """Over the classes that are in the truth of a picture."""
+    inter, union, _, labelled = np.array(areas(row['prediction'], row['truth'], 255))
+    there = labelled > 0
+    return float((inter[there] / union[there]).mean()) if there.any() else 1.0
 
 
 def plot_curve(axes: Axes, work_dir: Path, key: str, label: str) -> None:
@@ -147,11 +168,12 @@ def main(arguments: list[str] | None = None) -> int:
         config_file, checkpoint = find_run(args.work_dir, args.checkpoint)
         config = Config.fromfile(config_file)
         init_default_scope(config.get('default_scope', 'mmseg'))
-        rows, dataset = predict(config, checkpoint, args.pairs)
+        rows, dataset = predict(config, checkpoint, args.pairs, worst=args.worst)
     except (FileNotFoundError, ValueError) as error:
         print(f'report.py: {error}', file=sys.stderr)
         return 2
-    rows.sort(key=lambda row: natural_key(row['name']))
+    if not args.worst:
+        rows.sort(key=lambda row: natural_key(row['name']))
     out = args.out or args.work_dir / 'report.png'
     draw(rows, dataset.metainfo, args.work_dir, out, dpi=args.dpi)
     print(f'report: {out}')

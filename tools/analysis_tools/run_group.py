@@ -22,6 +22,7 @@ from queue import SimpleQueue
 from typing import TextIO
 
 import yaml
+from mmengine.config import Config
 
 from pspnet_plugin.reporting import collect, kept_path
 
@@ -135,10 +136,12 @@ def do(run: Run, *, work_dirs: Path, results: Path) -> Path:
     """Trains and tests a run, and keeps its logs; returns where.
 
     Raises:
-        ValueError: it is a test of a training that is not there.
+        ValueError: it is a test of a training that is not there, or its folder holds another run.
     """
     folder = work_dirs / run.folder
     folder.mkdir(parents=True, exist_ok=True)
+    if run.of is None:
+        _stays_what_it_was(run, folder)
     where = ['--work-dir', str(folder)]
     with (folder / 'log.txt').open('a') as log:
         if run.of is None:
@@ -151,6 +154,15 @@ def do(run: Run, *, work_dirs: Path, results: Path) -> Path:
             _run(['test.py', *where, *run.testing(checkpoint)], run.cores, log)
     run_ = collect(folder, group=run.group, label=run.label, command=run.command)
     return run_.write(results)
+
+
+def _stays_what_it_was(run: Run, folder: Path) -> None:
+    """Notes what is trained in a folder, so that nothing else goes on there."""
+    note, content = folder / 'run.txt', f'{run.command}\n\n'
+    content += Config.fromfile(ROOT / run.config).pretty_text
+    if note.is_file() and note.read_text() != content:
+        raise ValueError(f'{folder} holds a run of other settings; move it away to train anew')
+    note.write_text(content)
 
 
 def _run(command: list[str], cores: int, log: TextIO) -> None:
