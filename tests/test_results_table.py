@@ -152,3 +152,14 @@ def test_work_dirs_that_cannot_be_collected_are_named(trained, tmp_path, capsys)
     (work_dir / 'psp_demo.py').unlink()
     assert tool.main(['collect', str(work_dir), *options]) == 2
     assert 'psp_demo.py is missing; expected the config' in capsys.readouterr().err
+
+
+def test_the_page_of_the_repository_is_what_its_logs_give():
+    results = ROOT / 'docs/results'
+    runs = load_runs(results)
+    assert runs
+    page = render((results / 'results.md.j2').read_text(), runs)
+    assert page == (ROOT / 'docs/results.md').read_text(), 'results_table.py write'
+    for run in runs:
+        assert (results / run.path).is_file()
+        assert run.score('t40')['mIoU'] > 0
