@@ -1,6 +1,5 @@
 # Twenty-five minutes of wall clock, everything included; the schedule's iterations are ten
-# thousandths of that time. The optimizer, its rates and the precision are those that ablations on
-# held-out pairs chose: docs/results.md.
+# thousandths of that time. What choices scored on held-out pairs so far: docs/results.md.
 optim_wrapper = dict(
     type='AutocastOptimWrapper',
     precision='auto',
