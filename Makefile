@@ -10,15 +10,15 @@ SOURCES := setup.py noxfile.py pspnet_plugin configs tools tests
 DEMO_DATA := data/demo_pairs
 DEMO_RUN := work_dirs/psp_demo
 
-.PHONY: demo test test-slow compat lint install clean-demo
+.PHONY: demo pictures test test-browser test-slow compat lint install clean-demo
 .DELETE_ON_ERROR:
 
 # Generated pairs, trained, tested and drawn. What is there already is kept; an interrupted
 # training goes on from its last checkpoint.
-demo: $(DEMO_RUN)/report.png
-	@echo "Photo, truth and prediction of held-out pairs, loss and mIoU: $<"
+demo: $(DEMO_RUN)/report.html
+	@echo "Scores, the classes that fail, pictures with their errors: open $< in a browser"
 
-$(DEMO_RUN)/report.png: $(DEMO_RUN)/.tested
+$(DEMO_RUN)/report.html: $(DEMO_RUN)/.tested
 	$(BIN)/python tools/analysis_tools/report.py $(DEMO_RUN)
 
 $(DEMO_RUN)/.tested: $(DEMO_RUN)/.trained
@@ -35,9 +35,20 @@ $(DEMO_DATA)/.complete: | $(READY)
 	    --train 400 --val 60 --seed 0
 	touch $@
 
+# The pictures of the README and the docs, from the demo's generated scenes.
+pictures: demo
+	$(BIN)/python tools/analysis_tools/report.py $(DEMO_RUN) --pictures 1 --out work_dirs/readme.html
+	cp work_dirs/readme/pictures.png docs/demo.png
+
 # One thread each: two processes of two threads on two cores would wait for each other.
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+# The page of web_demo.py in Chromium; part of `make test` where there is one.
+test-browser: $(READY)
+	@command -v chromium chromium-browser google-chrome >/dev/null || { \
+	    echo "Chromium is needed; on Debian and Ubuntu: apt-get install chromium" >&2; exit 1; }
+	$(BIN)/python -m pytest -m browser tests/test_web_page.py
 
 # What takes minutes each: kills, full disks, many ranks. As root on Linux: one mounts a file system.
 test-slow: $(READY)
@@ -60,7 +71,7 @@ $(READY): pyproject.toml setup.py constraints.txt
 	@$(PYTHON) -c 'import ensurepip, venv' || { \
 	    echo "$(PYTHON) lacks venv; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[onedl,dev,deploy,keras]'
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[onedl,dev,deploy,keras,web]'
 	@$(BIN)/python -c 'import cv2' || { \
 	    echo "OpenCV lacks a system library; on Debian and Ubuntu: apt-get install libgl1 libglib2.0-0" >&2; \
 	    exit 1; }

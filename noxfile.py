@@ -43,7 +43,10 @@ IMPOSSIBLE = {
 }
 # Exports to ONNX begin with torch 2.7, Keras's torch backend with 2.6.
 FIRST_WITH_EXTRAS = (2, 7)
-TESTS_OF_EXTRAS = ['test_deployment', 'test_deployment_bad_input', 'test_keras_*', 'test_benchmark']
+TESTS_OF_EXTRAS = [
+    'test_deployment', 'test_deployment_bad_input', 'test_keras_*', 'test_benchmark',
+    'test_notebook', 'test_pages', 'test_predict_onnx',
+]  # fmt: skip
 
 
 def _has_extras(torch: str) -> bool:
@@ -71,7 +74,7 @@ def suite(session: nox.Session, family: str, torch: str, others: str | list[str]
     session.install('setuptools<81', 'wheel', 'ninja', *wanted, *constraints)
     if family == 'openmmlab':
         session.install(_compiled_mmcv(session, torch), *OPENMMLAB, *wanted)
-    extras = [family, 'dev', *(['deploy', 'keras'] if _has_extras(torch) else [])]
+    extras = [family, 'dev', 'web', *(['deploy', 'keras'] if _has_extras(torch) else [])]
     session.install('-e', f'.[{",".join(extras)}]', *wanted, *constraints)
 
     name = f'{family}-{session.python}-{torch}'

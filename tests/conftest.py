@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,8 @@ DEMO = ROOT / 'configs' / 'psp_demo.py'
 # float16 on CPUs came with torch 2.4.
 HALVES = [torch.bfloat16, torch.float16]
 CPU_AUTOCAST = HALVES if digit_version(torch.__version__) >= digit_version('2.4') else HALVES[:1]
+BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
 # Three classes of far colours, one void.
 META = dict(
     classes=['wall', 'window', 'door'],
@@ -244,9 +247,10 @@ def palette(tmp_path: Path) -> Path:
 
 
 def pytest_collection_modifyitems(items):
-    """Tests that need a GPU are skipped, and said to be, where there is none."""
-    if torch.cuda.is_available():
-        return
+    """Tests that need a GPU or a browser are skipped, and said to be, where there is none."""
+    there = {'gpu': torch.cuda.is_available(), 'browser': CHROMIUM is not None}
+    reasons = {'gpu': 'needs a CUDA device', 'browser': 'needs Chromium: make test-browser'}
     for item in items:
-        if item.get_closest_marker('gpu'):
-            item.add_marker(pytest.mark.skip(reason='needs a CUDA device'))
+        for name, reason in reasons.items():
+            if item.get_closest_marker(name) and not there[name]:
+                item.add_marker(pytest.mark.skip(reason=reason))

@@ -2,10 +2,11 @@
 
 import json
 
+import cv2
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import ROOT, load_tool, write_pair
+from conftest import ROOT, load_tool, photo, write_pair
 
 from pspnet_plugin.benchmarks.timing import (
     measure_machine,
@@ -138,3 +139,24 @@ def test_a_single_pair_is_refused(tmp_path, capsys):
     write_pair(tmp_path / 'one' / 'val' / '1.jpg')
     assert main(['loader', '--data-root', str(tmp_path / 'one')]) == 2
     assert '1 pair to load' in capsys.readouterr().err
+
+
+def test_predicting_is_measured_from_files_to_files(trained, tmp_path, capsys):
+    for i in range(3):
+        cv2.imwrite(str(tmp_path / f'{i}.png'), photo(64, 64 if i else 96, seed=i))
+    out = tmp_path / 'figures.json'
+    network = [
+        '--config',
+        str(trained / 'psp_demo.py'),
+        '--checkpoint',
+        str(trained / 'iter_2.pth'),
+    ]
+    options = ['--rounds', '2', '--batch', '2', '--json', str(out)]
+    assert main(['predict', str(tmp_path), *network, *options]) == 0
+    (row,) = json.loads(out.read_text())['rows']
+    assert row['pictures'] == 3
+    median, lowest, highest = row['speed']
+    assert 0 < lowest <= median <= highest
+    assert row['memory'][-1][0] == 1 and row['memory'][-1][1] > 2**20
+    assert '| 3 |' in capsys.readouterr().out
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == ['.json', '.png', '.png', '.png']

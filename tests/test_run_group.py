@@ -110,3 +110,16 @@ def test_a_run_that_fails_is_named_with_its_log(runs, capsys):
     said = capsys.readouterr().err
     assert 'base, seed 0:' in said and 'base_seed0/log.txt says more' in said
     assert 'NoLoop' in (runs.parent / 'work_dirs/quick/base_seed0/log.txt').read_text()
+
+
+def test_a_run_may_be_scored_by_another_config(tmp_path):
+    path = tmp_path / 'runs.yml'
+    rows = {
+        'split': dict(config='a.py', test_config='b.py', test=['--tta']),
+        'plain': dict(config='a.py'),
+    }
+    path.write_text(yaml.safe_dump(dict(group=dict(runs=rows, options=['x=1']))))
+    split, plain = load_tool(TOOL).read_runs(path, 'group')
+    assert split.training[0] == 'a.py' and plain.test is None
+    assert split.testing('c.pth') == ['b.py', 'c.pth', '--tta', '--cfg-options', 'x=1']
+    assert 'tools/test.py b.py CHECKPOINT --tta' in split.command

@@ -169,7 +169,7 @@ def _decoding(codec: LabelCodec | None) -> dict | None:
 def _machine() -> dict:
     return dict(
         started=datetime.now(timezone.utc).isoformat(timespec='seconds'),
-        processor=_processor(),
+        processor=processor_name(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count(),
         threads=torch.get_num_threads(),
         gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else '',
@@ -182,13 +182,14 @@ def _machine() -> dict:
     )
 
 
-def _processor() -> str:
+def processor_name() -> str:
+    """Of the CPU, as the system calls it."""
     info = Path('/proc/cpuinfo')
     if info.is_file():
         for line in info.read_text().splitlines():
             if line.startswith('model name'):
                 return line.partition(':')[2].strip()
-    return platform.processor()
+    return platform.processor() or platform.machine()
 
 
 def _peak_bytes() -> int:

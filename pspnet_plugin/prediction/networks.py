@@ -35,6 +35,10 @@ class TorchNetwork:
         steps = [s for s in steps if not s['type'].startswith('Load')]
         self._pipeline = Compose([dict(type='LoadImageFromNDArray'), *steps])
 
+    def prepare(self, photo: np.ndarray) -> dict:
+        """A photo, (H, W, 3) uint8 BGR, as the test pipeline hands it to the network."""
+        return self._pipeline(dict(img=photo, img_path=''))
+
     def label(self, photos: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Class indices of photos of one size.
 
@@ -47,7 +51,7 @@ class TorchNetwork:
         Raises:
             BadPicture: memory does not suffice.
         """
-        samples = [self._pipeline(dict(img=photo, img_path='')) for photo in photos]
+        samples = [self.prepare(photo) for photo in photos]
         try:
             with torch.inference_mode():
                 results = self.model.test_step(pseudo_collate(samples))

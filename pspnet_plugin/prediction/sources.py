@@ -128,16 +128,30 @@ def read_photo(source: Source) -> Picture:
         BadPicture: it cannot be read.
     """
     try:
-        content = np.frombuffer(source.path.read_bytes(), np.uint8)
+        content = source.path.read_bytes()
     except OSError as error:
         raise BadPicture(f'{source.path} cannot be read: {error.strerror}') from None
+    return Picture(source.name, decode_photo(content, str(source.path)))
+
+
+def decode_photo(content: bytes, name: str) -> np.ndarray:
+    """An (H, W, 3) uint8 BGR picture, turned as its camera was held.
+
+    Args:
+        content: Of a picture file.
+        name: What errors call it.
+
+    Raises:
+        BadPicture: it is none.
+    """
     try:
-        photo = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+        buffer = np.frombuffer(content, np.uint8)
+        photo = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if content else None
     except cv2.error as error:
-        raise BadPicture(f'{source.path} cannot be decoded: {error.err}') from None
+        raise BadPicture(f'{name} cannot be decoded: {error.err}') from None
     if photo is None:
-        raise BadPicture(f'{source.path} is no picture that OpenCV reads')
-    return Picture(source.name, photo)
+        raise BadPicture(f'{name} is no picture that OpenCV reads')
+    return photo
 
 
 def read_frames(source: Source) -> Iterator[Picture]:

@@ -5,6 +5,7 @@
 the stock head, and in deployed forms.
 ``keras``: the article's network beside itself in Keras, in inference and training.
 ``loader``: a record of a pair, by each rule that reads labels, beside the bare decode of its bytes.
+``predict``: photos from files to files, as ``predict.py`` labels them, beside the bare network.
 
 Ways take turns, round by round, after one run each that does not count. Ratios are medians over
 rounds (lowest to highest); seconds are the least of all rounds. Memory is the most that torch's
@@ -15,26 +16,26 @@ machine touches least.
 
 import argparse
 import json
-import os
 import platform
 import sys
 from pathlib import Path
 
 import torch
 
-from pspnet_plugin.benchmarks.heads import HEADS, compare_heads
-from pspnet_plugin.benchmarks.keras import compare_with_keras
-from pspnet_plugin.benchmarks.loader import time_loader
-from pspnet_plugin.benchmarks.networks import compare_networks
-from pspnet_plugin.benchmarks.timing import Machine, measure_machine, ratio
+from pspnet_plugin.benchmarks.heads import HEADS
+from pspnet_plugin.benchmarks.parts import DTYPES, PARTS
+from pspnet_plugin.benchmarks.timing import measure_machine
+from pspnet_plugin.engine.run_record_hook import processor_name
+from pspnet_plugin.prediction.outputs import KINDS
 from pspnet_plugin.version import __version__
 
-DTYPES = dict(float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.float16)
 EXAMPLE = """examples:
   python tools/analysis_tools/benchmark.py heads --only r50 --map 64x128
   python tools/analysis_tools/benchmark.py networks --size 512x1024 --json networks.json
   python tools/analysis_tools/benchmark.py keras --rounds 3
   python tools/analysis_tools/benchmark.py loader --data-root data/cityscapes_pairs
+  python tools/analysis_tools/benchmark.py predict photos/ --config configs/psp_demo.py \\
+      --checkpoint work_dirs/psp_demo/iter_600.pth
 """
 
 
@@ -107,123 +108,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help='of pairs in the colours of Cityscapes (%(default)s)')  # fmt: skip
     loader.add_argument('--split', default='val', help='folder in it (val)')
     loader.add_argument('--pairs', type=_count, default=200, help='at most so many (200)')
+
+    predict = parts.add_parser('predict', parents=[common, device], help='files of photos')
+    predict.add_argument('inputs', nargs='+', help='photos, and folders of them')
+    predict.add_argument('--config', type=Path, required=True, help='of the network')
+    predict.add_argument('--checkpoint', type=Path, required=True, help='its weights')
+    predict.add_argument('--batch', type=_count, default=1, help='photos labelled at once (1)')
+    predict.add_argument('--save', nargs='+', choices=KINDS, default=['index', 'overlay'],
+                         help='what is written of each (index overlay)')  # fmt: skip
     return parser.parse_args(argv)
-
-
-def table(header: list[str], rows: list[list[str]]) -> str:
-    """Markdown."""
-    lines = [header, ['---'] * len(header), *rows]
-    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
-
-
-def heads(args: argparse.Namespace, machine: Machine) -> list[dict]:
-    """Measures and prints heads."""
-    rows = [
-        row
-        for name in args.only
-        for size in args.map
-        for row in compare_heads(
-            name, size, batch=args.batch, rounds=args.rounds, machine=machine,
-            dtype=DTYPES[args.dtype], device=args.device, channels_last=args.channels_last,
-        )
-    ]  # fmt: skip
-    print(
-        table(
-            ['head', 'map', 'what', 'stock, s', 'ours, s', 'times as fast', 'memory',
-             'G multiply-adds, stock', 'ours', 'times the floor, stock', 'ours', 'difference'],
-            [
-                [
-                    row['head'], row['map'], row['what'],
-                    *(f'{row["seconds"][key]:.4f}' for key in ('stock', 'ours')),
-                    str(row['speedup']),
-                    f'{row["memory"]:.2f}',
-                    *(f'{row["multiply_adds"][key] / 1e9:.2f}' for key in ('stock', 'ours')),
-                    *(f'{row["above_floor"][key]:.2f}' for key in ('stock', 'ours')),
-                    f'{row["difference"]:.1e}' if 'difference' in row else '',
-                ]
-                for row in rows
-            ],
-        )
-    )  # fmt: skip
-    return rows
-
-
-def networks(args: argparse.Namespace, machine: Machine) -> list[dict]:
-    """Measures and prints whole networks."""
-    rows = compare_networks(
-        args.config, args.size, rounds=args.rounds, machine=machine, checkpoint=args.checkpoint,
-        device=args.device, compiled=args.compile, exported=args.onnxruntime,
-    )  # fmt: skip
-    weights = args.checkpoint or 'random weights'
-    print(f'{args.config}, {weights}, one picture of {args.size[0]}x{args.size[1]}\n')
-    print(
-        table(
-            ['form', 's', 'times as fast', 'equal labels', 'G multiply-adds', 'times the floor'],
-            [
-                [
-                    row['form'], f'{row["seconds"]:.3f}', str(row['speedup']),
-                    f'{row["equal"]:.4%}',
-                    f'{row["multiply_adds"] / 1e9:.1f}' if row['multiply_adds'] else '',
-                    f'{row["above_floor"]:.2f}' if row['above_floor'] else '',
-                ]
-                for row in rows
-            ],
-        )
-    )  # fmt: skip
-    return rows
-
-
-def keras(args: argparse.Namespace, machine: Machine) -> list[dict]:
-    """Measures and prints the article's network."""
-    rows = compare_with_keras(
-        args.config, args.size, batch=args.batch, rounds=args.rounds, machine=machine,
-        checkpoint=args.checkpoint, compiled=args.compile,
-    )  # fmt: skip
-    print(
-        f'{args.config}, {args.checkpoint or "random weights"}, {args.size[0]}x{args.size[1]}; '
-        f'one picture in inference, {args.batch} in training\n'
-    )
-    print(
-        table(
-            ['what', 'form', 's', 'times as fast', 'memory, MB', 'of that of Keras',
-             'G multiply-adds', 'times the floor', 'difference', 'same nearest colour'],
-            [
-                [
-                    row['what'], row['form'], f'{row["seconds"]:.3f}', str(row['speedup']),
-                    f'{row["peak_bytes"] / 1e6:.0f}', f'{row["memory"]:.2f}',
-                    f'{row["multiply_adds"] / 1e9:.1f}' if row['multiply_adds'] else '',
-                    f'{row["above_floor"]:.2f}' if row['above_floor'] else '',
-                    f'{row["difference"]:.1e}' if 'difference' in row else '',
-                    f'{row["equal"]:.3%}' if 'equal' in row else '',
-                ]
-                for row in rows
-            ],
-        )
-    )  # fmt: skip
-    return rows
-
-
-def loader(args: argparse.Namespace) -> list[dict]:
-    """Measures and prints the loading of pairs."""
-    times = time_loader(args.data_root, args.split, pairs=args.pairs, rounds=args.rounds)
-    bare = times['imdecode']
-    least = {name: float(values.min(0).mean()) for name, values in times.items()}
-    rows = [
-        dict(way=name, milliseconds=least[name], times_imdecode=least[name] / least['imdecode'],
-             slowdown=ratio(values.mean(1).tolist(), bare.mean(1).tolist()))
-        for name, values in times.items()
-    ]  # fmt: skip
-    print(
-        table(
-            ['way', 'ms a record', 'times imdecode', 'in the median round (lowest to highest)'],
-            [
-                [r['way'], f'{r["milliseconds"]:.3f}', f'{r["times_imdecode"]:.2f}',
-                 str(r['slowdown'])]
-                for r in rows
-            ],
-        )
-    )  # fmt: skip
-    return rows
 
 
 def measure(args: argparse.Namespace) -> None:
@@ -245,11 +138,11 @@ def measure(args: argparse.Namespace) -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
     about = dict(
         version=__version__, torch=torch.__version__, python=platform.python_version(),
-        processor=torch.cuda.get_device_name() if device == 'cuda' else _processor(),
+        processor=torch.cuda.get_device_name() if device == 'cuda' else processor_name(),
         threads=torch.get_num_threads(), options={k: str(v) for k, v in vars(args).items()},
     )  # fmt: skip
-    if args.part == 'loader':
-        rows = loader(args)
+    if args.part in ('loader', 'predict'):
+        rows = PARTS[args.part](args)
     else:
         dtype = DTYPES[getattr(args, 'dtype', 'float32')]
         machine = measure_machine(device=device, dtype=dtype)
@@ -260,18 +153,9 @@ def measure(args: argparse.Namespace) -> None:
             f'{machine.multiply_adds / 1e9:.0f} G multiply-adds/s in a matrix product, '
             f'{machine.bytes / 1e9:.1f} GB/s copied\n'
         )
-        rows = {'heads': heads, 'networks': networks, 'keras': keras}[args.part](args, machine)
+        rows = PARTS[args.part](args, machine)
     if args.json:
         args.json.write_text(json.dumps(dict(about=about, rows=rows), indent=1))
-
-
-def _processor() -> str:
-    names = [
-        line.partition(':')[2].strip()
-        for line in Path('/proc/cpuinfo').read_text().splitlines()
-        if line.startswith('model name')
-    ] if os.path.exists('/proc/cpuinfo') else []  # fmt: skip
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,182 +1,170 @@
-"""Draw a run on one page: held-out pairs as photo | truth | prediction, loss and mIoU.
+"""Report on a training, or compare several: one HTML file that opens offline.
 
-    python tools/analysis_tools/report.py work_dirs/psp_demo
-    python tools/analysis_tools/report.py work_dirs/psp_demo --pairs 12 --worst --out worst.png
-
-Reads what the run left in its folder (config, checkpoint, scalars) and writes ``report.png`` there.
+What it says: mIoU, pixel accuracy and mean Dice on the validation set; which classes fail and what
+they are taken for; curves; the worst, the median and the best pictures with their error maps; what
+it was trained with. The figures also lie beside it, as PNGs.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-import matplotlib
-import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.gridspec import GridSpec
-from matplotlib.patches import Patch
-from mmcv.transforms import LoadImageFromFile
-from mmengine.config import Config
-from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
-from mmseg.apis import inference_model, init_model
-from mmseg.datasets.transforms import LoadAnnotations
-from mmseg.registry import DATASETS
 
-from pspnet_plugin.datasets.pairs import natural_key
-from pspnet_plugin.prediction.outputs import areas
-from pspnet_plugin.reporting import read_scalars
+from pspnet_plugin.deployment.arguments import add_cfg_options
+from pspnet_plugin.prediction.networks import TorchNetwork, open_torch_network
+from pspnet_plugin.reporting.examined import Examined, LabelledSet, examine
+from pspnet_plugin.reporting.report_figures import Shown
+from pspnet_plugin.reporting.report_page import weakest, write_report
+from pspnet_plugin.reporting.run_folders import RunFolder, open_run
 
-matplotlib.use('Agg')
-from matplotlib import pyplot as plt  # noqa: E402
+EXAMPLE = """examples:
+  python tools/analysis_tools/report.py work_dirs/psp_demo
+  python tools/analysis_tools/report.py work_dirs/before work_dirs/after --out compared.html
+"""
 
-COLUMNS = 2
+
+def choose(examined: Examined, count: int) -> list[tuple[str, int]]:
+    """Captions and indices of the worst, the median and the best pictures, ``count`` of each."""
+    order = examined.by_score()
+    if len(order) <= 3 * count:
+        return [('', index) for index in order]
+    middle = (len(order) - count) // 2
+    return [
+        (word, index)
+        for word, start in (('worst', 0), ('median', middle), ('best', len(order) - count))
+        for index in order[start : start + count]
+    ]
+
+
+def show(
+    chosen: list[tuple[str, int]],
+    pictures: LabelledSet,
+    networks: list[TorchNetwork],
+    examined: Examined,
+) -> list[Shown]:
+    """The pictures with what each network makes of them."""
+    shown = []
+    for word, index in chosen:
+        picture = pictures[index]
+        caption = f'{word} {picture.name}, mIoU {examined.picture_iou(index):.0f}'.strip()
+        labels = [network.label([picture.photo])[0] for network in networks]
+        shown.append(Shown(caption, picture, labels))
+    return shown
+
+
+def report(args: argparse.Namespace) -> list[Path]:
+    """Scores the runs and writes the report; returns the files.
+
+    Raises:
+        FileNotFoundError: a folder or file is missing.
+        ValueError: an argument, or what the runs hold, is unusable.
+    """
+    if args.pictures < 1 or args.batch < 1:
+        raise ValueError(f'--pictures {args.pictures} --batch {args.batch}: give numbers from 1 up')
+    if args.checkpoint and len(args.checkpoint) != len(args.work_dir):
+        raise ValueError(
+            f'--checkpoint: {len(args.checkpoint)} given for {len(args.work_dir)} work dirs; give '
+            'one for each, or none for the last of each'
+        )
+    checkpoints = args.checkpoint or [None] * len(args.work_dir)
+    runs = [
+        open_run(path, checkpoint=checkpoint, options=args.cfg_options)
+        for path, checkpoint in zip(args.work_dir, checkpoints, strict=True)
+    ]
+    init_default_scope(runs[0].config.get('default_scope', 'mmseg'))
+    pictures = LabelledSet(runs[0].config)
+    networks, examined = _examine(runs, pictures, args)
+    chosen, telling = [], []
+    if examined:
+        first = examined[0]
+        chosen = show(choose(first, args.pictures), pictures, networks, first)
+        missed = [
+            (f'{one.label}:', one.picture)
+            for one in weakest(first, pictures.classes)
+            if one.picture is not None
+        ]
+        telling = show(missed, pictures, networks, first)
+    default = 'report.html' if len(runs) == 1 else 'comparison.html'
+    out = args.out or args.work_dir[0] / default
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return write_report(
+        out,
+        names=_names(runs),
+        runs=runs,
+        pictures=pictures,
+        examined=examined,
+        chosen=chosen,
+        telling=telling,
+    )
+
+
+def _examine(
+    runs: list[RunFolder], pictures: LabelledSet, args: argparse.Namespace
+) -> tuple[list[TorchNetwork], list[Examined]]:
+    """Networks and results; none where a run has no weights yet."""
+    if missing := [run.path for run in runs if run.checkpoint is None]:
+        print(f'report.py: {missing[0]}: no checkpoint yet, so nothing is scored', file=sys.stderr)
+        return [], []
+    device = args.device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
+    networks, examined = [], []
+    for run in runs:
+        network = open_torch_network(run.config, run.checkpoint, device=device)
+        count = network.model.num_classes
+        if count != len(pictures.classes) or network.classes not in ([], pictures.classes):
+            raise ValueError(
+                f'{run.path}: its network knows {count} classes ({", ".join(network.classes[:3])} '
+                f'…), and the validation set of {runs[0].path} has {len(pictures.classes)} '
+                f'({", ".join(pictures.classes[:3])} …); they cannot be compared'
+            )
+        networks.append(network)
+        examined.append(examine(network, pictures, batch=args.batch))
+    return networks, examined
+
+
+def _names(runs: list[RunFolder]) -> list[str]:
+    """Of the folders; whole paths where two are called the same."""
+    names = [run.name for run in runs]
+    return names if len(set(names)) == len(names) else [str(run.path) for run in runs]
 
 
 def parse_args(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('work_dir', type=Path, help='folder of a finished or running training')
-    parser.add_argument('--checkpoint', help='default: the last one of the run')
-    parser.add_argument('--out', type=Path, help='picture to write; default: WORK_DIR/report.png')
-    parser.add_argument('--pairs', type=int, default=6, help='held-out pairs to show (default 6)')
-    parser.add_argument(
-        '--worst', action='store_true', help='those of lowest mIoU, not some spread over the set'
-    )
-    parser.add_argument('--dpi', type=int, default=100, help='100 gives 1500 pixels of width')
+    add = parser.add_argument
+    add('work_dir', metavar='WORK_DIR', type=Path, nargs='+',
+        help='folder of a finished or running training; several are compared, on the validation '
+        'set of the first',
+    )  # fmt: skip
+    add('--checkpoint', type=Path, nargs='+', help='one a work dir (default: the last of each)')
+    add('--out', metavar='FILE', type=Path,
+        help='HTML file to write (default: report.html, of several comparison.html, in the first '
+        'work dir); the figures go into a folder of its name',
+    )  # fmt: skip
+    add('--pictures', type=int, default=3,
+        help='how many of the worst, the median and the best pictures are shown (default 3 each)',
+    )  # fmt: skip
+    add('--batch', type=int, default=4, help='pictures labelled at once (default 4)')
+    add('--device', help='cpu, cuda:0 … (default: the first GPU, if there is one)')
+    add('--debug', action='store_true', help='show where an error comes from')
+    add_cfg_options(parser)
     return parser.parse_args(arguments)
 
 
-def find_run(work_dir: Path, checkpoint: str | None) -> tuple[Path, str]:
-    """Config and checkpoint of a run, the last one if none is named.
-
-    Raises:
-        FileNotFoundError: the folder is missing or lacks one of them.
-    """
-    configs = sorted(work_dir.glob('*.py'))
-    if not configs:
-        raise FileNotFoundError(f'{work_dir}: no config of a run; expected a work dir of train.py')
-    if checkpoint:
-        return configs[0], checkpoint
-    pointer = work_dir / 'last_checkpoint'
-    if not pointer.is_file():
-        raise FileNotFoundError(f'{work_dir}: no checkpoint yet; name one by --checkpoint')
-    # Only the name: the folder may have been moved since it was written.
-    return configs[0], str(work_dir / Path(pointer.read_text().strip()).name)
-
-
-def colour(labels: np.ndarray, palette: list) -> np.ndarray:
-    """An (H, W, 3) RGB picture of (H, W) class indices; 255 becomes black."""
-    colors = np.zeros((256, 3), np.uint8)
-    colors[: len(palette)] = palette
-    return colors[labels]
-
-
-def predict(
-    config: Config, checkpoint: str, count: int, *, worst: bool
-) -> tuple[list[dict], BaseDataset]:
-    """Photo, truth and prediction of pairs of the validation set: the worst, or some of all."""
-    device = 'cuda:0' if torch.cuda.is_available() else 'cpu'
-    # A test with augmentation leaves a config whose network is wrapped.
-    config.model = config.model.get('module', config.model)
-    dataset = DATASETS.build(config.val_dataloader.dataset)
-    model = init_model(config, checkpoint, device=device)
-    load_photo, load_truth = LoadImageFromFile(), LoadAnnotations()
-    rows = []
-    shown = len(dataset) if worst else min(count, len(dataset))
-    for index in np.linspace(0, len(dataset) - 1, shown).astype(int):
-        record = load_truth(load_photo(dataset.get_data_info(int(index))))
-        prediction = inference_model(model, record['img_path']).pred_sem_seg.data
-        rows.append(
-            dict(
-                name=Path(record['img_path']).name,
-                photo=record['img'][..., ::-1],
-                truth=record['gt_seg_map'],
-                prediction=prediction.squeeze().cpu().numpy().astype(np.uint8),
-            )
-        )
-    if worst:
-        rows.sort(key=mean_iou)
-        for row in rows:
-            row['name'] += f', mIoU {100 * mean_iou(row):.0f}'
-    return rows[:count], dataset
-
-
-def mean_iou(row: dict) -> float:
-    """Over the classes that are in the truth of a picture."""
-    inter, union, _, labelled = np.array(areas(row['prediction'], row['truth'], 255))
-    there = labelled > 0
-    return float((inter[there] / union[there]).mean()) if there.any() else 1.0
-
-
-def plot_curve(axes: Axes, work_dir: Path, key: str, label: str) -> None:
-    """One logged scalar over the iterations, its last value in the title."""
-    steps, values = read_scalars(work_dir, key)
-    if not steps:
-        axes.set_title(f'{label}: nothing logged')
-        return
-    axes.plot(steps, values, marker='.' if len(steps) < 30 else None)
-    axes.set_title(f'{label}: {values[-1]:.4g} at iteration {steps[-1]}')
-    axes.set_xlabel('iteration')
-    axes.set_ylim(bottom=0)
-    axes.grid(alpha=0.3)
-
-
-def draw(rows: list[dict], metainfo: dict, work_dir: Path, out: Path, *, dpi: int) -> None:
-    """Lay out pairs, legend and curves, and write the picture."""
-    height = -(-len(rows) // COLUMNS)
-    figure = plt.figure(figsize=(15, 2.65 * height + 4), layout='constrained')
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
-    grid = GridSpec(height + 2, 3 * COLUMNS, figure, height_ratios=[*[2.6] * height, 0.9, 2.8])
-    half = 3 * COLUMNS // 2
-    for i, row in enumerate(rows):
-        parts = (
-            ('photo ' + row['name'], row['photo']),
-            ('truth', colour(row['truth'], metainfo['palette'])),
-            ('prediction', colour(row['prediction'], metainfo['palette'])),
-        )
-        for j, (title, picture) in enumerate(parts):
-            axes = figure.add_subplot(grid[i // COLUMNS, 3 * (i % COLUMNS) + j])
-            axes.imshow(picture)
-            axes.set_title(title, fontsize=9)
-            axes.axis('off')
-    axes = figure.add_subplot(grid[height, :])
-    axes.axis('off')
-    entries = [*zip(metainfo['classes'], metainfo['palette'], strict=True), ('ignored', (0, 0, 0))]
-    axes.legend(
-        handles=[Patch(color=np.array(c) / 255, label=name) for name, c in entries],
-        loc='center',
-        ncols=10,
-        frameon=False,
-    )
-    plot_curve(figure.add_subplot(grid[height + 1, :half]), work_dir, 'loss', 'training loss')
-    plot_curve(figure.add_subplot(grid[height + 1, half:]), work_dir, 'mIoU', 'held-out mIoU (%)')
-    figure.savefig(out, dpi=dpi)
-
-
 def main(arguments: list[str] | None = None) -> int:
-    """Read the run, predict, draw."""
+    """Score, draw, write."""
     args = parse_args(arguments)
     try:
-        if args.pairs < 1 or args.dpi < 1:
-            raise ValueError(f'--pairs {args.pairs} --dpi {args.dpi}: give numbers from 1 up')
-        if not args.work_dir.is_dir():
-            raise FileNotFoundError(f'{args.work_dir}: no such folder; give a work dir of train.py')
-        config_file, checkpoint = find_run(args.work_dir, args.checkpoint)
-        config = Config.fromfile(config_file)
-        init_default_scope(config.get('default_scope', 'mmseg'))
-        rows, dataset = predict(config, checkpoint, args.pairs, worst=args.worst)
-    except (FileNotFoundError, ValueError) as error:
+        files = report(args)
+    except (OSError, ValueError) as error:
+        if args.debug:
+            raise
         print(f'report.py: {error}', file=sys.stderr)
         return 2
-    if not args.worst:
-        rows.sort(key=lambda row: natural_key(row['name']))
-    out = args.out or args.work_dir / 'report.png'
-    draw(rows, dataset.metainfo, args.work_dir, out, dpi=args.dpi)
-    print(f'report: {out}')
+    print(f'report: {files[0]}')
     return 0
 
 

@@ -29,7 +29,7 @@ from pspnet_plugin.reporting import collect, kept_path
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = ROOT / 'docs/results/runs.yml'
 GROUP_KEYS = {'cores', 'options', 'runs', 'seeds'}
-RUN_KEYS = {'config', 'options', 'seeds', 'test', 'of'}
+RUN_KEYS = {'config', 'options', 'seeds', 'test', 'test_config', 'of'}
 OF_KEYS = ('test', 'seeds')
 
 
@@ -45,6 +45,8 @@ class Run:
         cores: CPU cores it gets.
         options: For ``--cfg-options`` of the training.
         test: Arguments of ``test.py`` after the training, or None.
+        test_config: Config of that test, where it is not the training's: what was trained on another
+            layout of the data is scored as all others are.
         of: Label of the run whose training it is, where it differs in its test only.
     """
 
@@ -55,6 +57,7 @@ class Run:
     cores: int
     options: tuple[str, ...]
     test: tuple[str, ...] | None
+    test_config: str
     of: str | None
 
     @property
@@ -75,7 +78,7 @@ class Run:
 
     def testing(self, checkpoint: str) -> list[str]:
         """Arguments of ``test.py``."""
-        return [self.config, checkpoint, *self.test, '--cfg-options', *self.options]
+        return [self.test_config, checkpoint, *self.test, '--cfg-options', *self.options]
 
     @property
     def command(self) -> str:
@@ -122,6 +125,7 @@ def read_runs(path: Path, group: str) -> list[Run]:
                 cores=content.get('cores', 2),
                 options=(*content.get('options', ()), *base.get('options', ())),
                 test=tuple(own['test']) if 'test' in own else None,
+                test_config=own.get('test_config', base['config']),
                 of=own.get('of'),
             )
             for seed in own.get('seeds', content.get('seeds', [0]))

@@ -1,0 +1,182 @@
+"""A network on the pictures of a validation set: what is taken for what, and in which pictures.
+
+K is the number of classes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset, Compose
+from mmseg.registry import DATASETS
+from tqdm import tqdm
+
+from pspnet_plugin.datasets.pair_files import read_by
+from pspnet_plugin.prediction.drawing import IGNORED
+from pspnet_plugin.prediction.sources import Picture
+from pspnet_plugin.prediction.stream import Network, label_stream
+
+
+class LabelledSet:
+    """Photos and truth of a config's validation set, read as its own metric reads them.
+
+    Args:
+        config: Of a run.
+
+    Attributes:
+        classes: Their names.
+        palette: (K, 3) uint8, RGB.
+        decode: The rule by which labels of pairs are read; None: as the dataset does.
+
+    Raises:
+        ValueError: the config has no validation set, or its pipeline reads no labels.
+    """
+
+    def __init__(self, config: Config) -> None:
+        if not config.get('val_dataloader'):
+            raise ValueError(f'{config.filename} has no val_dataloader; nothing can be scored')
+        self.dataset: BaseDataset = DATASETS.build(config.val_dataloader.dataset)
+        meta = self.dataset.metainfo
+        self.classes: list[str] = list(meta.get('classes') or ())
+        self.palette = np.array(meta.get('palette') or (), np.uint8).reshape(-1, 3)
+        if not self.classes or len(self.palette) != len(self.classes):
+            raise ValueError(
+                f'{config.filename}: its val_dataloader does not say what the classes and their '
+                'colours are; give both in metainfo'
+            )
+        self.decode = _main_rule(config)
+        steps = config.val_dataloader.dataset.get('pipeline') or []
+        loading = [dict(s) for s in steps if s['type'] in ('LoadImageFromFile', 'LoadAnnotations')]
+        if len(loading) != 2:
+            raise ValueError(
+                f'{config.filename}: expected LoadImageFromFile and LoadAnnotations in the '
+                'pipeline of val_dataloader'
+            )
+        self._load = Compose(loading)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Picture:
+        """One picture, named by its file."""
+        record = self.dataset.get_data_info(index)
+        if self.decode:
+            record['seg_map_path'] = read_by(record['seg_map_path'], self.decode)
+        record = self._load(record)
+        name = record['img_path'].rpartition('/')[2]
+        return Picture(name, record['img'], record['gt_seg_map'].astype(np.uint8))
+
+    def __iter__(self) -> Iterator[Picture]:
+        return (self[index] for index in range(len(self)))
+
+
+@dataclass(frozen=True)
+class Examined:
+    """Counts of pixels over a set of M pictures.
+
+    Attributes:
+        names: Of the pictures.
+        confusions: (M, K, K) int64: of each picture the pixels by truth (rows) and prediction.
+        pixels: Of all pictures, ignored ones included.
+    """
+
+    names: list[str]
+    confusions: np.ndarray
+    pixels: int
+
+    @property
+    def confusion(self) -> np.ndarray:
+        """(K, K): over the set."""
+        return self.confusions.sum(0)
+
+    @property
+    def coverage(self) -> float:
+        """Percentage of pixels that are labelled with a class."""
+        return 100 * float(self.confusions.sum()) / self.pixels
+
+    @property
+    def iou(self) -> np.ndarray:
+        """(K,) percent; NaN: a class that is neither labelled nor predicted."""
+        return 100 * _iou(self.confusion)
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """``mIoU``, ``aAcc`` and ``mDice`` in percent, as stock ``IoUMetric`` has them."""
+        iou = self.iou / 100
+        confusion = self.confusion
+        with np.errstate(invalid='ignore'):
+            accuracy = float(np.trace(confusion) / confusion.sum())
+        return dict(
+            mIoU=100 * _mean(iou), aAcc=100 * accuracy, mDice=100 * _mean(2 * iou / (1 + iou))
+        )
+
+    def picture_iou(self, index: int) -> float:
+        """Percent: the mean over the classes that are in the truth of a picture."""
+        confusion = self.confusions[index]
+        there = confusion.sum(1) > 0
+        return 100 * _mean(_iou(confusion)[there]) if there.any() else 100.0
+
+    def by_score(self) -> list[int]:
+        """The pictures, the worst first."""
+        return sorted(range(len(self.names)), key=self.picture_iou)
+
+    def most_missed(self, label: int) -> int | None:
+        """The picture with the most pixels of a class that were taken for others; None if none."""
+        missed = self.confusions[:, label].sum(1) - self.confusions[:, label, label]
+        return int(missed.argmax()) if missed.any() else None
+
+
+def examine(network: Network, pictures: LabelledSet, *, batch: int = 4) -> Examined:
+    """Labels all pictures of a set, with a progress bar.
+
+    Args:
+        network: Of the same classes.
+        pictures: The set.
+        batch: Pictures of one size that are labelled at once.
+
+    Raises:
+        ValueError: a picture cannot be read or labelled, or its labels are no classes.
+    """
+    names, confusions, pixels = [], [], []
+    count = len(pictures.classes)
+
+    def add(picture: Picture, labels: np.ndarray) -> None:
+        truth = picture.truth
+        known = truth != IGNORED
+        if (truth[known] >= count).any():
+            raise ValueError(
+                f'{picture.name}: its labels have the value {truth[known].max()}; there are '
+                f'{count} classes, and {IGNORED} for what is ignored'
+            )
+        both = truth[known].astype(np.int64) * count + labels[known]
+        names.append(picture.name)
+        confusions.append(np.bincount(both, minlength=count * count).reshape(count, count))
+        pixels.append(truth.size)
+
+    def fail(name: str, error: ValueError) -> None:
+        raise ValueError(f'{name}: {error}' if name else str(error))
+
+    with tqdm(total=len(pictures), unit='picture') as bar:
+        for done in label_stream(pictures, network, add, batch=batch, bad=fail):
+            bar.update(done)
+    return Examined(names, np.stack(confusions), sum(pixels))
+
+
+def _main_rule(config: Config) -> dict | None:
+    """By which rule the scores without a prefix are computed."""
+    metrics = config.get('val_evaluator') or []
+    for metric in [metrics] if isinstance(metrics, dict) else metrics:
+        if metric.get('type') == 'ClasswiseIoUMetric':
+            return dict(metric['decode']) if metric.get('decode') else None
+    return None
+
+
+def _iou(confusion: np.ndarray) -> np.ndarray:
+    inter = np.diag(confusion)
+    with np.errstate(invalid='ignore'):
+        return inter / (confusion.sum(0) + confusion.sum(1) - inter)
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.nanmean(values)) if not np.isnan(values).all() else float('nan')

@@ -1,0 +1,187 @@
+"""A report on one or more runs: one HTML file that needs nothing else, and its figures as PNGs."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import numpy as np
+from matplotlib.figure import Figure
+from mmengine.config import Config
+
+from pspnet_plugin.engine.jobs import write_whole
+from pspnet_plugin.reporting.examined import Examined, LabelledSet
+from pspnet_plugin.reporting.report_figures import (
+    Shown,
+    draw_classes,
+    draw_confusion,
+    draw_curves,
+    draw_pictures,
+)
+from pspnet_plugin.reporting.run_folders import RunFolder
+
+TEMPLATE = Path(__file__).parent / 'report.html.j2'
+# Of a class, what it is taken for is named from this share of its pixels on.
+NOTED = 0.05
+WEAKEST = 3
+DPI = 110
+
+
+@dataclass(frozen=True)
+class Weakness:
+    """What is wrong with a class.
+
+    Attributes:
+        label: Its name.
+        iou: In percent.
+        share: Of the labelled pixels, in percent.
+        found: Percentage of its pixels that are recognised.
+        right: Percentage of what is called so that is it; None where nothing is.
+        taken_for: Other classes and the percentages of its pixels that are called so.
+        picture: The picture with most of its missed pixels, or None.
+    """
+
+    label: str
+    iou: float
+    share: float
+    found: float
+    right: float | None
+    taken_for: list[tuple[str, float]]
+    picture: int | None
+
+
+def weakest(examined: Examined, classes: Sequence[str], count: int = WEAKEST) -> list[Weakness]:
+    """The classes of lowest IoU among those that are labelled anywhere, the worst first."""
+    confusion, iou = examined.confusion, examined.iou
+    labelled, called = confusion.sum(1), confusion.sum(0)
+    order = [i for i in np.argsort(iou, kind='stable') if labelled[i]][:count]
+    found = []
+    for i in order:
+        shares = confusion[i] / labelled[i]
+        others = [j for j in np.argsort(-shares, kind='stable') if j != i and shares[j] >= NOTED]
+        found.append(
+            Weakness(
+                label=classes[i],
+                iou=float(iou[i]),
+                share=100 * float(labelled[i] / labelled.sum()),
+                found=100 * float(shares[i]),
+                right=100 * float(confusion[i, i] / called[i]) if called[i] else None,
+                taken_for=[(classes[j], 100 * float(shares[j])) for j in others[:3]],
+                picture=examined.most_missed(i),
+            )
+        )
+    return found
+
+
+def facts(run: RunFolder) -> dict[str, str]:
+    """Config, seed, time, hardware and versions of a run."""
+    said = {
+        'work dir': str(run.path),
+        'config': Path(run.config.filename).name,
+        'checkpoint': run.checkpoint.name if run.checkpoint else 'none yet',
+    }
+    if not run.parts:
+        return {**said, 'other': "unknown: the config has no dict(type='RunRecordHook')"}
+    last = run.parts[-1]
+    said |= {
+        'state': 'ended' if run.has_ended else 'running, or interrupted',
+        'seed': str(last['seed']),
+        'iterations': f'{last.get("last_iteration", last["first_iteration"]):,} of '
+        f'{last["batch_size"] * last["processes"]} pictures, from {last["train_pairs"]:,}',
+        'time': f'{run.minutes:.1f} minutes in {len(run.parts)} '
+        f'{"parts" if len(run.parts) > 1 else "part"}, validations included',
+        'hardware': f'{last["gpu"] or last["processor"]}, {last["cores"]} CPU cores',
+        'versions': ', '.join(
+            f'{name} {last[name]}' for name in ('python', 'torch', 'mmseg', 'mmengine', 'mmcv')
+        ),
+        'commit': last.get('commit') or 'none',
+        'started': last['started'],
+    }
+    return said
+
+
+def differing(configs: Sequence[Config]) -> list[tuple[str, list[str]]]:
+    """Settings that are not the same in all configs: their dotted keys, and each one's value."""
+    flat = [_flat(config.to_dict()) for config in configs]
+    keys = sorted({key for one in flat for key in one} - {'work_dir', 'filename'})
+    rows = [(key, [one.get(key, '') for one in flat]) for key in keys]
+    return [(key, values) for key, values in rows if len(set(values)) > 1]
+
+
+def write_report(
+    out: Path,
+    *,
+    names: Sequence[str],
+    runs: Sequence[RunFolder],
+    pictures: LabelledSet,
+    examined: Sequence[Examined],
+    chosen: Sequence[Shown],
+    telling: Sequence[Shown],
+) -> list[Path]:
+    """Writes the HTML file and, into a folder of its name, the figures.
+
+    Args:
+        out: The HTML file.
+        names: What the runs are called, each its own.
+        runs: Of networks for one set of classes.
+        pictures: The set that they were scored on.
+        examined: Their results on it; none while a run has no weights.
+        chosen: Pictures to show.
+        telling: One for each of the first run's weakest classes.
+
+    Returns:
+        All files.
+    """
+    classes, palette = pictures.classes, pictures.palette
+    figures = {'curves': draw_curves(names, runs)}
+    if examined:
+        figures['classes'] = draw_classes(names, examined, classes)
+        for number, (name, one) in enumerate(zip(names, examined, strict=True)):
+            key = f'confusion-{number + 1}' if number else 'confusion'
+            figures[key] = draw_confusion(name, one, classes)
+        figures['pictures'] = draw_pictures(names, chosen, classes, palette)
+        if telling:
+            figures['weakest'] = draw_pictures(names, telling, classes, palette)
+    folder = out.with_suffix('')
+    folder.mkdir(parents=True, exist_ok=True)
+    files, embedded = [], {}
+    for key, figure in figures.items():
+        content = _png(figure)
+        files.append(folder / f'{key}.png')
+        write_whole(files[-1], content)
+        embedded[key] = base64.b64encode(content).decode()
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    page = environment.from_string(TEMPLATE.read_text()).render(
+        title=', '.join(names),
+        names=names,
+        examined=examined,
+        weakest=weakest(examined[0], classes) if examined else [],
+        decode=pictures.decode,
+        count=len(pictures),
+        figures=embedded,
+        facts=[facts(run) for run in runs],
+        differing=differing([run.config for run in runs]) if len(runs) > 1 else [],
+        ended=all(run.has_ended is not False for run in runs),
+    )
+    write_whole(out, page.encode())
+    return [out, *files]
+
+
+def _png(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, dpi=DPI, format='png')
+    return file.getvalue()
+
+
+def _flat(value: object, prefix: str = '') -> dict[str, str]:
+    if isinstance(value, dict):
+        nested = ((f'{prefix}.{key}' if prefix else str(key), v) for key, v in value.items())
+    elif isinstance(value, list | tuple) and any(isinstance(v, dict) for v in value):
+        nested = ((f'{prefix}.{i}', v) for i, v in enumerate(value))
+    else:
+        return {prefix: repr(value)}
+    return {key: text for path, v in nested for key, text in _flat(v, path).items()}

@@ -1,0 +1,107 @@
+"""The folder that a training writes to: config, checkpoints, logs, record."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from mmengine.config import Config
+
+from pspnet_plugin.engine.run_record_hook import RECORD
+from pspnet_plugin.reporting.logs import read_scalars
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A finished or running training.
+
+    Attributes:
+        path: Its work dir.
+        config: What it is trained by.
+        checkpoint: Its weights, or None while there are none.
+    """
+
+    path: Path
+    config: Config
+    checkpoint: Path | None
+
+    @property
+    def name(self) -> str:
+        """Of the folder."""
+        return self.path.resolve().name
+
+    @cached_property
+    def record(self) -> dict[str, list]:
+        """What ``RunRecordHook`` kept; of a run without that hook, nothing."""
+        file = self.path / RECORD
+        return json.loads(file.read_text()) if file.is_file() else dict(parts=[], scores=[])
+
+    @property
+    def parts(self) -> list[dict]:
+        """Starts of the training."""
+        return self.record['parts']
+
+    @property
+    def has_ended(self) -> bool | None:
+        """Whether the training came to its end; None where no record says."""
+        return bool(self.parts[-1].get('ended')) if self.parts else None
+
+    @property
+    def minutes(self) -> float | None:
+        """Wall clock of all parts; None where no record says."""
+        return sum(part.get('seconds', 0) for part in self.parts) / 60 if self.parts else None
+
+    def scalars(self, key: str) -> tuple[list[int], list[float]]:
+        """Steps and values of what was logged under a name."""
+        return read_scalars(self.path, key)
+
+
+def open_run(
+    path: Path, *, checkpoint: Path | None = None, options: dict | None = None
+) -> RunFolder:
+    """The run of a work dir.
+
+    Args:
+        path: The folder; it may have been moved since.
+        checkpoint: Other weights than its last.
+        options: What replaces values of its config, by dotted keys.
+
+    Raises:
+        FileNotFoundError: the folder, its config or the named checkpoint is missing.
+        ValueError: the config cannot be read.
+    """
+    if not path.is_dir():
+        raise FileNotFoundError(f'{path}: no such folder; give a work dir of train.py')
+    if checkpoint and not checkpoint.is_file():
+        raise FileNotFoundError(f'{checkpoint} does not exist; give a checkpoint of the run')
+    file = _config_of(path)
+    try:
+        config = Config.fromfile(file)
+        config.merge_from_dict(options or {})
+    except Exception as error:  # a config is a program, and may fail in any way
+        raise ValueError(f'{file} cannot be read as a config: {error}') from None
+    # A test with augmentation leaves a config whose network is wrapped.
+    if 'model' in config:
+        config.model = config.model.get('module', config.model)
+    return RunFolder(path, config, checkpoint or _last_checkpoint(path))
+
+
+def _config_of(path: Path) -> Path:
+    """The config that was trained by last; a later test may have left another beside it."""
+    record = path / RECORD
+    parts = json.loads(record.read_text())['parts'] if record.is_file() else []
+    named = path / parts[-1]['config'] if parts else path
+    if named.is_file():
+        return named
+    if found := sorted(path.glob('*.py')):
+        return found[0]
+    raise FileNotFoundError(f'{path}: no config of a run; expected a work dir of train.py')
+
+
+def _last_checkpoint(path: Path) -> Path | None:
+    pointer = path / 'last_checkpoint'
+    if not pointer.is_file():
+        return None
+    # Only the name: the folder may have been moved since it was written.
+    found = path / Path(pointer.read_text().strip()).name
+    return found if found.is_file() else None

@@ -1,0 +1,1 @@
+"""A page in the browser: drop a photo, see its classes. Needs the extra ``[web]``."""

@@ -1,0 +1,85 @@
+"""What strangers upload, as photos: from bytes alone, never from a name or path of theirs."""
+
+import io
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from pspnet_plugin.prediction.sources import BadPicture, decode_photo
+
+# Bytes of a file, and pixels in it: a 100-megapixel phone photo passes, a bomb does not.
+MAX_BYTES = 64 * 2**20
+MAX_PIXELS = 110 * 10**6
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A photo to be labelled.
+
+    Attributes:
+        photo: (H, W, 3) uint8 BGR, no side longer than asked for.
+        original: (width, height) of the file.
+    """
+
+    photo: np.ndarray
+    original: tuple[int, int]
+
+    @property
+    def was_shrunk(self) -> bool:
+        """Whether it is smaller than the file."""
+        return self.photo.shape[1::-1] != self.original
+
+
+def open_upload(content: bytes, *, max_side: int) -> Upload:
+    """A photo from the content of a file.
+
+    Args:
+        content: All of it.
+        max_side: Pixels; a longer side is shrunk to it, the other in proportion.
+
+    Raises:
+        BadPicture: it is empty, no picture, or too large; the message is for whoever sent it.
+    """
+    if not content:
+        raise BadPicture('This file is empty. Choose a photo, such as a JPEG or PNG file.')
+    if len(content) > MAX_BYTES:
+        raise BadPicture(
+            f'This file has {len(content) / 2**20:.0f} MB; at most {MAX_BYTES // 2**20} are taken. '
+            'Choose a smaller one.'
+        )
+    size = _size(content)
+    if size is None or size[0] * size[1] > MAX_PIXELS:
+        has = f'has {size[0]} x {size[1]} pixels' if size else 'is far too large'
+        raise BadPicture(
+            f'This picture {has}; at most {MAX_PIXELS // 10**6} million pixels are taken. Shrink '
+            'it first.'
+        )
+    try:
+        photo = decode_photo(content, 'This file')
+    except BadPicture:
+        raise BadPicture(
+            'This file cannot be decoded: it is damaged, or of a kind that is not known here. '
+            'Save it anew as a JPEG or PNG file.'
+        ) from None
+    height, width = photo.shape[:2]  # turned as its camera was held
+    scale = max_side / max(height, width)
+    if scale >= 1:
+        return Upload(photo, (width, height))
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    return Upload(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), (width, height))
+
+
+def _size(content: bytes) -> tuple[int, int] | None:
+    """Width and height by the header, before memory is taken for the pixels; None: a bomb."""
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            return picture.size
+    except Image.DecompressionBombError:
+        return None
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+        raise BadPicture(
+            'This is not a picture, whatever its name says. Choose a photo, such as a JPEG or PNG '
+            'file.'
+        ) from None

@@ -1,0 +1,186 @@
+"""``report.py``: its figures are those of the test tool, and its page needs nothing else."""
+
+import json
+import re
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from conftest import ROOT, load_tool, run_tool
+
+from pspnet_plugin.engine.run_record_hook import RECORD
+from pspnet_plugin.reporting.examined import Examined, LabelledSet
+from pspnet_plugin.reporting.report_page import differing, weakest
+from pspnet_plugin.reporting.run_folders import open_run
+
+TOOL = 'analysis_tools/report.py'
+# Pictures by truth (rows) and prediction: all right, half right, nothing right.
+CONFUSIONS = np.array(
+    [
+        [[90, 0, 0], [0, 10, 0], [0, 0, 0]],
+        [[50, 0, 0], [20, 30, 0], [0, 0, 0]],
+        [[80, 0, 0], [18, 0, 2], [0, 0, 0]],
+    ]
+)
+
+
+@pytest.fixture
+def examined() -> Examined:
+    return Examined(['right', 'half', 'wrong'], CONFUSIONS, pixels=400)
+
+
+def test_a_report_of_a_run_that_was_moved(trained, tmp_path):
+    moved = shutil.copytree(trained, tmp_path / 'a <b>bold</b> name')
+    output = run_tool(ROOT / 'tools' / TOOL, moved, '--pictures', 1, cwd=tmp_path)
+    assert f'report: {moved / "report.html"}\n' in output
+    page = (moved / 'report.html').read_text()
+    assert '<b>bold</b>' not in page and 'a &lt;b&gt;bold&lt;/b&gt; name' in page
+    sources = re.findall(r'(?:src|href)="([^"]{5})', page)
+    assert len(sources) == 5 and set(sources) == {'data:'}
+    assert 'url(' not in page and '<script' not in page
+    figures = {path.stem: cv2.imread(str(path)) for path in (moved / 'report').iterdir()}
+    assert sorted(figures) == ['classes', 'confusion', 'curves', 'pictures', 'weakest']
+    for name, picture in figures.items():
+        assert picture.shape[1] > 800, name
+        assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20, name
+    record = json.loads((trained / RECORD).read_text())
+    for text in ('Where it fails', 'psp_demo.py', record['parts'][-1]['torch'], 'iter_2.pth'):
+        assert text in page
+
+
+def test_its_scores_are_those_of_the_validation(trained):
+    tool = load_tool(TOOL)
+    run = open_run(trained)
+    pictures = LabelledSet(run.config)
+    args = tool.parse_args([str(trained)])
+    (network,), (found,) = tool._examine([run], pictures, args)
+    last = next(s for s in reversed(run.record['scores']) if s['decode'] == pictures.decode | {})
+    for key, value in found.scores.items():
+        assert value == pytest.approx(last['metrics'][key], abs=0.006), key
+    assert found.coverage == pytest.approx(last['metrics']['coverage'], abs=0.006)
+    for name, value in zip(pictures.classes, found.iou, strict=True):
+        assert value == pytest.approx(last['metrics'][f'IoU.{name}'], abs=0.006, nan_ok=True), name
+    assert found.names == ['1.jpg', '2.jpg', '3.jpg']
+    (shown,) = tool.show([('worst', 2)], pictures, [network], found)
+    labels, truth = shown.predictions[0], shown.picture.truth
+    known = truth != 255
+    assert np.trace(found.confusions[2]) == (labels[known] == truth[known]).sum()
+    assert shown.caption == f'worst 3.jpg, mIoU {found.picture_iou(2):.0f}'
+
+
+def test_scores_of_counts(examined):
+    assert examined.iou[:2] == pytest.approx([100 * 220 / 258, 100 * 40 / 78])
+    assert examined.iou[2] == 0  # named twice, never there
+    assert examined.scores['aAcc'] == pytest.approx(100 * 260 / 300)
+    assert examined.coverage == 75
+    assert examined.by_score() == [2, 1, 0]
+    assert examined.picture_iou(0) == 100
+    assert examined.picture_iou(1) == pytest.approx(100 * (50 / 70 + 30 / 50) / 2)
+    assert (examined.most_missed(0), examined.most_missed(1)) == (None, 1)
+    empty = Examined(['x'], np.zeros((1, 2, 2), np.int64), pixels=9)
+    assert np.isnan(empty.iou).all() and np.isnan(empty.scores['mIoU'])
+    assert empty.picture_iou(0) == 100
+
+
+def test_what_is_wrong_with_the_weakest_classes(examined):
+    first, second = weakest(examined, ['road', 'pole', 'train'])  # no train is there
+    assert (first.label, second.label) == ('pole', 'road')
+    assert first.iou == pytest.approx(100 * 40 / 78)
+    assert first.share == pytest.approx(100 * 80 / 300)
+    assert (first.found, first.right) == (50, 100)
+    assert first.taken_for == [('road', 100 * 38 / 80)]  # train: 2 of 80, not worth a word
+    assert (first.picture, second.picture) == (1, None)
+    assert second.taken_for == []
+
+
+def test_the_worst_the_median_and_the_best_are_shown():
+    choose = load_tool(TOOL).choose
+    scores = [5, 0, 3, 8, 1, 9, 2, 7, 4, 6]
+    confusions = np.zeros((10, 2, 2), np.int64)
+    confusions[:, 0, 0], confusions[:, 0, 1] = scores, 9
+    found = Examined([str(s) for s in scores], confusions, pixels=1000)
+    chosen = [(word, found.names[index]) for word, index in choose(found, 2)]
+    assert chosen == [
+        ('worst', '0'), ('worst', '1'), ('median', '4'), ('median', '5'), ('best', '8'),
+        ('best', '9'),
+    ]  # fmt: skip
+    assert [found.names[index] for _, index in choose(found, 4)] == [str(i) for i in range(10)]
+
+
+def test_runs_are_compared(trained, tmp_path):
+    other = shutil.copytree(trained, tmp_path / 'other')
+    config = other / 'psp_demo.py'
+    config.write_text(config.read_text().replace('seed=0', 'seed=7'))
+    out = tmp_path / 'compared.html'
+    tool = load_tool(TOOL)
+    weights = [str(trained / 'iter_2.pth'), str(other / 'iter_1.pth')]
+    arguments = [str(trained), str(other), '--out', str(out), '--pictures', '1']
+    assert tool.main([*arguments, '--checkpoint', *weights]) == 0
+    page = out.read_text()
+    assert '<code>randomness.seed</code></td><td><code>0</code></td><td><code>7</code>' in page
+    assert page.count('class="tiles"') == 2
+    assert (tmp_path / 'compared' / 'confusion-2.png').is_file()
+    one, two = (cv2.imread(str(tmp_path / 'compared' / f'{k}.png')) for k in ('curves', 'pictures'))
+    assert two.shape[1] > one.shape[1]  # six columns
+
+
+def test_a_running_training_without_weights_has_its_curves(trained, tmp_path, capsys):
+    running = shutil.copytree(trained, tmp_path / 'running')
+    (running / 'last_checkpoint').unlink()
+    record = json.loads((running / RECORD).read_text())
+    record['parts'][-1]['ended'] = False
+    (running / RECORD).write_text(json.dumps(record))
+    (log,) = running.glob('*/vis_data/scalars.json')
+    log.write_text(log.read_text() + '{"loss": 1.0, "st')  # torn
+    assert load_tool(TOOL).main([str(running)]) == 0
+    assert 'no checkpoint yet' in capsys.readouterr().err
+    page = (running / 'report.html').read_text()
+    assert 'no weights yet' in page and 'has not come to its end' in page
+    assert [path.name for path in (running / 'report').iterdir()] == ['curves.png']
+
+
+def test_a_run_without_a_record_says_so(trained, tmp_path):
+    moved = shutil.copytree(trained, tmp_path / 'moved')
+    (moved / RECORD).unlink()
+    (moved / 'another.py').write_text('')  # in order of names, not in question: see below
+    (moved / 'another.py').unlink()
+    assert load_tool(TOOL).main([str(moved), '--pictures', '1']) == 0
+    page = (moved / 'report.html').read_text()
+    assert 'unknown: the config has no' in page and 'has not come to its end' not in page
+
+
+def test_settings_that_differ(trained):
+    one, two = open_run(trained).config, open_run(trained).config
+    assert differing([one, two]) == []
+    two.train_pipeline[2].prob = 0.25
+    two.extra = 'new'
+    found = dict(differing([one, two]))
+    assert found == {'extra': ['', "'new'"], 'train_pipeline.2.prob': ['0.5', '0.25']}
+
+
+def test_what_is_missing_is_named(trained, tmp_path, capsys):
+    main = load_tool(TOOL).main
+
+    def said(*arguments) -> str:
+        assert main([str(argument) for argument in arguments]) == 2
+        return capsys.readouterr().err
+
+    assert 'none: no such folder; give a work dir of train.py' in said(tmp_path / 'none')
+    assert 'no config of a run' in said(tmp_path)
+    assert '--pictures 0 --batch 4: give numbers' in said(trained, '--pictures', 0)
+    assert 'no.pth does not exist' in said(trained, '--checkpoint', 'no.pth')
+    both = trained, trained, '--checkpoint', trained / 'iter_1.pth'
+    assert '--checkpoint: 1 given for 2 work dirs' in said(*both)
+    (tmp_path / 'config.py').write_text('model = dict()')
+    assert 'has no val_dataloader' in said(tmp_path)
+    (tmp_path / 'config.py').write_text('1 +')
+    assert 'config.py cannot be read as a config' in said(tmp_path)
+    gone = 'val_dataloader.dataset.data_root=nowhere'
+    assert 'nowhere' in said(trained, '--cfg-options', gone)
+    fewer = shutil.copytree(trained, tmp_path / 'fewer')
+    config = fewer / 'psp_demo.py'
+    config.write_text(
+        config.read_text() + "val_dataloader['dataset']['metainfo'] = dict(classes=('road',))\n"
+    )
+    assert 'they cannot be compared' in said(fewer)

@@ -1,0 +1,187 @@
+"""The page of ``web_demo.py`` in a real browser."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import CHROMIUM, ROOT, photo
+from mmseg.apis import inference_model, init_model
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+VIEW = '#view-0'
+SECONDS = 1000
+# Where screenshots go, for people to look at.
+SHOTS = os.environ.get('SCREENSHOTS')
+
+
+@pytest.fixture(scope='module')
+def url(trained) -> Iterator[str]:
+    """Address of a page with two checkpoints."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    config = str(trained / 'psp_demo.py')
+    weights = [str(trained / f'iter_{i}.pth') for i in (1, 2)]
+    command = [sys.executable, str(ROOT / 'tools/web_demo.py'), '--config', config, config]
+    command += ['--checkpoint', *weights, '--port', str(port), '--max-side', '512']
+    server = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, 'CUDA_VISIBLE_DEVICES': ''},
+    )  # fmt: skip
+    said = []
+    for line in server.stdout:
+        said.append(line)
+        if found := re.search(r'Open (http://127\.0\.0\.1:\d+)', line):
+            break
+    else:
+        pytest.fail(''.join(said))
+    yield found[1]
+    server.terminate()
+    server.wait(timeout=20)
+
+
+@pytest.fixture(scope='module')
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox'])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser, url) -> Iterator[Page]:
+    """The page, and a check that nothing was asked of other machines."""
+    context = browser.new_context(viewport=dict(width=1280, height=800), accept_downloads=True)
+    one = context.new_page()
+    one.set_default_timeout(60 * SECONDS)
+    asked = []
+    one.on('request', lambda request: asked.append(request.url))
+    one.goto(url)
+    yield one
+    context.close()
+    elsewhere = [a for a in asked if not a.startswith((url, 'data:', 'blob:'))]
+    assert asked and not elsewhere
+
+
+@pytest.fixture
+def street(tmp_path) -> Path:
+    path = tmp_path / 'street.png'
+    cv2.imwrite(str(path), cv2.resize(photo(16, 24), (240, 160)))
+    return path
+
+
+def upload(page: Page, path: Path) -> None:
+    page.locator('#upload input[type=file]').set_input_files(str(path))
+
+
+def shoot(page: Page, name: str) -> None:
+    if SHOTS:
+        page.screenshot(path=f'{SHOTS}/{name}.png', full_page=True)
+
+
+def expect_problem(page: Page, text: str) -> None:
+    message = page.locator(f'{VIEW} .problem')
+    expect(message).to_contain_text(text, timeout=60 * SECONDS)
+
+
+def expect_seen(page: Page) -> None:
+    for view in ('#view-0', '#view-1'):
+        expect(page.locator(f'{view} img.classes')).to_be_visible(timeout=60 * SECONDS)
+
+
+def test_upload_slider_and_download(page, street, trained, tmp_path):
+    shoot(page, 'start')
+    upload(page, street)
+    expect_seen(page)
+    expect(page.locator(f'{VIEW} .legend li').first).to_contain_text('%')
+    expect(page.locator(f'{VIEW} figcaption')).to_contain_text('240 x 160 pixels')
+    shoot(page, 'seen')
+
+    colours = page.locator(f'{VIEW} img.classes')
+    assert colours.evaluate('e => getComputedStyle(e).opacity') == '0.5'
+    page.locator('input[type=range]').first.evaluate(
+        "e => {e.value = 80; e.dispatchEvent(new Event('input', {bubbles: true}))}"
+    )
+    expect(colours).to_have_css('opacity', '0.8')
+
+    config = str(trained / 'psp_demo.py')
+    for number, view in ((1, '#view-0'), (2, '#view-1')):
+        with page.expect_download() as download:
+            page.locator(f'{view} a.index').click()
+        assert download.value.suggested_filename == 'index.png'
+        kept = tmp_path / f'{number}.png'
+        download.value.save_as(kept)
+        model = init_model(config, str(trained / f'iter_{number}.pth'), device='cpu')
+        expected = inference_model(model, str(street)).pred_sem_seg.data[0].numpy()
+        labels = cv2.imread(str(kept), cv2.IMREAD_UNCHANGED)
+        assert labels.shape == (160, 240) and (labels == expected).mean() > 0.999
+
+
+def test_a_sample_is_labelled(page):
+    page.locator('#samples button.thumbnail-item, #samples .thumbnail-item').nth(1).click()
+    expect_seen(page)
+    expect(page.locator(f'{VIEW} figcaption')).to_contain_text('512 x 256 pixels')
+
+
+def test_bad_files_are_explained_and_the_page_goes_on(page, street, tmp_path):
+    text = tmp_path / 'letter.jpg'
+    text.write_text('Dear Sir or Madam, this is a letter. ' * 50)
+    upload(page, text)
+    expect_problem(page, 'This is not a picture, whatever its name says')
+    shoot(page, 'problem')
+    page.reload()
+    huge = tmp_path / 'huge.png'
+    cv2.imwrite(str(huge), np.zeros((12_000, 12_000), np.uint8))
+    upload(page, huge)
+    expect_problem(page, 'This picture has 12000 x 12000 pixels')
+    page.reload()
+    empty = tmp_path / 'empty.png'
+    empty.touch()
+    upload(page, empty)
+    expect_problem(page, 'This file is empty')
+    page.reload()
+    hostile = tmp_path / '..%2f; touch hacked <img src=x onerror=alert(1)>.png'
+    shutil.copy(street, hostile)
+    upload(page, hostile)
+    expect_seen(page)
+    page.reload()
+    wide = tmp_path / 'wide.jpg'
+    cv2.imwrite(str(wide), np.zeros((300, 2000, 3), np.uint8))
+    upload(page, wide)
+    expect(page.locator(f'{VIEW} figcaption')).to_contain_text(
+        '512 x 77 pixels', timeout=60 * SECONDS
+    )
+    expect(page.locator(f'{VIEW} figcaption')).to_contain_text('shrunk from 2000 x 300')
+
+
+def test_ten_uploads_at_once(browser, url, street):
+    pages = [browser.new_page() for _ in range(10)]
+    try:
+        for one in pages:
+            one.goto(url)
+        for one in pages:
+            upload(one, street)
+        for one in pages:
+            expect_seen(one)
+    finally:
+        for one in pages:
+            one.close()
+
+
+def test_a_phone_need_not_scroll_sideways(page, street):
+    page.set_viewport_size(dict(width=390, height=844))
+    page.reload()
+    upload(page, street)
+    expect_seen(page)
+    shoot(page, 'phone')
+    wide = page.evaluate('document.documentElement.scrollWidth - window.innerWidth')
+    assert wide <= 0

@@ -1,0 +1,102 @@
+"""Serve a page on which a colleague without a terminal drops a photo and sees its classes.
+
+It listens on this machine alone, unless --host says otherwise, and fetches nothing from elsewhere.
+Two networks are shown side by side: give two configs and two checkpoints.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from pspnet_plugin.deployment.arguments import add_cfg_options
+from pspnet_plugin.deployment.loading import load_config
+from pspnet_plugin.engine.stock_tools import find_config
+from pspnet_plugin.prediction.networks import TorchNetwork, open_torch_network
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLE = """examples:
+  python tools/web_demo.py --config configs/psp_demo.py \\
+      --checkpoint work_dirs/psp_demo/iter_600.pth
+  python tools/web_demo.py --config before.py after.py --checkpoint before.pth after.pth
+"""
+
+
+def open_networks(args: argparse.Namespace) -> dict[str, TorchNetwork]:
+    """The networks by their names on the page.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: the numbers do not match, or a network is unusable.
+    """
+    if len(args.config) != len(args.checkpoint) or len(args.checkpoint) > 2:
+        raise ValueError(
+            f'{len(args.config)} --config and {len(args.checkpoint)} --checkpoint are given; give '
+            'one of each, or two of each'
+        )
+    if args.max_side < 32:
+        raise ValueError(f'--max-side {args.max_side}: give 32 or more pixels')
+    device = args.device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
+    networks = {}
+    for path, checkpoint in zip(args.config, args.checkpoint, strict=True):
+        config = load_config(
+            Path(find_config(str(path), root=ROOT)), options=args.cfg_options, whole=False
+        )
+        network = open_torch_network(config, checkpoint, device=device)
+        if not network.classes or not len(network.palette):
+            raise ValueError(
+                f'{checkpoint} does not say what its classes are, nor does {path}; give a config '
+                'with a test_dataloader whose dataset has them in its metainfo'
+            )
+        name = f'{checkpoint.resolve().parent.name}/{checkpoint.stem}'
+        networks[name if name not in networks else str(checkpoint)] = network
+    return networks
+
+
+def parse_args(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add('--config', type=Path, nargs='+', required=True, help='config of the network')
+    add('--checkpoint', type=Path, nargs='+', required=True, help='its weights')
+    add('--host', default='127.0.0.1', help='address to listen on (default 127.0.0.1)')
+    add('--port', type=int, default=7860, help='port (default 7860)')
+    add('--max-side', type=int, default=1024,
+        help='longer sides of photos are shrunk to so many pixels (default 1024)',
+    )  # fmt: skip
+    add('--device', help='cpu, cuda:0 … (default: the first GPU, if there is one)')
+    add('--debug', action='store_true', help='show where an error comes from')
+    add_cfg_options(parser)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serves until it is interrupted."""
+    args = parse_args(arguments)
+    try:
+        try:
+            from pspnet_plugin.web.page import build_page, launch_options
+        except ImportError as error:
+            raise ValueError(
+                f"the page needs gradio ({error}): pip install -c constraints.txt '.[onedl,web]'"
+            ) from None
+        page = build_page(open_networks(args), max_side=args.max_side)
+        _, url, _ = page.launch(
+            server_name=args.host, server_port=args.port, prevent_thread_lock=True,
+            **launch_options(),
+        )  # fmt: skip
+    except (OSError, ValueError) as error:
+        if args.debug:
+            raise
+        print(f'web_demo.py: {error}', file=sys.stderr)
+        return 2
+    print(f'Open {url} in a browser; Ctrl-C ends it.', flush=True)
+    page.block_thread()
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
