@@ -1,8 +1,8 @@
 """Every command that README and docs give is run here, as it stands there.
 
 Read from the pages' ``bash`` blocks. Trainings are cut short, counts of GPUs become two processes,
-and placeholders become files; what cannot be run here is checked otherwise, see ``RULES``. A command
-that no rule knows fails the test.
+and placeholders become files; what cannot be run here is checked otherwise, see ``RULES``. A
+command that no rule knows fails the test.
 """
 
 import os

@@ -97,8 +97,10 @@ def test_a_view_holds_photo_colours_legend_and_index_map():
     assert '<b>a&lt;b</b> 40 x 30' in page
     entries = re.findall(r'background:(#\w+)"></i>([\w ]+) <b>([\d.]+) %', page)
     assert entries == [
-        ('#804080', 'road', '63.3'), ('#770b20', 'bicycle', '33.3'), ('#dcdc00', 'traffic sign', '3.3'),
-    ]  # fmt: skip
+        ('#804080', 'road', '63.3'),
+        ('#770b20', 'bicycle', '33.3'),
+        ('#dcdc00', 'traffic sign', '3.3'),
+    ]
 
 
 def test_messages_are_no_markup():

@@ -45,8 +45,8 @@ class Run:
         cores: CPU cores it gets.
         options: For ``--cfg-options`` of the training.
         test: Arguments of ``test.py`` after the training, or None.
-        test_config: Config of that test, where it is not the training's: what was trained on another
-            layout of the data is scored as all others are.
+        test_config: Config of that test, where it is not the training's: what was trained on
+            another layout of the data is scored as all others are.
         of: Label of the run whose training it is, where it differs in its test only.
     """
 
