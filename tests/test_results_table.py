@@ -128,7 +128,8 @@ def test_from_work_dirs_to_page_pictures_and_index(trained, tmp_path):
     arguments = ['--results', str(results), 'write', '--page', str(page), '--index', str(index)]
     assert tool.main([*arguments, '--index-groups', 'quick']) == 0
     assert re.search(r'\| The demo \| `psp_demo.py` \| 0\.\d\d \|', page.read_text())
-    assert cv2.imread(str(results / 'quick' / 'curves.png')).shape[1] > 1000
+    assert cv2.imread(str(results / 'quick' / 'curves.png')).shape[1] > 900
+    assert cv2.imread(str(results / 'quick' / 'classes.png')).shape[1] > 700
     before = yaml.safe_load((ROOT / 'model-index.yml').read_text())['Models']
     after = yaml.safe_load(index.read_text())['Models']
     assert [model['Config'] for model in after] == [model['Config'] for model in before]

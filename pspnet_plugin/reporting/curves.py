@@ -1,35 +1,79 @@
 """Learning curves and scores of classes of collected runs, as pictures."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from pspnet_plugin.reporting.collected import CollectedRun
 
+# So many networks can be told apart as bars.
+BARS = 3
+
 
 def draw_curves(runs: Sequence[CollectedRun], out: Path) -> None:
-    """Loss over the pairs seen, a line a run; IoU of each class beside it, a mark a run.
+    """Training loss over the pairs seen, a line a run, a colour a label.
 
     Args:
         runs: Of one group.
         out: PNG to write.
     """
-    figure = Figure(figsize=(13, 5.5), layout='constrained')
-    loss, bars = figure.subplots(1, 2)
-    for number, run in enumerate(runs):
+    labels = list(dict.fromkeys(run.label for run in runs))
+    figure = Figure(figsize=(12, 5), layout='constrained')
+    axes = figure.subplots()
+    for run in runs:
+        number = labels.index(run.label)
         steps, values = run.curves['loss']
         batch = run.parts[-1]['batch_size'] * run.parts[-1]['processes']
-        color = f'C{number % 10}'
-        name = f'{run.label}, seed {run.seed}'
-        loss.plot([step * batch for step in steps], values, color=color, label=name)
-        score = run.score('t40') or run.score('edge-aware') or {}
-        by_class = {k.partition('.')[2]: v for k, v in score.items() if k.startswith('IoU.')}
-        bars.plot(list(by_class.values()), list(by_class), 'o', color=color, alpha=0.7)
-    loss.set(xlabel='pairs seen', ylabel='training loss', ylim=(0, None))
-    loss.grid(alpha=0.3)
-    loss.legend(fontsize=8)
-    bars.set(xlabel='IoU (%)', xlim=(0, 100))
-    bars.grid(alpha=0.3)
-    bars.invert_yaxis()
+        first = run is next(one for one in runs if one.label == run.label)
+        axes.plot(
+            [step * batch for step in steps], values, color=f'C{number % 10}',
+            linestyle=('-', '--', ':')[number // 10 % 3], label=run.label if first else None,
+        )  # fmt: skip
+    axes.set(xlabel='pairs seen', ylabel='training loss', ylim=(0, None))
+    axes.grid(alpha=0.3)
+    figure.legend(fontsize=8, loc='outside right upper')
     figure.savefig(out, dpi=90)
+
+
+def draw_class_bars(runs: Sequence[CollectedRun], out: Path) -> None:
+    """IoU of each class under t40 as bars, of the best networks, over their seeds.
+
+    Args:
+        runs: Of one group.
+        out: PNG to write.
+    """
+    scores = defaultdict(list)
+    for run in runs:
+        if score := run.score('t40') or run.score('edge-aware'):
+            scores[run.label].append(score)
+    best = sorted(scores, key=lambda label: -mean(s['mIoU'] for s in scores[label]))[:BARS]
+    if not best:
+        return
+    columns = {label: _by_class(scores[label]) for label in best}
+    first = columns[best[0]]
+    order = sorted(first, key=first.get, reverse=True)
+    figure = Figure(figsize=(8, 1.2 + 0.16 * len(order) * (1 + len(best))), layout='constrained')
+    axes = figure.subplots()
+    height = 0.8 / len(best)
+    for number, label in enumerate(best):
+        at = np.arange(len(order)) + (number - (len(best) - 1) / 2) * height
+        axes.barh(at, [columns[label][name] for name in order], height, label=label)
+    axes.set_yticks(range(len(order)), order)
+    axes.invert_yaxis()
+    axes.set(xlabel='IoU (%)', xlim=(0, 100))
+    axes.grid(axis='x', alpha=0.3)
+    axes.legend(fontsize=8, loc='lower right')
+    figure.savefig(out, dpi=90)
+
+
+def _by_class(scores: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Means over seeds; a class that is nowhere counts as 0 here."""
+    return {
+        key.partition('.')[2]: float(np.nan_to_num(mean(score[key] for score in scores)))
+        for key in scores[0]
+        if key.startswith('IoU.')
+    }

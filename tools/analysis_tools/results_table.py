@@ -16,7 +16,7 @@ import yaml
 
 from pspnet_plugin.engine.jobs import write_whole
 from pspnet_plugin.reporting import CollectedRun, collect, load_runs
-from pspnet_plugin.reporting.curves import draw_curves
+from pspnet_plugin.reporting.curves import draw_class_bars, draw_curves
 from pspnet_plugin.reporting.results_page import render
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,9 +84,10 @@ def main(arguments: list[str] | None = None) -> int:
         write_whole(args.page, page.encode())
         print(f'page: {args.page}')
         for group in sorted({run.group for run in runs}):
-            picture = args.results / group / 'curves.png'
-            draw_curves([run for run in runs if run.group == group], picture)
-            print(f'curves: {picture}')
+            own, folder = [run for run in runs if run.group == group], args.results / group
+            draw_curves(own, folder / 'curves.png')
+            draw_class_bars(own, folder / 'classes.png')
+            print(f'pictures: {folder}/curves.png, classes.png')
         write_index(args.index, runs, args.index_groups)
         print(f'index: {args.index}')
     except (FileNotFoundError, ValueError) as error:
