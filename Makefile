@@ -46,8 +46,9 @@ test: lint
 
 # The page of web_demo.py in Chromium; part of `make test` where there is one.
 test-browser: $(READY)
-	@command -v chromium chromium-browser google-chrome >/dev/null || { \
-	    echo "Chromium is needed; on Debian and Ubuntu: apt-get install chromium" >&2; exit 1; }
+	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
+	    command -v $$name >/dev/null && exit 0; done; \
+	    echo "Chromium is needed; on Debian and Ubuntu: apt-get install chromium" >&2; exit 1
 	$(BIN)/python -m pytest -m browser tests/test_web_page.py
 
 # What takes minutes each: kills, full disks, many ranks. As root on Linux: one mounts a file system.

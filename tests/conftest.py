@@ -249,7 +249,7 @@ def palette(tmp_path: Path) -> Path:
 def pytest_collection_modifyitems(items):
     """Tests that need a GPU or a browser are skipped, and said to be, where there is none."""
     there = {'gpu': torch.cuda.is_available(), 'browser': CHROMIUM is not None}
-    reasons = {'gpu': 'needs a CUDA device', 'browser': 'needs Chromium: make test-browser'}
+    reasons = {'gpu': 'needs a CUDA device', 'browser': 'needs Chromium: apt-get install chromium'}
     for item in items:
         for name, reason in reasons.items():
             if item.get_closest_marker(name) and not there[name]:

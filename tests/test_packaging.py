@@ -33,6 +33,7 @@ def wheel(tmp_path_factory):
 
 def test_wheel_carries_configs_tools_and_index(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
+    assert 'pspnet_plugin/reporting/report.html.j2' in names
     wanted = {
         f'pspnet_plugin/.mim/{path.relative_to(ROOT)}'
         for folder in ('configs', 'tools')

@@ -7,6 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import cv2
 import numpy as np
@@ -226,6 +228,22 @@ def test_faults_end_a_stream_whereever_they_are(where):
     with pytest.raises(OSError, match='full'):
         for _ in label_stream(reading(), Faulty(), write, batch=2, bad=pytest.fail):
             pass
+
+
+def test_a_fault_of_writing_ends_a_stream_that_waits_for_reading():
+    written = threading.Event()
+
+    def reading():
+        yield from pictures(2)
+        written.wait(timeout=20)
+        time.sleep(0.5)
+
+    def write(picture, labels):
+        written.set()
+        raise OSError('full')
+
+    with pytest.raises(OSError, match='full'):
+        list(label_stream(reading(), Echo(), write, batch=1, bad=pytest.fail))
 
 
 def test_colours_and_legend():

@@ -1,16 +1,19 @@
 """``report.py``: its figures are those of the test tool, and its page needs nothing else."""
 
+import io
 import json
 import re
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from conftest import ROOT, load_tool, run_tool
+from conftest import ROOT, load_tool, on, run_tool
 
 from pspnet_plugin.engine.run_record_hook import RECORD
 from pspnet_plugin.reporting.examined import Examined, LabelledSet
+from pspnet_plugin.reporting.report_figures import draw_curves
 from pspnet_plugin.reporting.report_page import differing, weakest
 from pspnet_plugin.reporting.run_folders import open_run
 
@@ -23,6 +26,11 @@ CONFUSIONS = np.array(
         [[80, 0, 0], [18, 0, 2], [0, 0, 0]],
     ]
 )
+
+
+def config_of(run: Path) -> Path:
+    (path,) = run.glob('*/vis_data/config.py')
+    return path
 
 
 @pytest.fixture
@@ -53,7 +61,7 @@ def test_its_scores_are_those_of_the_validation(trained):
     tool = load_tool(TOOL)
     run = open_run(trained)
     pictures = LabelledSet(run.config)
-    args = tool.parse_args([str(trained)])
+    args = tool.parse_args([str(trained), '--device', 'cpu', '--batch', '1'])
     (network,), (found,) = tool._examine([run], pictures, args)
     last = next(s for s in reversed(run.record['scores']) if s['decode'] == pictures.decode | {})
     for key, value in found.scores.items():
@@ -70,7 +78,7 @@ def test_its_scores_are_those_of_the_validation(trained):
 
 
 def test_scores_of_counts(examined):
-    assert examined.iou[:2] == pytest.approx([100 * 220 / 258, 100 * 40 / 78])
+    assert examined.iou[:2] == pytest.approx([100 * 220 / 258, 100 * 40 / 80])
     assert examined.iou[2] == 0  # named twice, never there
     assert examined.scores['aAcc'] == pytest.approx(100 * 260 / 300)
     assert examined.coverage == 75
@@ -86,7 +94,7 @@ def test_scores_of_counts(examined):
 def test_what_is_wrong_with_the_weakest_classes(examined):
     first, second = weakest(examined, ['road', 'pole', 'train'])  # no train is there
     assert (first.label, second.label) == ('pole', 'road')
-    assert first.iou == pytest.approx(100 * 40 / 78)
+    assert first.iou == 50
     assert first.share == pytest.approx(100 * 80 / 300)
     assert (first.found, first.right) == (50, 100)
     assert first.taken_for == [('road', 100 * 38 / 80)]  # train: 2 of 80, not worth a word
@@ -110,8 +118,11 @@ def test_the_worst_the_median_and_the_best_are_shown():
 
 def test_runs_are_compared(trained, tmp_path):
     other = shutil.copytree(trained, tmp_path / 'other')
-    config = other / 'psp_demo.py'
-    config.write_text(config.read_text().replace('seed=0', 'seed=7'))
+    config = config_of(other)
+    text = config.read_text().replace('seed=0', 'seed=7')
+    config.write_text(
+        text + "model['backbone']['init_cfg'] = dict(type='Kaiming', layer='Conv2d')\n"
+    )
     out = tmp_path / 'compared.html'
     tool = load_tool(TOOL)
     weights = [str(trained / 'iter_2.pth'), str(other / 'iter_1.pth')]
@@ -119,6 +130,7 @@ def test_runs_are_compared(trained, tmp_path):
     assert tool.main([*arguments, '--checkpoint', *weights]) == 0
     page = out.read_text()
     assert '<code>randomness.seed</code></td><td><code>0</code></td><td><code>7</code>' in page
+    assert 'model.backbone.init_cfg.type' in page
     assert page.count('class="tiles"') == 2
     assert (tmp_path / 'compared' / 'confusion-2.png').is_file()
     one, two = (cv2.imread(str(tmp_path / 'compared' / f'{k}.png')) for k in ('curves', 'pictures'))
@@ -143,11 +155,43 @@ def test_a_running_training_without_weights_has_its_curves(trained, tmp_path, ca
 def test_a_run_without_a_record_says_so(trained, tmp_path):
     moved = shutil.copytree(trained, tmp_path / 'moved')
     (moved / RECORD).unlink()
-    (moved / 'another.py').write_text('')  # in order of names, not in question: see below
-    (moved / 'another.py').unlink()
     assert load_tool(TOOL).main([str(moved), '--pictures', '1']) == 0
     page = (moved / 'report.html').read_text()
     assert 'unknown: the config has no' in page and 'has not come to its end' not in page
+
+
+def test_a_later_test_with_augmentation_changes_nothing(trained, demo_root, tmp_path):
+    run = shutil.copytree(trained, tmp_path / 'run')
+    before = open_run(run)
+    options = ['--tta', '--work-dir', run, *on(demo_root)]
+    run_tool(ROOT / 'tools/test.py', run / 'psp_demo.py', run / 'iter_2.pth', *options)
+    assert 'TestTimeAug' in (run / 'psp_demo.py').read_text(), 'the trap is there'
+    after = open_run(run)
+    assert differing([before.config, after.config]) == []
+    assert after.config_name == 'psp_demo.py' and after.minutes == before.minutes
+    assert load_tool(TOOL).main([str(run), '--pictures', '1']) == 0
+
+
+def test_a_folder_that_was_trained_in_twice_is_reported_on_once(trained, tmp_path):
+    run = shutil.copytree(trained, tmp_path / 'run')
+    record = json.loads((run / RECORD).read_text())
+    later = {**record['parts'][0], 'started': '2999-01-01T00:00:00+00:00', 'seconds': 60}
+    record['parts'].append(later)
+    (run / RECORD).write_text(json.dumps(record))
+    found = open_run(run)
+    assert found.minutes == 1 and found.scalars('loss') == ([], [])
+    later['first_iteration'] = 1  # resumed
+    (run / RECORD).write_text(json.dumps(record))
+    found = open_run(run)
+    assert found.minutes > 1 and found.scalars('loss')[0] == [1, 2]
+
+
+def test_names_are_no_formulas(trained):
+    run = open_run(trained)
+    figure = draw_curves(['_$a$b$', 'plain'], [run, run])
+    figure.savefig(io.BytesIO(), format='png')
+    legends = [axes.get_legend() for axes in figure.axes if axes.get_legend()]
+    assert legends and all(len(legend.get_texts()) == 2 for legend in legends)
 
 
 def test_settings_that_differ(trained):
@@ -173,13 +217,19 @@ def test_what_is_missing_is_named(trained, tmp_path, capsys):
     both = trained, trained, '--checkpoint', trained / 'iter_1.pth'
     assert '--checkpoint: 1 given for 2 work dirs' in said(*both)
     (tmp_path / 'config.py').write_text('model = dict()')
+    assert 'has no model with a decode_head' in said(tmp_path)
+    (tmp_path / 'config.py').write_text('model = dict(decode_head=dict())')
     assert 'has no val_dataloader' in said(tmp_path)
+    (tmp_path / 'other.py').touch()
+    assert 'holds several configs (config.py, other.py)' in said(tmp_path)
+    (tmp_path / 'other.py').unlink()
+    assert 'expected a name that ends in .html' in said(trained, '--out', tmp_path / 'report')
     (tmp_path / 'config.py').write_text('1 +')
     assert 'config.py cannot be read as a config' in said(tmp_path)
     gone = 'val_dataloader.dataset.data_root=nowhere'
     assert 'nowhere' in said(trained, '--cfg-options', gone)
     fewer = shutil.copytree(trained, tmp_path / 'fewer')
-    config = fewer / 'psp_demo.py'
+    config = config_of(fewer)
     config.write_text(
         config.read_text() + "val_dataloader['dataset']['metainfo'] = dict(classes=('road',))\n"
     )

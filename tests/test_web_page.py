@@ -1,12 +1,13 @@
 """The page of ``web_demo.py`` in a real browser."""
 
+import contextlib
 import os
 import re
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -23,15 +24,15 @@ SECONDS = 1000
 SHOTS = os.environ.get('SCREENSHOTS')
 
 
-@pytest.fixture(scope='module')
-def url(trained) -> Iterator[str]:
-    """Address of a page with two checkpoints."""
+@contextlib.contextmanager
+def served(trained: Path, iterations: Sequence[int]) -> Iterator[str]:
+    """Address of a page with these checkpoints."""
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
-    config = str(trained / 'psp_demo.py')
-    weights = [str(trained / f'iter_{i}.pth') for i in (1, 2)]
-    command = [sys.executable, str(ROOT / 'tools/web_demo.py'), '--config', config, config]
+    configs = [str(trained / 'psp_demo.py')] * len(iterations)
+    weights = [str(trained / f'iter_{i}.pth') for i in iterations]
+    command = [sys.executable, str(ROOT / 'tools/web_demo.py'), '--config', *configs]
     command += ['--checkpoint', *weights, '--port', str(port), '--max-side', '512']
     server = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -44,9 +45,18 @@ def url(trained) -> Iterator[str]:
             break
     else:
         pytest.fail(''.join(said))
-    yield found[1]
-    server.terminate()
-    server.wait(timeout=20)
+    try:
+        yield found[1]
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+
+
+@pytest.fixture(scope='module')
+def url(trained) -> Iterator[str]:
+    """Address of a page with two checkpoints."""
+    with served(trained, (1, 2)) as address:
+        yield address
 
 
 @pytest.fixture(scope='module')
@@ -127,7 +137,7 @@ def test_upload_slider_and_download(page, street, trained, tmp_path):
 
 
 def test_a_sample_is_labelled(page):
-    page.locator('#samples button.thumbnail-item, #samples .thumbnail-item').nth(1).click()
+    page.locator('#samples .thumbnail-item').nth(1).click()
     expect_seen(page)
     expect(page.locator(f'{VIEW} figcaption')).to_contain_text('512 x 256 pixels')
 
@@ -138,22 +148,14 @@ def test_bad_files_are_explained_and_the_page_goes_on(page, street, tmp_path):
     upload(page, text)
     expect_problem(page, 'This is not a picture, whatever its name says')
     shoot(page, 'problem')
-    page.reload()
     huge = tmp_path / 'huge.png'
     cv2.imwrite(str(huge), np.zeros((12_000, 12_000), np.uint8))
     upload(page, huge)
     expect_problem(page, 'This picture has 12000 x 12000 pixels')
-    page.reload()
     empty = tmp_path / 'empty.png'
     empty.touch()
     upload(page, empty)
     expect_problem(page, 'This file is empty')
-    page.reload()
-    hostile = tmp_path / '..%2f; touch hacked <img src=x onerror=alert(1)>.png'
-    shutil.copy(street, hostile)
-    upload(page, hostile)
-    expect_seen(page)
-    page.reload()
     wide = tmp_path / 'wide.jpg'
     cv2.imwrite(str(wide), np.zeros((300, 2000, 3), np.uint8))
     upload(page, wide)
@@ -161,6 +163,31 @@ def test_bad_files_are_explained_and_the_page_goes_on(page, street, tmp_path):
         '512 x 77 pixels', timeout=60 * SECONDS
     )
     expect(page.locator(f'{VIEW} figcaption')).to_contain_text('shrunk from 2000 x 300')
+
+
+def test_names_of_uploads_do_nothing(page, street, tmp_path):
+    dialogs = []
+    page.on('dialog', lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    hostile = tmp_path / '..%2f; touch hacked <img src=x onerror=alert(1)>.png'
+    shutil.copy(street, hostile)
+    upload(page, hostile)
+    expect_seen(page)
+    assert not dialogs and page.locator('img[src=x]').count() == 0
+    assert not list(ROOT.glob('hacked*')) and not list(tmp_path.rglob('hacked'))
+
+
+def test_one_network_alone(browser, trained, street):
+    with served(trained, (2,)) as address:
+        page = browser.new_page()
+        page.goto(address)
+        upload(page, street)
+        expect(page.locator(f'{VIEW} img.classes')).to_be_visible(timeout=60 * SECONDS)
+        for number in (0, 1, 0):
+            page.locator('#samples .thumbnail-item').nth(number).click()
+            caption = page.locator(f'{VIEW} figcaption')
+            expect(caption).to_contain_text('512 x 256 pixels', timeout=60 * SECONDS)
+        assert page.locator('.seen').count() == 1
+        page.close()
 
 
 def test_ten_uploads_at_once(browser, url, street):

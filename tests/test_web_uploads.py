@@ -2,14 +2,17 @@
 
 import base64
 import re
+import zlib
 
 import cv2
 import numpy as np
 import pytest
 from conftest import CITYSCAPES, coloured, load_tool, photo
 
+from pspnet_plugin.datasets.scenes import street_scene
 from pspnet_plugin.prediction.sources import BadPicture
 from pspnet_plugin.web import uploads
+from pspnet_plugin.web.page import samples
 from pspnet_plugin.web.uploads import open_upload
 from pspnet_plugin.web.views import problem, view
 
@@ -77,10 +80,11 @@ def test_pictures_that_are_too_large_are_not_decoded(monkeypatch):
     wide = coded(np.zeros((11_000, 11_000), np.uint8))
     with pytest.raises(BadPicture, match='has 11000 x 11000 pixels; at most 110 million'):
         open_upload(wide, max_side=99)
-    bomb = coded(np.zeros((1, 1), np.uint8))
-    header = bomb[:16] + (200_000).to_bytes(4, 'big') * 2 + bomb[24:]
-    with pytest.raises(BadPicture, match='far too large|not a picture'):
-        open_upload(header, max_side=99)
+    small = coded(np.zeros((1, 1), np.uint8))
+    header = b'IHDR' + (20_000).to_bytes(4, 'big') * 2 + small[24:29]
+    bomb = small[:12] + header + zlib.crc32(header).to_bytes(4, 'big') + small[33:]
+    with pytest.raises(BadPicture, match='far too large'):
+        open_upload(bomb, max_side=99)
     monkeypatch.setattr(uploads, 'MAX_BYTES', 2**20)
     with pytest.raises(BadPicture, match='has 2 MB; at most 1'):
         open_upload(b'0' * 2**21, max_side=99)
@@ -107,9 +111,17 @@ def test_messages_are_no_markup():
     assert '&lt;script&gt;' in problem('<script>') and '<script>' not in problem('<script>')
 
 
+def test_samples_are_in_the_channel_order_of_photos():
+    (sample,) = samples(1)
+    scene, _ = street_scene(np.random.default_rng([2024, 0]))
+    small = cv2.resize(scene, (512, 256), interpolation=cv2.INTER_AREA)
+    assert (sample[..., ::-1] == small).all() and (sample != small).any()
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
+        (['--config', 'a.py', '--checkpoint', 'a', '--port', '99999'], '--port 99999: give a'),
         (['--config', 'a.py', '--checkpoint', 'a.pth', 'b.pth'], '1 --config and 2 --checkpoint'),
         (['--config', 'none.py', '--checkpoint', 'a.pth'], 'none.py does not exist'),
         (['--config', 'configs/psp_demo.py', '--checkpoint', 'a.pth'], 'a.pth does not exist'),

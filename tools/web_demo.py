@@ -35,6 +35,8 @@ def open_networks(args: argparse.Namespace) -> dict[str, TorchNetwork]:
             f'{len(args.config)} --config and {len(args.checkpoint)} --checkpoint are given; give '
             'one of each, or two of each'
         )
+    if not 0 < args.port < 65536:
+        raise ValueError(f'--port {args.port}: give a number from 1 to 65535')
     if args.max_side < 32:
         raise ValueError(f'--max-side {args.max_side}: give 32 or more pixels')
     device = args.device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
@@ -84,15 +86,23 @@ def main(arguments: list[str] | None = None) -> int:
                 f"the page needs gradio ({error}): pip install -c constraints.txt '.[onedl,web]'"
             ) from None
         page = build_page(open_networks(args), max_side=args.max_side)
-        _, url, _ = page.launch(
-            server_name=args.host, server_port=args.port, prevent_thread_lock=True,
-            **launch_options(),
-        )  # fmt: skip
+        try:
+            _, url, _ = page.launch(
+                server_name=args.host, server_port=args.port, prevent_thread_lock=True,
+                **launch_options(),
+            )  # fmt: skip
+        except OSError:
+            raise ValueError(
+                f'{args.host}:{args.port} cannot be listened on: it is taken, or no address of '
+                'this machine; give another --port or --host'
+            ) from None
     except (OSError, ValueError) as error:
         if args.debug:
             raise
         print(f'web_demo.py: {error}', file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     print(f'Open {url} in a browser; Ctrl-C ends it.', flush=True)
     page.block_thread()
     return 0

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import torch
 from mmengine.dataset import pseudo_collate
 
 from pspnet_plugin.benchmarks.timing import Ratio, ratio, take_turns
 from pspnet_plugin.deployment.loading import load_config
+from pspnet_plugin.engine.run_record_hook import peak_of_process
 from pspnet_plugin.prediction.networks import TorchNetwork, open_torch_network
 from pspnet_plugin.prediction.outputs import Outputs
 from pspnet_plugin.prediction.sources import Picture, Source, find_sources, read_photo
@@ -28,7 +28,8 @@ class Predicting:
         bare: Pictures a second of the network alone, on photos that are in memory.
         whole: The same from files to files.
         speed: The whole over the bare, round by round.
-        memory: (share of the pictures, bytes of the process) as the last round went on.
+        memory: (share of the pictures, most bytes of the process so far), over all rounds: it does
+            not grow after the first, if nothing is left behind.
     """
 
     pictures: int
@@ -70,7 +71,6 @@ def time_predicting(
                 result.pred_sem_seg.data.cpu()
 
     def whole() -> None:
-        memory.clear()
         _label_files(network, sources, kinds, batch, memory)
 
     seconds = take_turns(dict(bare=bare, whole=whole), rounds=rounds)
@@ -105,7 +105,7 @@ def _label_files(
     memory: list[tuple[float, int]],
 ) -> None:
     """All files, into a folder that is removed again."""
-    process, done, noted = psutil.Process(), 0, time.monotonic()
+    done, noted = 0, time.monotonic()
     folder = Path(tempfile.mkdtemp())
     try:
         with Outputs(
@@ -117,7 +117,7 @@ def _label_files(
                 done += count
                 if done == len(sources) or time.monotonic() - noted > 0.5:
                     noted = time.monotonic()
-                    memory.append((done / len(sources), process.memory_info().rss))
+                    memory.append((done / len(sources), peak_of_process()))
     finally:
         shutil.rmtree(folder)
 

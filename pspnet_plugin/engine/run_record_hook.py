@@ -7,6 +7,7 @@ computed, nor the hardware and the wall-clock time of all parts of a resumed run
 import json
 import os
 import platform
+import subprocess
 import sys
 import time
 from datetime import datetime, timezone
@@ -20,7 +21,6 @@ import torch
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
-from mmengine.utils import get_git_hash
 from mmseg.registry import HOOKS
 
 from pspnet_plugin.datasets.label_codec import LabelCodec
@@ -28,6 +28,7 @@ from pspnet_plugin.engine.jobs import write_whole
 from pspnet_plugin.evaluation.classwise_iou import ClasswiseIoUMetric
 
 RECORD = 'run_record.json'
+DESCRIBE = ['describe', '--always', '--dirty', '--abbrev=12', '--exclude=*']
 
 
 def _age_of_process() -> float:
@@ -178,8 +179,20 @@ def _machine() -> dict:
         mmseg=mmseg.__version__,
         mmengine=mmengine.__version__,
         mmcv=mmcv.__version__,
-        commit=get_git_hash(digits=12),
+        commit=_commit(),
     )
+
+
+def _commit() -> str:
+    """Of this package's checkout, with ``-dirty`` where files were changed; '' outside of one."""
+    git = ['git', '-C', str(Path(__file__).parent)]
+    try:
+        # In an environment below somebody's own checkout, git would speak of that one.
+        for command in (['ls-files', '--error-unmatch', Path(__file__).name], DESCRIBE):
+            done = subprocess.run([*git, *command], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ''
+    return done.stdout.strip()
 
 
 def processor_name() -> str:
@@ -193,9 +206,12 @@ def processor_name() -> str:
 
 
 def _peak_bytes() -> int:
-    """Of the GPU where there is one, else of this process without its workers."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
+    """Of the GPU where there is one, else of this process."""
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else peak_of_process()
+
+
+def peak_of_process() -> int:
+    """Most bytes of memory that this process has had, without its workers."""
     import resource  # not on Windows
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -53,7 +53,7 @@ def label_stream(
     reader.start()
     writer.start()
     try:
-        for group in _groups(read, batch, bad):
+        for group in _groups(read, batch, bad, stop):
             try:
                 labels = network.label([picture.photo for picture in group])
             except BadPicture as error:
@@ -103,11 +103,18 @@ def _drain(made: queue.Queue, write: Callable, faults: list, stop) -> None:
         stop.set()
 
 
-def _groups(read: queue.Queue, batch: int, bad: Callable) -> Iterator[list[Picture]]:
-    """Consecutive pictures of one size."""
+def _groups(
+    read: queue.Queue, batch: int, bad: Callable, stop: threading.Event
+) -> Iterator[list[Picture]]:
+    """Consecutive pictures of one size, until all are read or everything is stopped."""
     group: list[Picture] = []
     while True:
-        item = read.get()
+        try:
+            item = read.get(timeout=0.1)
+        except queue.Empty:
+            if stop.is_set():
+                return
+            continue
         if isinstance(item, BadPicture):
             bad('', item)
             continue

@@ -48,7 +48,7 @@ def draw_class_bars(runs: Sequence[CollectedRun], out: Path) -> None:
     """
     scores = defaultdict(list)
     for run in runs:
-        if score := run.score('t40') or run.score('edge-aware'):
+        if score := run.score('t40'):
             scores[run.label].append(score)
     best = sorted(scores, key=lambda label: -mean(s['mIoU'] for s in scores[label]))[:BARS]
     if not best:

@@ -28,6 +28,7 @@ class LabelledSet:
         classes: Their names.
         palette: (K, 3) uint8, RGB.
         decode: The rule by which labels of pairs are read; None: as the dataset does.
+        steps: What a picture goes through before the network sees it, beyond reading.
 
     Raises:
         ValueError: the config has no validation set, or its pipeline reads no labels.
@@ -47,6 +48,7 @@ class LabelledSet:
             )
         self.decode = _main_rule(config)
         steps = config.val_dataloader.dataset.get('pipeline') or []
+        self.steps = [s['type'] for s in steps if not s['type'].startswith(('Load', 'Pack'))]
         loading = [dict(s) for s in steps if s['type'] in ('LoadImageFromFile', 'LoadAnnotations')]
         if len(loading) != 2:
             raise ValueError(
@@ -168,7 +170,8 @@ def _main_rule(config: Config) -> dict | None:
     metrics = config.get('val_evaluator') or []
     for metric in [metrics] if isinstance(metrics, dict) else metrics:
         if metric.get('type') == 'ClasswiseIoUMetric':
-            return dict(metric['decode']) if metric.get('decode') else None
+            decode = metric.get('decode')
+            return dict(rule='edge_aware') | dict(decode) if decode else None
     return None
 
 

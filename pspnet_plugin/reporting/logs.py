@@ -4,15 +4,18 @@ import json
 from pathlib import Path
 
 
-def read_scalars(work_dir: Path, key: str) -> tuple[list[int], list[float]]:
+def read_scalars(work_dir: Path, key: str, *, since: float = 0) -> tuple[list[int], list[float]]:
     """Steps and values of a logged scalar.
 
     Args:
         work_dir: Folder of a finished or running training, which may have been resumed.
         key: e.g. ``'loss'``, ``'mIoU'``. Of a step that was done twice, the later value counts.
+        since: Logs that were last written to before are of another training (seconds since 1970).
     """
     values = {}
     for log in sorted(work_dir.glob('*/vis_data/scalars.json')):
+        if log.stat().st_mtime < since:
+            continue
         for line in log.read_text().splitlines():
             if not line.endswith('}'):  # torn by an interruption
                 continue

@@ -46,7 +46,7 @@ def draw_curves(names: Sequence[str], runs: Sequence[RunFolder]) -> Figure:
             steps, values = run.scalars(key)
             if steps:
                 marker = '.' if len(steps) < 30 else None
-                axes.plot(steps, values, color=f'C{number}', marker=marker, label=name)
+                axes.plot(steps, values, color=f'C{number}', marker=marker, label=_plain(name))
         if len(runs) == 1 and values:
             title += f': {values[-1]:.3g} at the end'
         axes.set_title(title if axes.lines else f'{title}: not logged yet', fontsize=10)
@@ -72,10 +72,10 @@ def draw_classes(
     for number, (name, one) in enumerate(zip(names, examined, strict=True)):
         values = one.iou[order]
         at = np.arange(len(order)) + (number - (len(names) - 1) / 2) * height
-        bars = axes.barh(at, np.nan_to_num(values), height, color=f'C{number}', label=name)
+        bars = axes.barh(at, np.nan_to_num(values), height, color=f'C{number}', label=_plain(name))
         text = ['absent' if np.isnan(value) else f'{value:.1f}' for value in values]
         axes.bar_label(bars, text, padding=3, fontsize=8)
-    labels = [f'{classes[i]}  ({100 * share[i]:.2g} %)' for i in order]
+    labels = [f'{_plain(classes[i])}  ({100 * share[i]:.2g} %)' for i in order]
     axes.set_yticks(range(len(order)), labels, fontsize=9)
     axes.invert_yaxis()
     axes.set(xlim=(0, 108), xlabel='IoU (%); in brackets the share of the labelled pixels')
@@ -98,9 +98,10 @@ def draw_confusion(name: str, examined: Examined, classes: Sequence[str]) -> Fig
         value = percent[row, column]
         color = 'white' if value > 50 else 'black'
         axes.text(column, row, f'{value:.0f}', ha='center', va='center', color=color, fontsize=8)
+    classes = [_plain(label) for label in classes]
     axes.set_xticks(range(len(classes)), classes, rotation=60, ha='right', fontsize=9)
     axes.set_yticks(range(len(classes)), classes, fontsize=9)
-    axes.set(xlabel='predicted', ylabel='truth', title=name)
+    axes.set(xlabel='predicted', ylabel='truth', title=_plain(name))
     axes.title.set_fontsize(10)
     return figure
 
@@ -125,16 +126,23 @@ def draw_pictures(
     axes = figure.add_subplot(grid[-1, :])
     axes.axis('off')
     there = _classes_in(rows)
-    entries = [(classes[i], palette[i] / 255) for i in range(len(classes)) if i in there]
+    entries = [(_plain(classes[i]), palette[i] / 255) for i in range(len(classes)) if i in there]
     entries += [('ignored', (0, 0, 0)), ('wrong', np.array(WRONG) / 255)]
     handles = [Patch(color=color, label=label) for label, color in entries]
     axes.legend(handles=handles, loc='center', ncols=min(4 * len(names) + 4, 12), frameon=False)
     return figure
 
 
+def _plain(text: str, most: int = 200) -> str:
+    """Text that matplotlib takes as it is: no formula, no hidden legend entry, not too long."""
+    if len(text) > most:
+        text = f'{text[: most // 2]}…{text[-most // 2 + 1 :]}'
+    return ('\u200a' if text.startswith('_') else '') + text.replace('$', r'\$')
+
+
 def _show(axes: Axes, title: str, picture: np.ndarray) -> None:
     axes.imshow(picture[..., ::-1], interpolation='nearest')
-    axes.set_title(title, fontsize=9)
+    axes.set_title(_plain(title, 40), fontsize=9)
     axes.axis('off')
 
 

@@ -79,7 +79,7 @@ def facts(run: RunFolder) -> dict[str, str]:
     """Config, seed, time, hardware and versions of a run."""
     said = {
         'work dir': str(run.path),
-        'config': Path(run.config.filename).name,
+        'config': run.config_name,
         'checkpoint': run.checkpoint.name if run.checkpoint else 'none yet',
     }
     if not run.parts:
@@ -100,6 +100,15 @@ def facts(run: RunFolder) -> dict[str, str]:
         'started': last['started'],
     }
     return said
+
+
+def how_seen(pictures: LabelledSet, runs: Sequence[RunFolder]) -> str:
+    """In which form the networks saw the pictures, in words."""
+    modes = {(run.config.model.get('test_cfg') or {}).get('mode', 'whole') for run in runs}
+    said = 'each whole' if modes == {'whole'} else 'by a sliding window'
+    if pictures.steps:
+        return f'{said}, after {", ".join(pictures.steps)}'
+    return f'{said} and at its own size, one scale, no flips'
 
 
 def differing(configs: Sequence[Config]) -> list[tuple[str, list[str]]]:
@@ -162,6 +171,7 @@ def write_report(
         weakest=weakest(examined[0], classes) if examined else [],
         decode=pictures.decode,
         count=len(pictures),
+        seen=how_seen(pictures, runs),
         figures=embedded,
         facts=[facts(run) for run in runs],
         differing=differing([run.config for run in runs]) if len(runs) > 1 else [],

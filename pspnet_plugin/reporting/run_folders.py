@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -38,8 +39,15 @@ class RunFolder:
 
     @property
     def parts(self) -> list[dict]:
-        """Starts of the training."""
-        return self.record['parts']
+        """Starts of the training, since it last began anew."""
+        parts = self.record['parts']
+        begun = [i for i, part in enumerate(parts) if part['first_iteration'] == 0]
+        return parts[begun[-1] :] if begun else parts
+
+    @property
+    def config_name(self) -> str:
+        """The config's file, as it was called."""
+        return self.parts[-1]['config'] if self.parts else Path(self.config.filename).name
 
     @property
     def has_ended(self) -> bool | None:
@@ -53,7 +61,8 @@ class RunFolder:
 
     def scalars(self, key: str) -> tuple[list[int], list[float]]:
         """Steps and values of what was logged under a name."""
-        return read_scalars(self.path, key)
+        began = datetime.fromisoformat(self.parts[0]['started']).timestamp() if self.parts else 0
+        return read_scalars(self.path, key, since=began)
 
 
 def open_run(
@@ -80,22 +89,26 @@ def open_run(
         config.merge_from_dict(options or {})
     except Exception as error:  # a config is a program, and may fail in any way
         raise ValueError(f'{file} cannot be read as a config: {error}') from None
-    # A test with augmentation leaves a config whose network is wrapped.
-    if 'model' in config:
-        config.model = config.model.get('module', config.model)
+    if 'decode_head' not in (config.get('model') or {}):
+        raise ValueError(f'{file} has no model with a decode_head; give a work dir of train.py')
+    if config.get('val_dataloader'):  # pictures are seen as in the validations
+        config.test_dataloader = config.val_dataloader
     return RunFolder(path, config, checkpoint or _last_checkpoint(path))
 
 
 def _config_of(path: Path) -> Path:
-    """The config that was trained by last; a later test may have left another beside it."""
-    record = path / RECORD
-    parts = json.loads(record.read_text())['parts'] if record.is_file() else []
-    named = path / parts[-1]['config'] if parts else path
-    if named.is_file():
-        return named
-    if found := sorted(path.glob('*.py')):
-        return found[0]
-    raise FileNotFoundError(f'{path}: no config of a run; expected a work dir of train.py')
+    """The config of the last training; a later test overwrites the one in the folder itself."""
+    for log in sorted(path.glob('*/vis_data/scalars.json'), reverse=True):
+        file = log.parent / 'config.py'
+        if file.is_file() and '"loss"' in log.read_text():
+            return file
+    found = sorted(path.glob('*.py'))
+    if not found:
+        raise FileNotFoundError(f'{path}: no config of a run; expected a work dir of train.py')
+    if len(found) > 1:
+        names = ', '.join(file.name for file in found)
+        raise ValueError(f'{path} holds several configs ({names}); leave the one that was trained')
+    return found[0]
 
 
 def _last_checkpoint(path: Path) -> Path | None:

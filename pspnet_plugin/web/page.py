@@ -17,14 +17,18 @@ from pspnet_plugin.web.views import CSS, problem, view
 SAMPLES = 4
 # Requests that wait for their turn; those beyond are told so.
 QUEUE = 200
+# Seconds between looks at what was uploaded, and for which it is kept.
+KEPT = 600, 3600
 START = 'Drop a photo on the left, or choose one of the generated scenes.'
 OPACITY = "value => document.documentElement.style.setProperty('--opacity', value / 100)"
 
 
 def samples(count: int = SAMPLES) -> list[np.ndarray]:
     """Generated scenes, (256, 512, 3) uint8 BGR."""
-    scenes = (street_scene(np.random.default_rng([2024, i]))[0] for i in range(count))
-    return [cv2.resize(scene, (512, 256), interpolation=cv2.INTER_AREA) for scene in scenes]
+    scenes = (street_scene(np.random.default_rng([2024, i]))[0] for i in range(count))  # RGB
+    return [
+        cv2.resize(scene[..., ::-1], (512, 256), interpolation=cv2.INTER_AREA) for scene in scenes
+    ]
 
 
 def build_page(networks: Mapping[str, TorchNetwork], *, max_side: int) -> gr.Blocks:
@@ -42,29 +46,32 @@ def build_page(networks: Mapping[str, TorchNetwork], *, max_side: int) -> gr.Blo
             begun = time.perf_counter()
             try:
                 (labels,) = network.label([photo])
-            except BadPicture as error:
-                views.append(problem(f'{name}: {error}'))
+            except BadPicture:  # memory; its own words are for who runs it
+                views.append(problem(f'{name}: this photo is too large for this machine.'))
                 continue
             seconds = time.perf_counter() - begun
             said = f'{photo.shape[1]} x {photo.shape[0]} pixels, {seconds:.2f} s{note}'
             views.append(view(name, photo, labels, network.palette, network.classes, note=said))
         return views
 
-    def label_upload(content: bytes | None) -> list[str]:
-        if content is None:
-            return [problem(START)] + [''] * (len(networks) - 1)
+    def label_upload(content: bytes) -> list[str | None]:
         try:
             upload = open_upload(content, max_side=max_side)
         except BadPicture as error:
-            return [problem(str(error))] + [''] * (len(networks) - 1)
+            return [None, problem(str(error))] + [''] * (len(networks) - 1)
         width, height = upload.original
         note = f'; shrunk from {width} x {height}' if upload.was_shrunk else ''
-        return label(upload.photo, note)
+        return [None, *label(upload.photo, note)]  # the place is free for the next
 
-    def label_sample(event: gr.SelectData) -> list[str]:
-        return label(pictures[int(event.index) % len(pictures)])
+    def label_sample(event: gr.SelectData) -> list[str | None]:
+        return [None, *label(pictures[int(event.index) % len(pictures)])]
 
-    with gr.Blocks(analytics_enabled=False, title='Street scenes by class') as page, gr.Row():
+    with (
+        gr.Blocks(
+            analytics_enabled=False, title='Street scenes by class', delete_cache=KEPT
+        ) as page,
+        gr.Row(),
+    ):
         with gr.Column(scale=1, min_width=280):
             gr.Markdown('## Street scenes by class')
             upload = gr.File(
@@ -83,8 +90,8 @@ def build_page(networks: Mapping[str, TorchNetwork], *, max_side: int) -> gr.Blo
                     start = f'<p>{START}</p>' if i == 0 else ''
                     views.append(gr.HTML(start, elem_id=f'view-{i}', label=name))
         opacity.input(None, opacity, None, js=OPACITY, queue=False)
-        _on(upload.upload, label_upload, [upload], views)
-        _on(gallery.select, label_sample, None, views)
+        _on(upload.upload, label_upload, [upload], [upload, *views])
+        _on(gallery.select, label_sample, None, [upload, *views])
     # One at a time: a photo takes all cores, or the GPU.
     return page.queue(max_size=QUEUE, default_concurrency_limit=1)
 
@@ -99,6 +106,7 @@ def launch_options() -> dict[str, Any]:
             font=('system-ui', 'sans-serif'), font_mono=('ui-monospace', 'monospace')
         ),
         footer_links=[],
+        run_history=False,
         ssr_mode=False,
         quiet=True,
     )

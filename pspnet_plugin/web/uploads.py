@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from pspnet_plugin.prediction.sources import BadPicture, decode_photo
 
@@ -78,7 +78,7 @@ def _size(content: bytes) -> tuple[int, int] | None:
             return picture.size
     except Image.DecompressionBombError:
         return None
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
+    except Exception:  # of any decoder, on any bytes
         raise BadPicture(
             'This is not a picture, whatever its name says. Choose a photo, such as a JPEG or PNG '
             'file.'

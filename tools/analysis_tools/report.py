@@ -6,13 +6,14 @@ it was trained with. The figures also lie beside it, as PNGs.
 """
 
 import argparse
+import copy
 import sys
 from pathlib import Path
 
 import torch
 from mmengine.registry import init_default_scope
 
-from pspnet_plugin.deployment.arguments import add_cfg_options
+from pspnet_plugin.deployment.arguments import add_cfg_options, check_out
 from pspnet_plugin.prediction.networks import TorchNetwork, open_torch_network
 from pspnet_plugin.reporting.examined import Examined, LabelledSet, examine
 from pspnet_plugin.reporting.report_figures import Shown
@@ -68,6 +69,9 @@ def report(args: argparse.Namespace) -> list[Path]:
             f'--checkpoint: {len(args.checkpoint)} given for {len(args.work_dir)} work dirs; give '
             'one for each, or none for the last of each'
         )
+    default = 'report.html' if len(args.work_dir) == 1 else 'comparison.html'
+    out = args.out or args.work_dir[0] / default
+    check_out(out, '.html', '.htm')
     checkpoints = args.checkpoint or [None] * len(args.work_dir)
     runs = [
         open_run(path, checkpoint=checkpoint, options=args.cfg_options)
@@ -86,8 +90,6 @@ def report(args: argparse.Namespace) -> list[Path]:
             if one.picture is not None
         ]
         telling = show(missed, pictures, networks, first)
-    default = 'report.html' if len(runs) == 1 else 'comparison.html'
-    out = args.out or args.work_dir[0] / default
     out.parent.mkdir(parents=True, exist_ok=True)
     return write_report(
         out,
@@ -110,7 +112,8 @@ def _examine(
     device = args.device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
     networks, examined = [], []
     for run in runs:
-        network = open_torch_network(run.config, run.checkpoint, device=device)
+        config = copy.deepcopy(run.config)  # which is changed by opening it
+        network = open_torch_network(config, run.checkpoint, device=device)
         count = network.model.num_classes
         if count != len(pictures.classes) or network.classes not in ([], pictures.classes):
             raise ValueError(
@@ -164,6 +167,9 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         print(f'report.py: {error}', file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print('report.py: interrupted', file=sys.stderr)
+        return 130
     print(f'report: {files[0]}')
     return 0
 
