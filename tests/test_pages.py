@@ -29,7 +29,7 @@ PAGES = [
     'CONTRIBUTING.md',
     *(f'docs/{p.name}' for p in sorted(ROOT.glob('docs/*.md'))),
 ]
-CLOCK = ['train_cfg.minutes=0.8', 'train_cfg.reserve=5']
+CLOCK = ['train_cfg.minutes=0.6', 'train_cfg.reserve=3']
 # Options that make a command short; the later one counts.
 SHORTER = {
     'make_pairs.py synthetic': ['--train', '2', '--val', '1'],

@@ -120,6 +120,7 @@ def test_a_run_may_be_scored_by_another_config(tmp_path):
     }
     path.write_text(yaml.safe_dump(dict(group=dict(runs=rows, options=['x=1']))))
     split, plain = load_tool(TOOL).read_runs(path, 'group')
-    assert split.training[0] == 'a.py' and plain.test is None
+    assert split.training[0] == plain.training[0] == 'a.py'
+    assert plain.test is None and plain.test_config == 'a.py'
     assert split.testing('c.pth') == ['b.py', 'c.pth', '--tta', '--cfg-options', 'x=1']
     assert 'tools/test.py b.py CHECKPOINT --tta' in split.command

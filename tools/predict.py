@@ -105,7 +105,7 @@ def open_network(args: argparse.Namespace) -> tuple[Network, PairReader | None]:
     if not args.pairs:
         return network, None
     dataset = (config.get('test_dataloader') or {}).get('dataset', {}) if config else {}
-    kind = DATASETS.get(dataset.get('type', ''))
+    kind = DATASETS.get(dataset['type']) if 'type' in dataset else None
     if kind is None or not issubclass(kind, PairsDataset):
         raise ValueError(
             '--pairs needs --config with a test_dataloader of pairs (CityscapesPairsDataset, '

@@ -162,7 +162,7 @@ def describe(model: EncoderDecoder, config: Config, meta: dict) -> dict:
 def metainfo_of(config: Config) -> dict:
     """``classes``, ``palette`` and the like of the set that a config tests on."""
     dataset = (config.get('test_dataloader') or {}).get('dataset') or {}
-    kind = DATASETS.get(dataset.get('type', ''))
+    kind = DATASETS.get(dataset['type']) if 'type' in dataset else None
     return {**getattr(kind, 'METAINFO', {}), **(dataset.get('metainfo') or {})}
 
 
