@@ -118,7 +118,8 @@ def test_a_run_may_be_scored_by_another_config(tmp_path):
         'split': dict(config='a.py', test_config='b.py', test=['--tta']),
         'plain': dict(config='a.py'),
     }
-    path.write_text(yaml.safe_dump(dict(group=dict(runs=rows, options=['x=1']))))
+    content = dict(group=dict(runs=rows, options=['x=1']))
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
     split, plain = load_tool(TOOL).read_runs(path, 'group')
     assert split.training[0] == plain.training[0] == 'a.py'
     assert plain.test is None and plain.test_config == 'a.py'

@@ -176,21 +176,6 @@ def test_a_plain_photo_is_labelled(trained, tmp_path):
     assert list((tmp_path / 'out' / 'vis').iterdir())
 
 
-def test_two_gloo_ranks_train_and_test_without_a_gpu(demo_root, tmp_path):
-    run_tool(
-        ROOT / 'tools/dist_train.sh', 'configs/psp_demo.py', 2, *on(demo_root), cwd=tmp_path,
-        env=dict(PORT='29517', OMP_NUM_THREADS='1'),
-    )  # fmt: skip
-    (run,) = (tmp_path / 'work_dirs').iterdir()
-    assert [entry['step'] for entry in scalars(run) if 'loss' in entry] == [1, 2]
-    assert 'Distributed training: True' in next(run.glob('*/*.log')).read_text()
-    output = run_tool(
-        ROOT / 'tools/dist_test.sh', DEMO, run / 'iter_2.pth', 2, *on(demo_root), cwd=tmp_path,
-        env=dict(PORT='29517', OMP_NUM_THREADS='1'),
-    )  # fmt: skip
-    assert re.search(r'mIoU: +[\d.]+', output)
-
-
 @pytest.mark.parametrize('tool', ['slurm_train.sh', 'slurm_test.sh'])
 def test_slurm_scripts_hand_everything_to_srun(tool, tmp_path):
     """A stand-in for srun prints what it is given."""

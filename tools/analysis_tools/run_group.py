@@ -201,7 +201,8 @@ def do_all(runs: list[Run], *, work_dirs: Path, results: Path) -> bool:
     well = True
     pool = ThreadPoolExecutor(shares.qsize())
     try:
-        for some in ([r for r in runs if not r.of], [r for r in runs if r.of]):
+        # Tests of a training share its folder, and so go one after the other.
+        for some in ([r for r in runs if not r.of], *([r] for r in runs if r.of)):
             for run, future in [(run, pool.submit(pinned, run)) for run in some]:
                 try:
                     print(f'{run.label}, seed {run.seed}: {future.result()}', flush=True)
