@@ -59,24 +59,48 @@ def _legend(
 ) -> np.ndarray:
     size = int(min(max(height / 24, 10), 28))
     row = size + max(size // 4, 2)
-    font = _font(size)
-    width = int(max(font.getlength(f'{name}  99.9 %') for name in classes)) + 2 * row
-    canvas = Image.new('RGB', (width, height), 'white')
-    draw = ImageDraw.Draw(canvas)
+    names, widths = _names(tuple(classes), size)
+    start = row + size // 2  # of words, right of the box with the colour
+    canvas = np.full((height, start + names + _numbers(size) + size, 3), 255, np.uint8)
     shares = np.bincount(labels.ravel(), minlength=256)[: len(classes)] / labels.size
     order = [i for i in np.argsort(-shares, kind='stable') if shares[i] > 0]
     fit = max(height // row, 1)
-    if len(order) > fit:
-        left_out = len(order) - fit + 1
-        order = order[: fit - 1]
-        draw.text((row + size // 2, row * len(order)), f'… {left_out} more', 'black', font)
-    for position, i in enumerate(order):
+    left_out = len(order) - fit + 1 if len(order) > fit else 0
+    for position, i in enumerate(order[: fit - 1] if left_out else order):
         top = position * row
-        box = (size // 3, top + 2, size // 3 + row - 3, top + row - 2)
-        draw.rectangle(box, tuple(int(v) for v in palette[i]))
-        words = f'{classes[i]}  {100 * shares[i]:.1f} %'
-        draw.text((row + size // 2, top), words, 'black', font)
-    return np.asarray(canvas)[..., ::-1]
+        canvas[top + 2 : top + row - 2, size // 3 : size // 3 + row - 4] = palette[i][::-1]
+        _paste(canvas, _words(classes[i], size), top, start)
+        _paste(canvas, _words(f'{100 * shares[i]:.1f} %', size), top, start + widths[i] + size // 2)
+    if left_out:
+        _paste(canvas, _words(f'… {left_out} more', size), row * (fit - 1), start)
+    return canvas
+
+
+def _paste(canvas: np.ndarray, words: np.ndarray, top: int, left: int) -> None:
+    """Words onto a canvas; what does not fit is cut off."""
+    part = canvas[top : top + words.shape[0], left : left + words.shape[1]]
+    part[:] = words[: part.shape[0], : part.shape[1]]
+
+
+@lru_cache(maxsize=64)
+def _names(classes: tuple[str, ...], size: int) -> tuple[int, list[int]]:
+    """Width of the widest name, and of each."""
+    widths = [_words(name, size).shape[1] for name in classes]
+    return max(widths), widths
+
+
+def _numbers(size: int) -> int:
+    return _words('100.0 %', size).shape[1] + size // 2
+
+
+@lru_cache(maxsize=4096)
+def _words(text: str, size: int) -> np.ndarray:
+    """Black on white, (H, W, 3); pictures have the same few words, and drawing them takes long."""
+    font = _font(size)
+    height, width = size + max(size // 4, 2), max(int(font.getlength(text) + 1), 1)
+    canvas = Image.new('RGB', (width, height), 'white')
+    ImageDraw.Draw(canvas).text((0, 0), text, 'black', font)
+    return np.asarray(canvas)
 
 
 @lru_cache(maxsize=8)

@@ -52,6 +52,7 @@ def draw_curves(names: Sequence[str], runs: Sequence[RunFolder]) -> Figure:
         axes.set_title(title if axes.lines else f'{title}: not logged yet', fontsize=10)
         axes.set_xlabel('iteration')
         axes.set_ylim(bottom=0)
+        axes.set_xlim(left=0)
         axes.grid(alpha=0.3)
         if len(runs) > 1 and axes.lines:
             axes.legend(fontsize=8)
@@ -113,7 +114,7 @@ def draw_pictures(
     columns = 2 + 2 * len(names)
     heights = [2.6 * r.picture.photo.shape[0] / r.picture.photo.shape[1] + 0.32 for r in rows]
     figure = Figure(figsize=(2.6 * columns, sum(heights) + 1), layout='constrained')
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.06, wspace=0.01, hspace=0.01)
     grid = figure.add_gridspec(len(rows) + 1, columns, height_ratios=[*heights, 1])
     for y, row in enumerate(rows):
         parts = [(row.caption, row.picture.photo), ('truth', colored(row.picture.truth, palette))]

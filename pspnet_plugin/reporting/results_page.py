@@ -17,7 +17,8 @@ def render(template: str, runs: Sequence[CollectedRun]) -> str:
 
     Args:
         template: Jinja2; may call ``scores(group)``, ``choices(group, rule, base)``,
-            ``classes(group, rule, labels)``, ``coverage(group, rule)`` and ``machines(group)``.
+            ``growth(group, rule, labels)``, ``classes(group, rule, labels)``,
+            ``coverage(group, rule)`` and ``machines(group)``.
         runs: All collected runs.
 
     Raises:
@@ -38,6 +39,7 @@ def render(template: str, runs: Sequence[CollectedRun]) -> str:
     environment.globals.update(
         scores=lambda name: _scores(group(name)),
         choices=lambda name, rule, base: _choices(group(name), rule, base),
+        growth=lambda name, rule, labels: _growth(group(name), rule, labels),
         classes=lambda name, rule, labels: _classes(group(name), rule, labels),
         coverage=lambda name, rule: _coverage(group(name), rule),
         machines=lambda name: _machines(group(name)),
@@ -91,9 +93,7 @@ def _scores(labels: dict[str, list[CollectedRun]]) -> str:
 
 def _choices(labels: dict[str, list[CollectedRun]], rule: str, base: str) -> str:
     """A line a choice, with its difference to the run that all others change one thing of."""
-    if base not in labels:
-        raise ValueError(f'no run is called {base!r}; there are {sorted(labels)}')
-    at = mean(_values(labels[base], rule, 'mIoU'))
+    at = mean(_values(_of(labels, base), rule, 'mIoU'))
     rows = []
     for label, runs in labels.items():
         values = _values(runs, rule, 'mIoU')
@@ -105,13 +105,28 @@ def _choices(labels: dict[str, list[CollectedRun]], rule: str, base: str) -> str
     return _table(head, [row for _, _, row in sorted(rows)])
 
 
+def _growth(labels: dict[str, list[CollectedRun]], rule: str, wanted: Sequence[str]) -> str:
+    """A line a number of pairs that was trained on, in the order asked for."""
+    rows = []
+    for label in wanted:
+        runs = _of(labels, label)
+        pairs = ' or '.join(sorted({f'{run.parts[-1]["train_pairs"]:,}' for run in runs}))
+        seen = f'{round(mean(run.pairs_seen for run in runs)):,}'
+        rows.append([pairs, seen, *(_cell(runs, rule, metric) for metric in METRICS)])
+    return _table(['pairs', 'pairs seen', *(HEADINGS[metric] for metric in METRICS)], rows)
+
+
+def _of(labels: dict[str, list[CollectedRun]], label: str) -> list[CollectedRun]:
+    if label not in labels:
+        raise ValueError(f'no run is called {label!r}; there are {sorted(labels)}')
+    return labels[label]
+
+
 def _classes(labels: dict[str, list[CollectedRun]], rule: str, wanted: Sequence[str]) -> str:
     """IoU of each class, a column a network, the best class of the first network first."""
-    if missing := [label for label in wanted if label not in labels]:
-        raise ValueError(f'no run is called {missing[0]!r}; there are {sorted(labels)}')
     columns = {}
     for label in wanted:
-        scores = [run.score(rule) for run in labels[label]]
+        scores = [run.score(rule) for run in _of(labels, label)]
         columns[label] = {
             key.partition('.')[2]: mean(score[key] for score in scores)
             for key in scores[0]
