@@ -15,6 +15,7 @@ from tqdm import tqdm
 from pspnet_plugin.datasets.pairs import PairsDataset
 from pspnet_plugin.datasets.palettes import read_metainfo
 from pspnet_plugin.deployment.arguments import add_cfg_options, read_config
+from pspnet_plugin.engine.command_line import add_debug, run_command
 from pspnet_plugin.engine.jobs import write_whole
 from pspnet_plugin.engine.made_folder import check_free, claim
 from pspnet_plugin.prediction.networks import open_torch_network
@@ -204,7 +205,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--device', help='cpu, cuda:0 … (default: the first GPU, if there is one)')
     add('--opacity', type=float, default=0.5, help='of the colours of an overlay, 0 to 1')
     add('--strict', action='store_true', help='end at the first picture that cannot be labelled')
-    add('--debug', action='store_true', help='show where an error comes from')
+    add_debug(parser)
     add_cfg_options(parser)
     args = parser.parse_args(argv)
     if bool(args.onnx) == bool(args.checkpoint) or (args.checkpoint and not args.config):
@@ -213,21 +214,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command: 2 for what the user can mend at start, 1 for trouble, 130 after Ctrl-C."""
-    args = parse_args(argv)
-    try:
-        return predict(args)
-    except (OSError, ValueError) as error:
-        if args.debug:
-            raise
-        print(f'predict: {error}', file=sys.stderr)
-        return 2
-    except Strict as error:
-        print(f'predict: {error}', file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print('predict: interrupted; the same command goes on', file=sys.stderr)
-        return 130
+    """Runs the command: 1 also where pictures were left out, else see ``run_command``."""
+    endings = {Strict: lambda error: (1, str(error))}
+    goes_on = 'the same command goes on'
+    return run_command('predict', predict, parse_args(argv), interrupted=goes_on, endings=endings)
 
 
 if __name__ == '__main__':

@@ -12,6 +12,7 @@ import torch
 
 from pspnet_plugin.deployment.arguments import add_cfg_options
 from pspnet_plugin.deployment.loading import load_config
+from pspnet_plugin.engine.command_line import add_debug, run_command
 from pspnet_plugin.engine.stock_tools import find_config
 from pspnet_plugin.prediction.networks import TorchNetwork, open_torch_network
 
@@ -70,42 +71,41 @@ def parse_args(arguments: list[str] | None) -> argparse.Namespace:
         help='longer sides of photos are shrunk to so many pixels (default 1024)',
     )  # fmt: skip
     add('--device', help='cpu, cuda:0 … (default: the first GPU, if there is one)')
-    add('--debug', action='store_true', help='show where an error comes from')
+    add_debug(parser)
     add_cfg_options(parser)
     return parser.parse_args(arguments)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Serves until it is interrupted."""
-    args = parse_args(arguments)
+def serve(args: argparse.Namespace) -> None:
+    """Serves until it is interrupted.
+
+    Raises:
+        ValueError: an argument is unusable, or gradio is missing.
+    """
     try:
-        try:
-            from pspnet_plugin.web.page import build_page, launch_options
-        except ImportError as error:
-            raise ValueError(
-                f"the page needs gradio ({error}): pip install -c constraints.txt '.[onedl,web]'"
-            ) from None
-        page = build_page(open_networks(args), max_side=args.max_side)
-        try:
-            _, url, _ = page.launch(
-                server_name=args.host, server_port=args.port, prevent_thread_lock=True,
-                **launch_options(),
-            )  # fmt: skip
-        except OSError:
-            raise ValueError(
-                f'{args.host}:{args.port} cannot be listened on: it is taken, or no address of '
-                'this machine; give another --port or --host'
-            ) from None
-    except (OSError, ValueError) as error:
-        if args.debug:
-            raise
-        print(f'web_demo.py: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+        from pspnet_plugin.web.page import build_page, launch_options
+    except ImportError as error:
+        raise ValueError(
+            f"the page needs gradio ({error}): pip install -c constraints.txt '.[onedl,web]'"
+        ) from None
+    page = build_page(open_networks(args), max_side=args.max_side)
+    try:
+        _, url, _ = page.launch(
+            server_name=args.host, server_port=args.port, prevent_thread_lock=True,
+            **launch_options(),
+        )  # fmt: skip
+    except OSError:
+        raise ValueError(
+            f'{args.host}:{args.port} cannot be listened on: it is taken, or no address of this '
+            'machine; give another --port or --host'
+        ) from None
     print(f'Open {url} in a browser; Ctrl-C ends it.', flush=True)
     page.block_thread()
-    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command; see ``run_command`` for its exit status."""
+    return run_command('web_demo', serve, parse_args(argv))
 
 
 if __name__ == '__main__':

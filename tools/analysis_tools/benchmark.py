@@ -25,6 +25,7 @@ import torch
 from pspnet_plugin.benchmarks.heads import HEADS
 from pspnet_plugin.benchmarks.parts import DTYPES, PARTS
 from pspnet_plugin.benchmarks.timing import measure_machine
+from pspnet_plugin.engine.command_line import add_debug, run_command
 from pspnet_plugin.engine.run_record_hook import processor_name
 from pspnet_plugin.prediction.outputs import KINDS
 from pspnet_plugin.version import __version__
@@ -59,6 +60,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parts = parser.add_subparsers(dest='part', required=True)
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument('--rounds', type=_count, default=7, help='of timing (7)')
+    add_debug(common)
     common.add_argument('--json', type=Path, metavar='FILE', help='the figures, all of them')
     device = argparse.ArgumentParser(add_help=False)
     device.add_argument('--device', choices=('cpu', 'cuda'), default='cpu', help='(cpu)')
@@ -159,17 +161,8 @@ def measure(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command: 2 for what the user can mend, 130 after Ctrl-C."""
-    args = parse_args(argv)
-    try:
-        measure(args)
-    except (OSError, ValueError, ImportError) as error:
-        print(f'benchmark.py: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print('benchmark.py: interrupted', file=sys.stderr)
-        return 130
-    return 0
+    """Runs the command; see ``run_command`` for its exit status."""
+    return run_command('benchmark', measure, parse_args(argv))
 
 
 if __name__ == '__main__':

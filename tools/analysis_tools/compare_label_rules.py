@@ -18,6 +18,7 @@ from tqdm import tqdm
 from pspnet_plugin.datasets import LabelCodec
 from pspnet_plugin.datasets.resizing import largest_share
 from pspnet_plugin.datasets.scenes.plans import SCENES, LabelScene
+from pspnet_plugin.engine.command_line import add_debug, run_command
 
 SHRINKS = dict(bicubic=Image.BICUBIC, bilinear=Image.BILINEAR, area=Image.BOX)
 QUALITIES = (95, 75)
@@ -164,15 +165,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--scenes', type=int, default=12, help='of each kind (12)')
     parser.add_argument('--kinds', nargs='+', choices=SCENES, default=list(SCENES))
     parser.add_argument('--json', type=Path, metavar='FILE', help='also write all figures')
+    add_debug(parser)
     args = parser.parse_args(argv)
     if args.scenes < 1:
         parser.error(f'--scenes {args.scenes}: give 1 or more')
     return args
 
 
-def main(argv: list[str] | None = None) -> int:
+def compare(args: argparse.Namespace) -> None:
     """Measures and prints."""
-    args = parse_args(argv)
     figures = measure(args.scenes, args.kinds)
     print(report(figures, args.kinds))
     if args.json:
@@ -180,12 +181,12 @@ def main(argv: list[str] | None = None) -> int:
             dict(quality=quality, kind=kind, rule=rule, **row)
             for (quality, kind, rule), row in figures.items()
         ]
-        try:
-            args.json.write_text(json.dumps(listed, indent=1))
-        except OSError as error:
-            print(f'compare_label_rules: {error}', file=sys.stderr)
-            return 2
-    return 0
+        args.json.write_text(json.dumps(listed, indent=1))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command; see ``run_command`` for its exit status."""
+    return run_command('compare_label_rules', compare, parse_args(argv))
 
 
 if __name__ == '__main__':

@@ -24,8 +24,10 @@ from pspnet_plugin.datasets.label_codec import RULES, check_colors
 from pspnet_plugin.datasets.pair_files import SIDES
 from pspnet_plugin.datasets.pair_splits import Split
 from pspnet_plugin.datasets.palettes import NAMED, read_metainfo
+from pspnet_plugin.engine.command_line import add_debug, complain, run_command
 from pspnet_plugin.engine.jobs import run_jobs, write_whole
 
+TOOL = 'inspect_pairs'
 EXAMPLE = f"""examples:
   python tools/analysis_tools/inspect_pairs.py data/cityscapes_pairs --sheet sheet.png
   python tools/analysis_tools/inspect_pairs.py data/facades --palette facades --json facades.json
@@ -71,6 +73,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--json', metavar='FILE', type=Path, help='write all figures and problems, as JSON')
     add('--sheet', metavar='FILE.png', type=Path, help='draw pairs with what they are read as')
     add('--pairs', type=int, default=6, help='on the sheet: spread evenly, and most unsure (6)')
+    add_debug(parser)
     return parser.parse_args(argv)
 
 
@@ -165,7 +168,8 @@ def sheet_of(tallies: list[SplitTally], figures: dict, args: argparse.Namespace)
     rows = choose_rows(tallies, fitting)
     if fitting < min(args.pairs, sum(len(tally.unsure_shares) for tally in tallies)):
         complain(
-            f'--pairs {args.pairs}: {fitting} of them are drawn, as more of this height do not fit'
+            TOOL,
+            f'--pairs {args.pairs}: {fitting} of them are drawn, as more of this height do not fit',
         )
     if not rows:
         raise ValueError(f'--sheet {args.sheet}: not drawn, as there is no pair that can be read')
@@ -216,39 +220,27 @@ def inspect(args: argparse.Namespace) -> int:
         if args.sheet:
             write_whole(args.sheet, sheet_of(tallies, figures, args))
     except (OSError, ValueError) as error:
-        complain(str(error))
+        complain(TOOL, str(error))
         failed = True
     return int(failed)
 
 
-def complain(text: str) -> None:
-    """One line on stderr."""
-    print(f'inspect_pairs: {text}', file=sys.stderr)
+ENDINGS = {
+    BrokenExecutor: lambda error: (
+        1, 'a worker process was killed, as when memory is short; try fewer --workers'
+    ),
+    PermissionError: lambda error: (
+        2,
+        f'no right to read {error.filename}; have its rights changed'
+        if error.filename
+        else str(error),
+    ),
+}  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the tool.
-
-    Returns:
-        The exit status: 1 for a set with errors, 2 for what can be mended at the start, 130 after
-        Ctrl-C.
-    """
-    args = parse_args(argv)
-    try:
-        return inspect(args)
-    except BrokenExecutor:
-        complain('a worker process was killed, as when memory is short; try fewer --workers')
-        return 1
-    except PermissionError as error:
-        unread = f'no right to read {error.filename}; have its rights changed'
-        complain(unread if error.filename else str(error))
-        return 2
-    except (OSError, ValueError) as error:
-        complain(str(error))
-        return 2
-    except KeyboardInterrupt:
-        complain('interrupted')
-        return 130
+    """Runs the tool: 1 for a set with errors, else see ``run_command``."""
+    return run_command(TOOL, inspect, parse_args(argv), endings=ENDINGS)
 
 
 if __name__ == '__main__':

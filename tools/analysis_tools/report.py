@@ -14,6 +14,7 @@ import torch
 from mmengine.registry import init_default_scope
 
 from pspnet_plugin.deployment.arguments import add_cfg_options, check_out
+from pspnet_plugin.engine.command_line import add_debug, complain, run_command
 from pspnet_plugin.prediction.networks import TorchNetwork, open_torch_network
 from pspnet_plugin.reporting.examined import Examined, LabelledSet, examine
 from pspnet_plugin.reporting.report_figures import Shown
@@ -55,8 +56,8 @@ def show(
     return shown
 
 
-def report(args: argparse.Namespace) -> list[Path]:
-    """Scores the runs and writes the report; returns the files.
+def report(args: argparse.Namespace) -> None:
+    """Scores the runs and writes the report.
 
     Raises:
         FileNotFoundError: a folder or file is missing.
@@ -91,7 +92,7 @@ def report(args: argparse.Namespace) -> list[Path]:
         ]
         telling = show(missed, pictures, networks, first)
     out.parent.mkdir(parents=True, exist_ok=True)
-    return write_report(
+    files = write_report(
         out,
         names=_names(runs),
         runs=runs,
@@ -100,6 +101,7 @@ def report(args: argparse.Namespace) -> list[Path]:
         chosen=chosen,
         telling=telling,
     )
+    print(f'report: {files[0]}')
 
 
 def _examine(
@@ -107,7 +109,7 @@ def _examine(
 ) -> tuple[list[TorchNetwork], list[Examined]]:
     """Networks and results; none where a run has no weights yet."""
     if missing := [run.path for run in runs if run.checkpoint is None]:
-        print(f'report.py: {missing[0]}: no checkpoint yet, so nothing is scored', file=sys.stderr)
+        complain('report', f'{missing[0]}: no checkpoint yet, so nothing is scored')
         return [], []
     device = args.device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
     networks, examined = [], []
@@ -152,26 +154,14 @@ def parse_args(arguments: list[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     add('--batch', type=int, default=4, help='pictures labelled at once (default 4)')
     add('--device', help='cpu, cuda:0 … (default: the first GPU, if there is one)')
-    add('--debug', action='store_true', help='show where an error comes from')
+    add_debug(parser)
     add_cfg_options(parser)
     return parser.parse_args(arguments)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Score, draw, write."""
-    args = parse_args(arguments)
-    try:
-        files = report(args)
-    except (OSError, ValueError) as error:
-        if args.debug:
-            raise
-        print(f'report.py: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print('report.py: interrupted', file=sys.stderr)
-        return 130
-    print(f'report: {files[0]}')
-    return 0
+def main(argv: list[str] | None = None) -> int:
+    """Scores, draws and writes; see ``run_command`` for its exit status."""
+    return run_command('report', report, parse_args(argv))
 
 
 if __name__ == '__main__':

@@ -1,5 +1,6 @@
 """Keep the logs of runs as small files, and write the page of results from them.
 
+Examples:
     python tools/analysis_tools/results_table.py collect RUN_DIR --group G --label L --command X
     python tools/analysis_tools/results_table.py write
 
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import yaml
 
+from pspnet_plugin.engine.command_line import add_debug, run_command
 from pspnet_plugin.engine.jobs import write_whole
 from pspnet_plugin.reporting import CollectedRun, collect, load_runs
 from pspnet_plugin.reporting.curves import draw_class_bars, draw_curves
@@ -42,6 +44,7 @@ def parse_args(arguments: list[str] | None) -> argparse.Namespace:
     page.add_argument(
         '--index-groups', nargs='+', default=['cpu25'], help='groups whose scores the index gets'
     )
+    add_debug(parser)
     return parser.parse_args(arguments)
 
 
@@ -70,30 +73,29 @@ def write_index(path: Path, runs: list[CollectedRun], groups: list[str]) -> None
     write_whole(path, yaml.safe_dump(index, sort_keys=False, width=100).encode())
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Collect or write."""
-    args = parse_args(arguments)
-    try:
-        if args.what == 'collect':
-            run = collect(args.work_dir, group=args.group, label=args.label, command=args.command)
-            print(f'kept: {run.write(args.results)}')
-            return 0
-        runs = load_runs(args.results)
-        template = args.results / 'results.md.j2'
-        page = render(template.read_text(), runs)
-        write_whole(args.page, page.encode())
-        print(f'page: {args.page}')
-        for group in sorted({run.group for run in runs}):
-            own, folder = [run for run in runs if run.group == group], args.results / group
-            draw_curves(own, folder / 'curves.png')
-            draw_class_bars(own, folder / 'classes.png')
-            print(f'pictures: {folder}/curves.png, classes.png')
-        write_index(args.index, runs, args.index_groups)
-        print(f'index: {args.index}')
-    except (FileNotFoundError, ValueError) as error:
-        print(f'results_table.py: {error}', file=sys.stderr)
-        return 2
-    return 0
+def run(args: argparse.Namespace) -> None:
+    """Collects or writes."""
+    if args.what == 'collect':
+        kept = collect(args.work_dir, group=args.group, label=args.label, command=args.command)
+        print(f'kept: {kept.write(args.results)}')
+        return
+    runs = load_runs(args.results)
+    template = args.results / 'results.md.j2'
+    page = render(template.read_text(), runs)
+    write_whole(args.page, page.encode())
+    print(f'page: {args.page}')
+    for group in sorted({run.group for run in runs}):
+        own, folder = [run for run in runs if run.group == group], args.results / group
+        draw_curves(own, folder / 'curves.png')
+        draw_class_bars(own, folder / 'classes.png')
+        print(f'pictures: {folder}/curves.png, classes.png')
+    write_index(args.index, runs, args.index_groups)
+    print(f'index: {args.index}')
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command; see ``run_command`` for its exit status."""
+    return run_command('results_table', run, parse_args(argv))
 
 
 if __name__ == '__main__':

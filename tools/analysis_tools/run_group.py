@@ -1,5 +1,6 @@
 """Train the networks of a table of results, and keep their logs.
 
+Examples:
     python tools/analysis_tools/run_group.py choices               # all rows that are missing
     python tools/analysis_tools/run_group.py choices --only base --seeds 0
     python tools/analysis_tools/run_group.py cpu25 --dry-run       # the commands, nothing else
@@ -24,6 +25,7 @@ from typing import TextIO
 import yaml
 from mmengine.config import Config
 
+from pspnet_plugin.engine.command_line import add_debug, run_command
 from pspnet_plugin.reporting import collect, kept_path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -216,8 +218,8 @@ def do_all(runs: list[Run], *, work_dirs: Path, results: Path) -> bool:
     return well
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run what is missing."""
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -228,32 +230,43 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--work-dirs', type=Path, default=ROOT / 'work_dirs')
     parser.add_argument('--results', type=Path, default=ROOT / 'docs/results')
     parser.add_argument('--dry-run', action='store_true', help='print the commands')
-    args = parser.parse_args(arguments)
-    try:
-        runs = read_runs(args.runs, args.group)
-        for name, wanted, there in (
-            ('run', args.only, list(dict.fromkeys(run.label for run in runs))),
-            ('seed', args.seeds, sorted({run.seed for run in runs})),
-        ):
-            if unknown := [value for value in wanted or [] if value not in there]:
-                known = ', '.join(map(str, there))
-                raise ValueError(f'{args.group} has no {name} {unknown[0]!r}; it has: {known}')
-        missing = [
-            run
-            for run in runs
-            if (not args.only or run.label in args.only)
-            and (not args.seeds or run.seed in args.seeds)
-            and not (args.results / run.kept).is_file()
-        ]
-        if args.dry_run:
-            for run in missing:
-                print(f'{run.label}, seed {run.seed}:\n  {run.command}')
-            return 0
-        where = dict(work_dirs=args.work_dirs.resolve(), results=args.results.resolve())
-        return 0 if not missing or do_all(missing, **where) else 1
-    except (OSError, ValueError) as error:
-        print(f'run_group.py: {error}', file=sys.stderr)
-        return 2
+    add_debug(parser)
+    return parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs what is missing; the exit status is 1 if a run failed.
+
+    Raises:
+        ValueError: the group, a label or a seed is unknown.
+    """
+    runs = read_runs(args.runs, args.group)
+    for name, wanted, there in (
+        ('run', args.only, list(dict.fromkeys(run.label for run in runs))),
+        ('seed', args.seeds, sorted({run.seed for run in runs})),
+    ):
+        if unknown := [value for value in wanted or [] if value not in there]:
+            known = ', '.join(map(str, there))
+            raise ValueError(f'{args.group} has no {name} {unknown[0]!r}; it has: {known}')
+    missing = [
+        run
+        for run in runs
+        if (not args.only or run.label in args.only)
+        and (not args.seeds or run.seed in args.seeds)
+        and not (args.results / run.kept).is_file()
+    ]
+    if args.dry_run:
+        for one in missing:
+            print(f'{one.label}, seed {one.seed}:\n  {one.command}')
+        return 0
+    where = dict(work_dirs=args.work_dirs.resolve(), results=args.results.resolve())
+    return 0 if not missing or do_all(missing, **where) else 1
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command; see ``run_command`` for its exit status."""
+    goes_on = 'the same command goes on from the last checkpoints'
+    return run_command('run_group', run, parse_args(argv), interrupted=goes_on)
 
 
 if __name__ == '__main__':

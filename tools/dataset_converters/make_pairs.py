@@ -26,12 +26,14 @@ from pspnet_plugin.datasets.photo_folders import (
     match_folders,
 )
 from pspnet_plugin.datasets.scenes.scene_folder import SPLITS, make_scenes
+from pspnet_plugin.engine.command_line import complain, run_command
 from pspnet_plugin.engine.jobs import Stopped
 
 GOES_ON = (
     'A run that was interrupted goes on where it stopped when the same command is given again.'
 )
 REDONE = 'Pairs whose photo or label map has changed since are made again.'
+TOOL = 'make_pairs'
 EXAMPLE = f"""example:
   python tools/dataset_converters/make_pairs.py synthetic data/synthetic --train 400 --val 60
 
@@ -154,12 +156,8 @@ def _fill(
     print(f'pairs in {args.out}: {listed or "none"}')
     troubles = filled.troubles()
     for trouble in troubles:
-        _complain(trouble)
+        complain(TOOL, trouble)
     return 1 if troubles else 0
-
-
-def _complain(text: str) -> None:
-    print(f'make_pairs: {text}', file=sys.stderr)
 
 
 def _style(args: argparse.Namespace, legend: Legend) -> Style:
@@ -258,6 +256,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         add(command)
+        add_debug(command)
         cores = os.cpu_count() or 1
         command.add_argument(
             '--workers', type=_whole(1), default=cores, help=f'processes (all cores: {cores})'
@@ -265,34 +264,23 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command.
+GOES_ON = 'the same command goes on from here'
+ENDINGS = {
+    Stopped: lambda error: (
+        1, f'stopped: {error}. The pairs made so far are whole; mend this, and {GOES_ON}'
+    ),
+    PermissionError: lambda error: (
+        2,
+        f'no right to use {error.filename}; give a folder of yours, or have its rights changed '
+        '(photos and label maps are read, OUT is written)',
+    ),
+}  # fmt: skip
 
-    Returns:
-        The exit status: 1 for a run that broke off or lacks some pairs, 2 for what can be mended
-        before it begins, 130 after Ctrl-C.
-    """
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command: 1 also for a run that lacks some pairs, else see ``run_command``."""
     args = parse_args(argv)
-    try:
-        return args.run(args)
-    except Stopped as error:
-        _complain(
-            f'stopped: {error}. The pairs made so far are whole; mend this, and the same command '
-            'goes on from here'
-        )
-        return 1
-    except PermissionError as error:
-        _complain(
-            f'no right to use {error.filename}; give a folder of yours, or have its rights changed '
-            '(photos and label maps are read, OUT is written)'
-        )
-        return 2
-    except (OSError, ValueError) as error:
-        _complain(str(error))
-        return 2
-    except KeyboardInterrupt:
-        _complain('interrupted; the same command goes on from here')
-        return 130
+    return run_command(TOOL, args.run, args, interrupted=GOES_ON, endings=ENDINGS)
 
 
 if __name__ == '__main__':

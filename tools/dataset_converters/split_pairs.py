@@ -17,6 +17,7 @@ from pspnet_plugin.datasets.pair_files import SIDES
 from pspnet_plugin.datasets.pair_splits import pictures_in, roots_of
 from pspnet_plugin.datasets.palettes import read_metainfo
 from pspnet_plugin.datasets.splitting import Job, find_jobs, split_pair
+from pspnet_plugin.engine.command_line import add_debug, run_command
 from pspnet_plugin.engine.jobs import Stopped, run_jobs, stopping
 from pspnet_plugin.engine.made_folder import check_free, claim
 from pspnet_plugin.version import __version__
@@ -154,27 +155,23 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='share of pixels near a known colour that makes a label picture, 0 to 1 (0.5)',
     )  # fmt: skip
     add('--workers', type=_workers, default=cores, help=f'processes (all cores: {cores})')
+    add_debug(parser)
     return parser.parse_args(argv)
 
 
+ENDINGS = {
+    PermissionError: lambda error: (
+        2,
+        f'no right to use {error.filename}; give a folder of yours, or have its rights changed '
+        '(PAIRS is read, OUT is written)',
+    ),
+}
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command: 2 for what the user can mend at start, 1 for trouble, 130 after Ctrl-C."""
+    """Runs the command; see ``run_command`` for its exit status."""
     args = parse_args(argv)
-    try:
-        return split(args)
-    except PermissionError as error:
-        print(
-            f'split_pairs: no right to use {error.filename}; give a folder of yours, or have its '
-            'rights changed (PAIRS is read, OUT is written)',
-            file=sys.stderr,
-        )
-        return 2
-    except (OSError, ValueError) as error:
-        print(f'split_pairs: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f'split_pairs: interrupted; {GOES_ON}', file=sys.stderr)
-        return 130
+    return run_command('split_pairs', split, args, interrupted=GOES_ON, endings=ENDINGS)
 
 
 if __name__ == '__main__':

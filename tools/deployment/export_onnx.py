@@ -33,6 +33,7 @@ from pspnet_plugin.deployment.loading import (
     size_of,
 )
 from pspnet_plugin.deployment.network import DeployedNetwork
+from pspnet_plugin.engine.command_line import add_debug, run_command
 from pspnet_plugin.version import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -154,30 +155,21 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--opset', type=int, default=OPSET, help=f'of ONNX ({OPSET})')
     add('--format', choices=FORMATS, default='onnx', help='(onnx)')
     add_cfg_options(parser)
+    add_debug(parser)
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command: 2 for what the user can mend at start, 1 for trouble, 130 after Ctrl-C."""
+    """Runs the command; see ``run_command`` for its exit status."""
     args = parse_args(argv)
-    try:
-        export(args)
-    except (ImportError, OSError, ValueError) as error:
-        print(f'export_onnx: {error}', file=sys.stderr)
-        return 2
-    except ExportError as error:
-        print(
-            f'export_onnx: {args.config} cannot be exported as {args.format}: {error}',
-            file=sys.stderr,
-        )
-        return 1
-    except CheckFailed as error:
-        print(f'export_onnx: {error}; {args.out} was not written', file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f'export_onnx: interrupted; {args.out} was not written', file=sys.stderr)
-        return 130
-    return 0
+    unwritten = f'{args.out} was not written'
+    endings = {
+        ExportError: lambda error: (
+            1, f'{args.config} cannot be exported as {args.format}: {error}'
+        ),
+        CheckFailed: lambda error: (1, f'{error}; {unwritten}'),
+    }  # fmt: skip
+    return run_command('export_onnx', export, args, interrupted=unwritten, endings=endings)
 
 
 if __name__ == '__main__':

@@ -249,6 +249,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )  # fmt: skip
     add('--out', metavar='DIR', type=Path, required=True, help='folder to write to')
     add('--color', action='store_true', help="write NAME_color.png too, in the classes' colours")
+    add('--debug', action='store_true', help='show where an error comes from')
     return parser.parse_args(argv)
 
 
@@ -258,6 +259,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return predict(args)
     except (OSError, ValueError) as error:
+        if args.debug:
+            raise
         print(f'predict_onnx: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:

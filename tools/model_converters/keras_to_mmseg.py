@@ -19,6 +19,7 @@ from pspnet_plugin.deployment.arguments import (
 )
 from pspnet_plugin.deployment.exporting import quiet
 from pspnet_plugin.deployment.loading import build_model, metainfo_of
+from pspnet_plugin.engine.command_line import add_debug, run_command
 from pspnet_plugin.version import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,21 +75,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('out', metavar='OUT', type=Path, help='checkpoint to write, .pth')
     add('--config', default=CONFIG, metavar='CONFIG', help=f'config that it is for ({CONFIG})')
     add_cfg_options(parser)
+    add_debug(parser)
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command: 2 for what the user can mend, 130 after Ctrl-C."""
+    """Runs the command; see ``run_command`` for its exit status."""
     args = parse_args(argv)
-    try:
-        convert(args)
-    except (ImportError, OSError, ValueError) as error:
-        print(f'keras_to_mmseg: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f'keras_to_mmseg: interrupted; {args.out} was not written', file=sys.stderr)
-        return 130
-    return 0
+    return run_command('keras_to_mmseg', convert, args, interrupted=f'{args.out} was not written')
 
 
 if __name__ == '__main__':

@@ -17,6 +17,7 @@ from pspnet_plugin.deployment.arguments import (
 )
 from pspnet_plugin.deployment.exporting import quiet
 from pspnet_plugin.deployment.loading import load_model, size_of
+from pspnet_plugin.engine.command_line import add_debug, run_command
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = 'configs/psp_article-rgb_cityscapes_pairs.py'
@@ -61,21 +62,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="height and width of the pictures (the config's crop)",
     )  # fmt: skip
     add_cfg_options(parser)
+    add_debug(parser)
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command: 2 for what the user can mend, 130 after Ctrl-C."""
+    """Runs the command; see ``run_command`` for its exit status."""
     args = parse_args(argv)
-    try:
-        convert(args)
-    except (ImportError, OSError, ValueError) as error:
-        print(f'mmseg_to_keras: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f'mmseg_to_keras: interrupted; {args.out} was not written', file=sys.stderr)
-        return 130
-    return 0
+    return run_command('mmseg_to_keras', convert, args, interrupted=f'{args.out} was not written')
 
 
 if __name__ == '__main__':

@@ -1,0 +1,65 @@
+"""How tools end, and what each of them says of itself."""
+
+import argparse
+
+import pytest
+from conftest import ROOT, load_tool
+
+from pspnet_plugin.engine.command_line import run_command
+
+TOOLS = sorted(
+    str(path.relative_to(ROOT / 'tools'))
+    for path in (ROOT / 'tools').rglob('*.py')
+    if path.name not in ('train.py', 'test.py')  # stock ones speak for themselves
+)
+
+
+def run(error=None, *, debug=False, result=None, **kwargs) -> int:
+    def function(args):
+        if error:
+            raise error
+        return result
+
+    return run_command('tool', function, argparse.Namespace(debug=debug), **kwargs)
+
+
+def test_a_tool_that_ends_well_says_nothing(capsys):
+    assert (run(), run(result=1)) == (0, 1)
+    assert capsys.readouterr().err == ''
+
+
+@pytest.mark.parametrize(
+    ('error', 'status', 'message'),
+    [
+        (ValueError('seven'), 2, 'tool: seven\n'),
+        (FileNotFoundError(2, 'gone', 'a.py'), 2, "tool: [Errno 2] gone: 'a.py'\n"),
+        (KeyboardInterrupt(), 130, 'tool: interrupted; all is whole\n'),
+        (PermissionError('no'), 1, 'tool: not yours: no\n'),
+    ],
+)
+def test_errors_are_one_line_and_a_status(error, status, message, capsys):
+    endings = {PermissionError: lambda error: (1, f'not yours: {error}')}
+    assert run(error, interrupted='all is whole', endings=endings) == status
+    assert capsys.readouterr().err == message
+
+
+def test_faults_and_debugging_have_their_traceback():
+    with pytest.raises(ZeroDivisionError):
+        run(ZeroDivisionError())
+    with pytest.raises(ValueError, match='seven'):
+        run(ValueError('seven'), debug=True)
+
+
+@pytest.mark.parametrize('tool', TOOLS)
+def test_help_has_an_example_and_the_common_options(tool, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        load_tool(tool).main(['--help'])
+    said = capsys.readouterr().out
+    assert stopped.value.code == 0
+    assert 'example' in said and f'python tools/{tool}' in said
+    parts = '{' in said.partition('positional')[0]  # commands have their options
+    assert '--debug' in said or parts
+
+
+def test_there_are_tools():
+    assert len(TOOLS) > 10
