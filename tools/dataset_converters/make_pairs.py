@@ -26,7 +26,7 @@ from pspnet_plugin.datasets.photo_folders import (
     match_folders,
 )
 from pspnet_plugin.datasets.scenes.scene_folder import SPLITS, make_scenes
-from pspnet_plugin.engine.command_line import complain, run_command
+from pspnet_plugin.engine.command_line import add_debug, complain, run_command
 from pspnet_plugin.engine.jobs import Stopped
 
 GOES_ON = (
