@@ -1,7 +1,9 @@
 """How tools end, and what each of them says of itself."""
 
 import argparse
+import re
 
+import numpy as np
 import pytest
 from conftest import ROOT, load_tool
 
@@ -12,6 +14,12 @@ TOOLS = sorted(
     for path in (ROOT / 'tools').rglob('*.py')
     if path.name not in ('train.py', 'test.py')  # stock ones speak for themselves
 )
+
+COMMANDS = {
+    'make_pairs.py': [['synthetic'], ['cityscapes'], ['folders']],
+    'benchmark.py': [['heads'], ['networks'], ['keras'], ['loader'], ['predict']],
+    'results_table.py': [['collect'], ['write']],
+}
 
 
 def run(error=None, *, debug=False, result=None, **kwargs) -> int:
@@ -50,15 +58,31 @@ def test_faults_and_debugging_have_their_traceback():
         run(ValueError('seven'), debug=True)
 
 
+def test_messages_of_others_say_how_to_see_more(capsys):
+    def function(args):
+        np.zeros(3) + np.zeros(4)
+
+    assert run_command('tool', function, argparse.Namespace(debug=False)) == 2
+    assert capsys.readouterr().err.endswith('(--debug shows where)\n')
+
+
 @pytest.mark.parametrize('tool', TOOLS)
 def test_help_has_an_example_and_the_common_options(tool, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        load_tool(tool).main(['--help'])
-    said = capsys.readouterr().out
-    assert stopped.value.code == 0
-    assert 'example' in said and f'python tools/{tool}' in said
-    parts = '{' in said.partition('positional')[0]  # commands have their options
-    assert '--debug' in said or parts
+    if tool.endswith('predict_onnx.py'):
+        pytest.importorskip('onnxruntime')
+    main = load_tool(tool).main
+
+    def help_of(*command):
+        with pytest.raises(SystemExit) as stopped:
+            main([*command, '--help'])
+        assert stopped.value.code == 0
+        return capsys.readouterr().out
+
+    said = help_of()
+    assert re.search('examples?:', said, re.I) and f'python tools/{tool}' in said
+    commands = COMMANDS.get(tool.rpartition('/')[2], [()])
+    for command in commands:
+        assert '--debug' in help_of(*command)
 
 
 def test_there_are_tools():

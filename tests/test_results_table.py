@@ -71,6 +71,8 @@ def test_choices_are_compared_with_the_one_they_change():
         ['wider', '32.0', '+1.5'],
         ['no flips', '28.0', '-2.5'],
     ]
+    fewer = cells(render("{{ choices('clock', 't40', 'base', ['wider']) }}", runs))
+    assert [row[0] for row in fewer[2:]] == ['base', 'no flips']
 
 
 def test_growth_has_a_line_a_number_of_pairs():

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from pspnet_plugin.datasets.pairs import PairsDataset
 from pspnet_plugin.datasets.palettes import read_metainfo
 from pspnet_plugin.deployment.arguments import add_cfg_options, read_config
-from pspnet_plugin.engine.command_line import add_debug, run_command
+from pspnet_plugin.engine.command_line import add_debug, complain, run_command
 from pspnet_plugin.engine.jobs import write_whole
 from pspnet_plugin.engine.made_folder import check_free, claim
 from pspnet_plugin.prediction.networks import open_torch_network
@@ -50,7 +50,12 @@ class OnnxNetwork:
     def __init__(self, path: Path) -> None:
         spec = importlib.util.spec_from_file_location('predict_onnx', PREDICT_ONNX)
         program = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(program)
+        try:
+            spec.loader.exec_module(program)
+        except ImportError as error:
+            raise ImportError(
+                f"--onnx needs {error.name}: pip install -c constraints.txt '.[onedl,deploy]'"
+            ) from None
         self._network = program.open_network(path)
         self.classes, self.palette = self._network.classes, self._network.palette
 
@@ -178,7 +183,7 @@ def predict(args: argparse.Namespace) -> int:
         write_whole(args.out / 'scores.json', json.dumps(scores, indent=1).encode())
     print(f'{len(outputs.made)} pictures are labelled in {args.out}')
     if progress.bad:
-        print(f'predict: left out, each named above: {progress.bad}', file=sys.stderr)
+        complain('predict', f'left out, each named above: {progress.bad}')
     return 1 if progress.bad else 0
 
 
@@ -213,11 +218,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+def run(args: argparse.Namespace) -> int:
+    """Labels everything, or with ``--strict`` as far as the first bad picture."""
+    try:
+        return predict(args)
+    except Strict as error:
+        complain('predict', str(error))
+        return 1
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs the command: 1 also where pictures were left out, else see ``run_command``."""
-    endings = {Strict: lambda error: (1, str(error))}
     goes_on = 'the same command goes on'
-    return run_command('predict', predict, parse_args(argv), interrupted=goes_on, endings=endings)
+    return run_command('predict', run, parse_args(argv), interrupted=goes_on)
 
 
 if __name__ == '__main__':

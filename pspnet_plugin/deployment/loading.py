@@ -16,6 +16,7 @@ from mmseg.models import EncoderDecoder
 from mmseg.registry import DATASETS, MODELS
 from torch import Tensor, nn
 
+from pspnet_plugin.datasets.palettes import read_metainfo
 from pspnet_plugin.deployment.network import mean_and_std
 from pspnet_plugin.models.min_max import MinMaxDataPreProcessor
 
@@ -163,7 +164,10 @@ def metainfo_of(config: Config) -> dict:
     """``classes``, ``palette`` and the like of the set that a config tests on."""
     dataset = (config.get('test_dataloader') or {}).get('dataset') or {}
     kind = DATASETS.get(dataset['type']) if 'type' in dataset else None
-    return {**getattr(kind, 'METAINFO', {}), **(dataset.get('metainfo') or {})}
+    own = dataset.get('metainfo') or {}
+    if isinstance(own, str):
+        own = read_metainfo(own, option='metainfo=')
+    return {**getattr(kind, 'METAINFO', {}), **own}
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict]:

@@ -15,6 +15,7 @@ from mmseg.registry import OPTIM_WRAPPERS
 from torch import nn
 
 PRECISIONS = ('auto', 'bfloat16', 'float32')
+KNOWN = ('cpu', 'cuda')
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -23,11 +24,11 @@ class AutocastOptimWrapper(OptimWrapper):
 
     Args:
         precision: ``'bfloat16'``, ``'float32'`` (no autocast), or ``'auto'``: bfloat16 where the
-            processor or the GPU has instructions for it; elsewhere it would be slower.
+            processor or the GPU is known to have instructions for it; elsewhere it would be slower.
         **kwargs: Arguments of ``OptimWrapper``.
 
     Raises:
-        ValueError: another precision is asked for.
+        ValueError: another precision is asked for, or bfloat16 on a device that is not known.
     """
 
     def __init__(self, *, precision: str = 'auto', **kwargs) -> None:
@@ -37,10 +38,10 @@ class AutocastOptimWrapper(OptimWrapper):
             )
         super().__init__(**kwargs)
         self.device = get_device()
-        if self.device not in ('cpu', 'cuda'):
+        if precision == 'bfloat16' and self.device not in KNOWN:
             raise ValueError(
-                f'AutocastOptimWrapper knows CPUs and CUDA, and this device is {self.device!r}; '
-                "expected optim_wrapper.type='OptimWrapper' or 'AmpOptimWrapper' there"
+                f'AutocastOptimWrapper: bfloat16 is known of CPUs and CUDA, and this device is '
+                f"{self.device!r}; expected precision='auto' or 'float32'"
             )
         if precision == 'auto':
             precision = 'bfloat16' if has_fast_bfloat16(self.device) else 'float32'
@@ -50,20 +51,23 @@ class AutocastOptimWrapper(OptimWrapper):
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Of the forward of a step."""
-        enabled = self.precision == 'bfloat16'
-        with (
-            super().optim_context(model),
-            torch.autocast(self.device, torch.bfloat16, enabled=enabled),
-        ):
-            yield
+        with super().optim_context(model):
+            if self.precision == 'float32':
+                yield
+                return
+            with torch.autocast(self.device, torch.bfloat16):
+                yield
 
 
 def has_fast_bfloat16(device: str) -> bool:
     """Whether products in bfloat16 are computed as such.
 
     Args:
-        device: ``'cuda'`` or ``'cpu'``. Of CPUs, those with AVX512-BF16 or AMX are known.
+        device: ``'cuda'`` or ``'cpu'``; of others, nothing is known. Of CPUs, those with
+            AVX512-BF16 or AMX are.
     """
+    if device not in KNOWN:
+        return False
     if device == 'cuda':
         return torch.cuda.get_device_capability() >= (8, 0)
     # Neither is public yet, and older versions of torch lack them.

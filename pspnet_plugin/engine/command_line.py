@@ -7,15 +7,18 @@ an error comes from.
 import argparse
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
+DEBUG = '--debug'
 # What this package raises on purpose, and what files and folders do.
 FOR_USERS = (ImportError, OSError, ValueError)
+PACKAGE = Path(__file__).resolve().parents[1]
 Ending = Callable[[Exception], tuple[int, str]]
 
 
 def add_debug(parser: argparse.ArgumentParser) -> None:
     """The option that ``run_command`` looks at."""
-    parser.add_argument('--debug', action='store_true', help='show where an error comes from')
+    parser.add_argument(DEBUG, action='store_true', help='show where an error comes from')
 
 
 def complain(tool: str, text: str) -> None:
@@ -55,5 +58,14 @@ def run_command(
             raise
         ending = next((e for kind, e in endings.items() if isinstance(error, kind)), None)
         status, text = ending(error) if ending else (2, str(error))
-        complain(tool, text)
+        complain(tool, text if ending or is_told(error) else f'{text} ({DEBUG} shows where)')
         return status
+
+
+def is_told(error: Exception) -> bool:
+    """Whether the message is for users: of files, or raised by this package or its tools."""
+    frame = error.__traceback__
+    while frame and frame.tb_next:
+        frame = frame.tb_next
+    place = Path(frame.tb_frame.f_code.co_filename) if frame else Path()
+    return isinstance(error, OSError) or PACKAGE in place.parents or 'tools' in place.parts

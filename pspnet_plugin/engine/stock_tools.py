@@ -16,11 +16,11 @@ import torch.distributed as dist
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from pspnet_plugin.datasets.bad_pairs import BadPair
+from pspnet_plugin.engine.command_line import DEBUG, FOR_USERS
 from pspnet_plugin.engine.cpu_distributed import CPU_OPTIONS, init_cpu_group
 
-DEBUG = '--debug'
 # What this package raises on purpose.
-FOR_USERS = (ValueError, OSError, ImportError, FloatingPointError)
+RAISED = (*FOR_USERS, FloatingPointError)
 PACKAGE = __name__.partition('.')[0] + '.'
 
 
@@ -72,7 +72,7 @@ def is_ours(error: BaseException) -> bool:
     """Whether an error was raised by this package, whose messages say what to do."""
     if isinstance(error, BadPair):  # by a worker process
         return True
-    if not isinstance(error, FOR_USERS):
+    if not isinstance(error, RAISED):
         return False
     frame = error.__traceback__
     while frame and frame.tb_next:

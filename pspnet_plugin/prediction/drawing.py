@@ -79,7 +79,7 @@ def _legend(
 def _paste(canvas: np.ndarray, words: np.ndarray, top: int, left: int) -> None:
     """Words onto a canvas; what does not fit is cut off."""
     part = canvas[top : top + words.shape[0], left : left + words.shape[1]]
-    part[:] = words[: part.shape[0], : part.shape[1]]
+    part[:] = words[: part.shape[0], : part.shape[1], None]
 
 
 @lru_cache(maxsize=64)
@@ -95,11 +95,11 @@ def _numbers(size: int) -> int:
 
 @lru_cache(maxsize=4096)
 def _words(text: str, size: int) -> np.ndarray:
-    """Black on white, (H, W, 3); pictures have the same few words, and drawing them takes long."""
+    """Black on white, (H, W); pictures have the same few words, and drawing them takes long."""
     font = _font(size)
     height, width = size + max(size // 4, 2), max(int(font.getlength(text) + 1), 1)
-    canvas = Image.new('RGB', (width, height), 'white')
-    ImageDraw.Draw(canvas).text((0, 0), text, 'black', font)
+    canvas = Image.new('L', (width, height), 255)
+    ImageDraw.Draw(canvas).text((0, 0), text, 0, font)
     return np.asarray(canvas)
 
 

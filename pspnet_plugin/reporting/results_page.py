@@ -16,7 +16,7 @@ def render(template: str, runs: Sequence[CollectedRun]) -> str:
     """The page.
 
     Args:
-        template: Jinja2; may call ``scores(group)``, ``choices(group, rule, base)``,
+        template: Jinja2; may call ``scores(group)``, ``choices(group, rule, base, without=())``,
             ``growth(group, rule, labels)``, ``classes(group, rule, labels)``,
             ``coverage(group, rule)`` and ``machines(group)``.
         runs: All collected runs.
@@ -38,7 +38,7 @@ def render(template: str, runs: Sequence[CollectedRun]) -> str:
     )
     environment.globals.update(
         scores=lambda name: _scores(group(name)),
-        choices=lambda name, rule, base: _choices(group(name), rule, base),
+        choices=lambda name, rule, base, without=(): _choices(group(name), rule, base, without),
         growth=lambda name, rule, labels: _growth(group(name), rule, labels),
         classes=lambda name, rule, labels: _classes(group(name), rule, labels),
         coverage=lambda name, rule: _coverage(group(name), rule),
@@ -91,11 +91,15 @@ def _scores(labels: dict[str, list[CollectedRun]]) -> str:
     return _table(head, [row for _, row in rows])
 
 
-def _choices(labels: dict[str, list[CollectedRun]], rule: str, base: str) -> str:
+def _choices(
+    labels: dict[str, list[CollectedRun]], rule: str, base: str, without: Sequence[str]
+) -> str:
     """A line a choice, with its difference to the run that all others change one thing of."""
     at = mean(_values(_of(labels, base), rule, 'mIoU'))
     rows = []
     for label, runs in labels.items():
+        if label in without:
+            continue
         values = _values(runs, rule, 'mIoU')
         gain = '' if label == base else f'{mean(values) - at:+.1f}'
         seen = f'{round(mean(run.pairs_seen for run in runs)):,}'
@@ -110,7 +114,9 @@ def _growth(labels: dict[str, list[CollectedRun]], rule: str, wanted: Sequence[s
     rows = []
     for label in wanted:
         runs = _of(labels, label)
-        pairs = ' or '.join(sorted({f'{run.parts[-1]["train_pairs"]:,}' for run in runs}))
+        pairs = ' or '.join(
+            f'{n:,}' for n in sorted({run.parts[-1]['train_pairs'] for run in runs})
+        )
         seen = f'{round(mean(run.pairs_seen for run in runs)):,}'
         rows.append([pairs, seen, *(_cell(runs, rule, metric) for metric in METRICS)])
     return _table(['pairs', 'pairs seen', *(HEADINGS[metric] for metric in METRICS)], rows)

@@ -44,7 +44,8 @@ def parse_args(arguments: list[str] | None) -> argparse.Namespace:
     page.add_argument(
         '--index-groups', nargs='+', default=['cpu25'], help='groups whose scores the index gets'
     )
-    add_debug(parser)
+    for command in (one, page):
+        add_debug(command)
     return parser.parse_args(arguments)
 
 

@@ -29,15 +29,13 @@ from pspnet_plugin.datasets.scenes.scene_folder import SPLITS, make_scenes
 from pspnet_plugin.engine.command_line import add_debug, complain, run_command
 from pspnet_plugin.engine.jobs import Stopped
 
-GOES_ON = (
-    'A run that was interrupted goes on where it stopped when the same command is given again.'
-)
+AGAIN = 'A run that was interrupted goes on where it stopped when the same command is given again.'
 REDONE = 'Pairs whose photo or label map has changed since are made again.'
 TOOL = 'make_pairs'
 EXAMPLE = f"""example:
   python tools/dataset_converters/make_pairs.py synthetic data/synthetic --train 400 --val 60
 
-{GOES_ON}
+{AGAIN}
 """
 OFFICIAL = f"""example, with leftImg8bit/ and gtFine/ of the official archives in data/cityscapes:
   python tools/dataset_converters/make_pairs.py cityscapes data/cityscapes data/pairs
@@ -45,7 +43,7 @@ OFFICIAL = f"""example, with leftImg8bit/ and gtFine/ of the official archives i
 Halves are 256 x 256, as Kaggle has them; --size 512x256 keeps the proportions of the photos.
 In labelIds and color, what is no train class keeps its own colour (parking, static, ...); the group
 of poles, which has the colour of pole, becomes black from labelIds and stays pole from color.
-{GOES_ON}
+{AGAIN}
 {REDONE}
 """
 FOLDERS = f"""examples:
@@ -58,7 +56,7 @@ my.json: {{"classes": ["wall", "door"], "palette": [[0, 0, 255], [0, 170, 255]],
 Label maps hold class indices (one channel of 8 or 16 bits, or a PNG with a colour table; 255 is
 ignored) or exactly the colours of the palette. OUT/metainfo.json says what the pairs hold.
 Sub-folders such as train and val are kept.
-{GOES_ON}
+{AGAIN}
 {REDONE}
 """
 USE = """in a config, with num_classes={classes} in the heads of the model:
@@ -213,7 +211,10 @@ def _add_folders(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument('out', metavar='OUT', type=Path, help='folder of the pairs')
     command.add_argument(
-        '--palette', required=True, help='cityscapes, or a .json, .yaml or .py file; see below'
+        '--palette',
+        required=True,
+        help='a known one (cityscapes, camvid, or a stock dataset: LoveDADataset …), or a .json, '
+        '.yaml or .py file; see below',
     )
     command.add_argument(
         '--img-suffix', metavar='END', default='',

@@ -17,12 +17,13 @@ from pspnet_plugin.datasets.pair_files import SIDES
 from pspnet_plugin.datasets.pair_splits import pictures_in, roots_of
 from pspnet_plugin.datasets.palettes import read_metainfo
 from pspnet_plugin.datasets.splitting import Job, find_jobs, split_pair
-from pspnet_plugin.engine.command_line import add_debug, run_command
+from pspnet_plugin.engine.command_line import add_debug, complain, run_command
 from pspnet_plugin.engine.jobs import Stopped, run_jobs, stopping
 from pspnet_plugin.engine.made_folder import check_free, claim
 from pspnet_plugin.version import __version__
 
 MARKER = '.split_pairs.json'
+TOOL = 'split_pairs'
 GOES_ON = 'the same command goes on from here'
 EXAMPLE = """example:
   python tools/dataset_converters/split_pairs.py data/cityscapes_pairs data/cityscapes_split
@@ -47,29 +48,28 @@ def split_all(
             for _, reason in run_jobs(work, todo, workers=args.workers, unit='pair'):
                 if reason:
                     bad += 1
-                    tqdm.write(f'split_pairs: {reason}', file=sys.stderr)
+                    tqdm.write(f'{TOOL}: {reason}', file=sys.stderr)
                 else:
                     done += 1
     except Stopped as error:
-        print(
-            f'split_pairs: stopped: {error}. {done} of {len(jobs)} pairs are done and kept in '
+        complain(
+            TOOL,
+            f'stopped: {error}. {done} of {len(jobs)} pairs are done and kept in '
             f'{out}; mend this and {GOES_ON}.',
-            file=sys.stderr,
         )
         return 1
     print(f'{done} of {len(jobs)} pairs are in {out}/img_dir and {out}/ann_dir')
     if bad:
-        print(
-            f'split_pairs: bad pairs left out, each named above: {bad}; once mended, the same '
-            'command adds them',
-            file=sys.stderr,
+        complain(
+            TOOL,
+            f'bad pairs left out, each named above: {bad}; once mended, the same command adds them',
         )
     left = {*(out / 'img_dir').rglob('[!.]*.png')} - {job.photo for job in jobs}
     if left:
-        print(
-            f'split_pairs: pictures in {out} whose pair is gone: {len(left)}, e.g. {min(left)}; '
+        complain(
+            TOOL,
+            f'pictures in {out} whose pair is gone: {len(left)}, e.g. {min(left)}; '
             'remove them and their labels, or start with another OUT',
-            file=sys.stderr,
         )
     return 1 if bad or left else 0
 
@@ -102,10 +102,7 @@ def split(args: argparse.Namespace) -> int:
         within={path.parent.relative_to(args.out) for j in jobs for path in (j.photo, j.labels)},
     )
     if stray := [picture for root in roots_of(args.pairs) for picture in pictures_in(root)]:
-        print(
-            f'split_pairs: pictures beside the splits are left out: {len(stray)}, e.g. {stray[0]}',
-            file=sys.stderr,
-        )
+        complain(TOOL, f'pictures beside the splits are left out: {len(stray)}, e.g. {stray[0]}')
     return split_all(jobs, args.out, codec=codec, args=args)
 
 
@@ -135,7 +132,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('out', metavar='OUT', type=Path, help='folder to write; new, or of a run to go on with')
     add(
         '--palette', default='cityscapes', metavar='NAME',
-        help='cityscapes (default), or a .json, .yaml or .py file with classes and palette',
+        help='cityscapes (default), camvid, a stock dataset (LoveDADataset …), or a .json, .yaml '
+        'or .py file with classes and palette',
     )  # fmt: skip
     add('--photo-side', choices=SIDES, default='left', help='half that holds the photo (left)')
     add(
@@ -171,7 +169,7 @@ ENDINGS = {
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; see ``run_command`` for its exit status."""
     args = parse_args(argv)
-    return run_command('split_pairs', split, args, interrupted=GOES_ON, endings=ENDINGS)
+    return run_command(TOOL, split, args, interrupted=GOES_ON, endings=ENDINGS)
 
 
 if __name__ == '__main__':

@@ -33,7 +33,7 @@ from pspnet_plugin.deployment.loading import (
     size_of,
 )
 from pspnet_plugin.deployment.network import DeployedNetwork
-from pspnet_plugin.engine.command_line import add_debug, run_command
+from pspnet_plugin.engine.command_line import add_debug, complain, run_command
 from pspnet_plugin.version import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,10 +75,10 @@ def export(args: argparse.Namespace) -> None:
     network = DeployedNetwork(model, normalize=normalize).eval()
     about = describe(model, config, meta)
     if not about['classes']:
-        print(
-            f'export_onnx: neither {args.checkpoint} nor {args.config} names the '
+        complain(
+            'export_onnx',
+            f'neither {args.checkpoint} nor {args.config} names the '
             f'{model.num_classes} classes; the file will not know them, nor their colours',
-            file=sys.stderr,
         )
     metadata = dict(
         **about, normalization=args.normalize, size=list(size), dynamic_size=args.dynamic,

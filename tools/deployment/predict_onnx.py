@@ -21,7 +21,7 @@ import onnxruntime
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 PROVIDERS = ('CUDAExecutionProvider', 'CPUExecutionProvider')
 EXAMPLE = """example:
-  python predict_onnx.py demo.onnx holiday.jpg street/ --out labelled --color
+  python tools/deployment/predict_onnx.py demo.onnx holiday.jpg street/ --out labelled --color
 
 writes labelled/holiday.png, whose grey values are class indices, and labelled/holiday_color.png.
 """
