@@ -33,6 +33,13 @@ def test_by_default_the_machine_decides(monkeypatch, fast):
     assert products() == (torch.bfloat16 if fast else torch.float32)
 
 
+def test_devices_that_are_not_known_train_in_float32(monkeypatch):
+    monkeypatch.setattr(autocast_wrapper, 'get_device', lambda: 'mps')
+    assert products() == products(precision='float32') == torch.float32
+    with pytest.raises(ValueError, match="this device is 'mps'; expected precision='auto'"):
+        products(precision='bfloat16')
+
+
 def test_other_precisions_are_refused():
     with pytest.raises(ValueError, match="precision='float16': expected one of"):
         products(precision='float16')

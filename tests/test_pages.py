@@ -19,7 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import META, ROOT, SHORT, load_tool, photo
+from conftest import META, ROOT, SHORT, coloured, label_map, load_tool, photo
 from label_files import maps, save, write_photos
 from mmengine.config import Config
 from mmseg.registry import MODELS
@@ -86,6 +86,17 @@ class Project:
             shutil.copytree(trained, folder / 'work_dirs' / run)
         shutil.copy(trained / 'iter_2.pth', folder / 'work_dirs/psp_demo/iter_600.pth')
         self._make_labels()
+        facades = next(block for block in blocks('docs/data.md', 'python') if '_base_' in block)
+        (folder / 'configs/my_pairs.py').write_text(facades)
+        for split in ('train', 'val'):
+            for i in range(3):
+                path = folder / f'data/own_pairs/{split}/{i}.png'
+                path.parent.mkdir(parents=True, exist_ok=True)
+                halves = [
+                    photo(64, 64, seed=i),
+                    coloured(label_map(64, 64, classes=3), META['palette']),
+                ]
+                cv2.imwrite(str(path), np.hstack(halves))
         (folder / 'bin').mkdir()
         srun = folder / 'bin/srun'
         srun.write_text('#!/bin/sh\nfor word in "$@"; do echo "[$word]"; done\n')
@@ -147,7 +158,7 @@ def parsed(project: Project, words: list[str], env: dict) -> None:
 def shortened(words: list[str]) -> list[str]:
     """A training or test of two iterations, or of seconds, with two pictures a batch."""
     text = ' '.join(words)
-    by_clock = 'cpu25' in text or 'ClockTrainLoop' in text
+    by_clock = any(word in text for word in ('cpu25', 'my_pairs', 'ClockTrainLoop'))
     options = [o for o in SHORT if not (by_clock and o.startswith('train_cfg.'))]
     options += CLOCK if by_clock else []
     without = [w.partition('=')[0] for w in words if w.endswith('=None')]
