@@ -115,3 +115,24 @@ def test_numbers_out_of_range_are_named(wrong):
     name = 'beta2' if 'betas' in wrong else next(iter(wrong))
     with pytest.raises(ValueError, match=f'ConvMuon: {name}='):
         ConvMuon([nn.Parameter(torch.ones(2))], **wrong)
+
+
+def test_a_compiled_training_step_moves_the_weights_alike():
+    """As the framework compiles it: forward, backward and the optimizer in one."""
+
+    def train(compiled: bool) -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
+        config = dict(type='OptimWrapper', optimizer=dict(type='ConvMuon', lr=0.1))
+        wrapper = build_optim_wrapper(net, config)
+
+        def step(x):
+            wrapper.update_params(net(x).square().mean())
+
+        step = torch.compile(step, backend='eager') if compiled else step
+        for _ in range(2):
+            step(torch.randn(2, 3, 8, 8))
+        return [p.detach() for p in net.parameters()]
+
+    for one, two in zip(train(True), train(False), strict=True):
+        torch.testing.assert_close(one, two)

@@ -65,6 +65,8 @@ class ConvMuon(Optimizer):
         )
         super().__init__(params, defaults)
 
+    # The framework compiles a whole training step; torch's tracer fails on groups of such optimizers.
+    @torch.compiler.disable
     @torch.no_grad()
     def step(self, closure=None) -> Tensor | None:
         """One update; ``closure``, where given, computes loss and gradients anew."""
