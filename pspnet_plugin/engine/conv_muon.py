@@ -65,7 +65,7 @@ class ConvMuon(Optimizer):
         )
         super().__init__(params, defaults)
 
-    # The framework compiles a whole training step; torch's tracer fails on groups of such optimizers.
+    # With compile=True the framework compiles this too, and torch's tracer fails on the groups.
     @torch.compiler.disable
     @torch.no_grad()
     def step(self, closure=None) -> Tensor | None:
