@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, load_tool
 
+from pspnet_plugin.datasets import LabelCodec
 from pspnet_plugin.engine.command_line import run_command
 
 TOOLS = sorted(
@@ -39,7 +40,6 @@ def test_a_tool_that_ends_well_says_nothing(capsys):
 @pytest.mark.parametrize(
     ('error', 'status', 'message'),
     [
-        (ValueError('seven'), 2, 'tool: seven\n'),
         (FileNotFoundError(2, 'gone', 'a.py'), 2, "tool: [Errno 2] gone: 'a.py'\n"),
         (KeyboardInterrupt(), 130, 'tool: interrupted; all is whole\n'),
         (PermissionError('no'), 1, 'tool: not yours: no\n'),
@@ -56,6 +56,15 @@ def test_faults_and_debugging_have_their_traceback():
         run(ZeroDivisionError())
     with pytest.raises(ValueError, match='seven'):
         run(ValueError('seven'), debug=True)
+
+
+def test_messages_of_this_package_are_enough(capsys):
+    def function(args):
+        LabelCodec([(0, 0, 0)], rule='none')
+
+    assert run_command('tool', function, argparse.Namespace(debug=False)) == 2
+    said = capsys.readouterr().err
+    assert said.startswith('tool: ') and "'none'" in said and '--debug' not in said
 
 
 def test_messages_of_others_say_how_to_see_more(capsys):

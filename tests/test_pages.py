@@ -214,7 +214,7 @@ def installs(project: Project, words: list[str], env: dict) -> None:
 
 
 def dry(project: Project, words: list[str], env: dict) -> None:
-    words = ['choices' if w == 'GROUP' else 'recommended' if w == 'LABEL' else w for w in words]
+    words = ['choices' if w == 'GROUP' else 'starting point' if w == 'LABEL' else w for w in words]
     assert load_tool('analysis_tools/run_group.py').main([*words[2:], '--dry-run']) == 0
 
 
