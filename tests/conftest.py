@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -120,6 +121,13 @@ def split_root(tmp_path_factory: pytest.TempPathFactory, demo_root: Path) -> Pat
     root = tmp_path_factory.mktemp('split') / 'root'
     assert load_tool('dataset_converters/split_pairs.py').main([str(demo_root), str(root)]) == 0
     return root
+
+
+def free_port() -> str:
+    """Of this machine, for a server that a test starts."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        return str(free.getsockname()[1])
 
 
 def load_tool(name: str) -> ModuleType:

@@ -2,14 +2,13 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, run_tool
+from conftest import ROOT, free_port, run_tool
 from training_runs import differences, finish, write_config
 
 # One process and several compute the same where no norm looks at the batch, and no dropout at
@@ -50,12 +49,6 @@ class Die(Hook):
             os.kill(os.getpid(), signal.SIGKILL)
         raise RuntimeError('rank 1 has had enough')
 """
-
-
-def free_port() -> str:
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return str(s.getsockname()[1])
 
 
 @pytest.fixture

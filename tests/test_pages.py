@@ -9,7 +9,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import META, ROOT, SHORT, load_tool, photo
+from conftest import META, ROOT, SHORT, free_port, load_tool, photo
 from label_files import maps, save, write_photos
 from mmengine.config import Config
 from mmseg.registry import MODELS
@@ -57,12 +56,6 @@ def has_run(line: str, page: str) -> bool:
     minutes = r' --cfg-options train_cfg.minutes=\d+$'  # one clock or the other
     before = [other for name in PAGES[: PAGES.index(page)] for other in commands(name)]
     return re.sub(minutes, '', line) in [re.sub(r'\s+#.*', '', other) for other in before]
-
-
-def free_port() -> str:
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        return str(free.getsockname()[1])
 
 
 class Project:

@@ -4,7 +4,6 @@ import contextlib
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import CHROMIUM, ROOT, photo
+from conftest import CHROMIUM, ROOT, free_port, photo
 from mmseg.apis import inference_model, init_model
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
@@ -27,13 +26,10 @@ SHOTS = os.environ.get('SCREENSHOTS')
 @contextlib.contextmanager
 def served(trained: Path, iterations: Sequence[int]) -> Iterator[str]:
     """Address of a page with these checkpoints."""
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
     configs = [str(trained / 'psp_demo.py')] * len(iterations)
     weights = [str(trained / f'iter_{i}.pth') for i in iterations]
     command = [sys.executable, str(ROOT / 'tools/web_demo.py'), '--config', *configs]
-    command += ['--checkpoint', *weights, '--port', str(port), '--max-side', '512']
+    command += ['--checkpoint', *weights, '--port', free_port(), '--max-side', '512']
     server = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env={**os.environ, 'CUDA_VISIBLE_DEVICES': ''},
