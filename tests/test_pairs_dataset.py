@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 
 from pspnet_plugin.datasets import CityscapesPairsDataset, PairsDataset
-from pspnet_plugin.datasets.pairs import natural_key
+from pspnet_plugin.datasets.natural_order import natural_key
 
 FACADES = dict(classes=('wall', 'window'), palette=[[0, 0, 170], [0, 85, 255]])
 

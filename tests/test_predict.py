@@ -17,8 +17,8 @@ from conftest import CITYSCAPES, ROOT, build, coloured, load_tool, on, photo, ru
 from mmseg.apis import inference_model, init_model
 from tool_runs import wait_for
 
+from pspnet_plugin.evaluation.areas import areas
 from pspnet_plugin.prediction.drawing import colored, overlay
-from pspnet_plugin.prediction.outputs import areas
 from pspnet_plugin.prediction.sources import BadPicture, Picture, find_sources
 from pspnet_plugin.prediction.stream import label_stream
 
@@ -262,4 +262,4 @@ def test_colours_and_legend():
 
 def test_areas_leave_out_what_is_ignored():
     labels, truth = np.array([0, 0, 1, 1], np.uint8), np.array([0, 1, 1, 255], np.uint8)
-    assert areas(labels, truth, 2) == [[1, 1], [2, 2], [2, 1], [1, 2]]
+    assert areas(labels, truth, 2).tolist() == [[1, 1], [2, 2], [2, 1], [1, 2]]

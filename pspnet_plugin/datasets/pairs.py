@@ -7,7 +7,6 @@ virtual files of the same pair (see ``pair_files.py``), so ``LoadImageFromFile``
 
 import os
 import os.path as osp
-import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -19,6 +18,7 @@ from mmseg.registry import DATASETS
 
 from pspnet_plugin.datasets.bad_pairs import POLICIES, BadPair, BadPairs
 from pspnet_plugin.datasets.label_codec import LabelCodec
+from pspnet_plugin.datasets.natural_order import natural_key
 from pspnet_plugin.datasets.pair_files import SIDES, label_uri, photo_uri
 from pspnet_plugin.datasets.palettes import CITYSCAPES, read_metainfo
 
@@ -300,9 +300,3 @@ class CityscapesPairsDataset(PairsDataset):
     """Pairs in the colours of Cityscapes: the 19 train classes; its void colours become 255."""
 
     METAINFO = CITYSCAPES
-
-
-def natural_key(name: str) -> tuple[list[str | int], str]:
-    """Sort key by which ``2.jpg`` comes before ``10.jpg``; the name itself settles ties."""
-    parts = re.split(r'(\d+)', name)
-    return [int(part) if part.isdecimal() else part.lower() for part in parts], name

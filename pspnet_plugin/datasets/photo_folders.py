@@ -6,7 +6,8 @@ from pathlib import Path, PurePosixPath
 from mmengine import fileio
 
 from pspnet_plugin.datasets.label_maps import UNKNOWN, Legend, plain_legend
-from pspnet_plugin.datasets.pairs import SUFFIXES, CityscapesPairsDataset, natural_key
+from pspnet_plugin.datasets.natural_order import natural_key
+from pspnet_plugin.datasets.pairs import SUFFIXES, CityscapesPairsDataset
 
 PICTURES = (*SUFFIXES, '.tif', '.tiff', '.gif')
 SPLITS = ('train', 'val')

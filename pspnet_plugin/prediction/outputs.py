@@ -13,11 +13,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
-from mmseg.evaluation import IoUMetric
 
 from pspnet_plugin.engine.jobs import write_whole
-from pspnet_plugin.prediction.drawing import IGNORED, colored, overlay
+from pspnet_plugin.evaluation.areas import areas, scores
+from pspnet_plugin.prediction.drawing import colored, overlay
 from pspnet_plugin.prediction.sources import Picture, Source, frame_rate
 
 KINDS = ('index', 'color', 'overlay', 'pairs', 'shares')
@@ -88,7 +87,7 @@ class Outputs:
         counts = np.bincount(labels.ravel(), minlength=256)[: len(self.classes)]
         entry = dict(name=picture.name, pixels=int(labels.size), counts=counts.tolist())
         if picture.truth is not None:
-            entry['areas'] = areas(labels, picture.truth, len(self.classes))
+            entry['areas'] = areas(labels, picture.truth, len(self.classes)).tolist()
         if picture.is_last:
             entry['ends'] = picture.video.name
             if film := self._films.pop(picture.video.name, None):
@@ -115,16 +114,9 @@ class Outputs:
         found = [entry['areas'] for entry in self.made.values() if 'areas' in entry]
         if not found:
             return None
-        totals = torch.tensor(np.sum(found, 0), dtype=torch.float64)
-        values = IoUMetric.total_area_to_metrics(*totals, metrics=['mIoU', 'mDice'])
-        percent = {key: 100 * np.nanmean(values[key]) for key in ('aAcc', 'IoU', 'Dice')}
-        by_class = zip(self.classes, values['IoU'], strict=True)
-        return dict(
-            aAcc=float(percent['aAcc']),
-            mIoU=float(percent['IoU']),
-            mDice=float(percent['Dice']),
-            **{f'IoU.{name}': float(100 * value) for name, value in by_class},
-        )
+        found = scores(np.sum(found, 0))
+        by_class = zip(self.classes, found.pop('IoU'), strict=True)
+        return found | {f'IoU.{name}': float(value) for name, value in by_class}
 
     def _draw(self, kind: str, picture: Picture, labels: np.ndarray) -> np.ndarray:
         if kind == 'index':
@@ -155,18 +147,3 @@ class Outputs:
         lines = path.read_text().splitlines() if path.is_file() else []
         entries = (json.loads(line) for line in lines if line.endswith('}'))  # the last may be torn
         return {entry['name']: entry for entry in entries}
-
-
-def areas(labels: np.ndarray, truth: np.ndarray, classes: int) -> list[list[int]]:
-    """Of each class the pixels of intersection, union, prediction and truth; ignored ones apart.
-
-    Args:
-        labels: (H, W).
-        truth: (H, W), 255 where ignored.
-        classes: Number of them.
-    """
-    counts = truth != IGNORED
-    seen, known = labels[counts], truth[counts]
-    inter = np.bincount(seen[seen == known], minlength=classes)[:classes]
-    predicted, labelled = (np.bincount(v, minlength=classes)[:classes] for v in (seen, known))
-    return [a.tolist() for a in (inter, predicted + labelled - inter, predicted, labelled)]

@@ -10,8 +10,8 @@ import numpy as np
 
 from pspnet_plugin.datasets.bad_pairs import BadPair
 from pspnet_plugin.datasets.label_codec import LabelCodec
+from pspnet_plugin.datasets.natural_order import natural_key
 from pspnet_plugin.datasets.pair_files import read_pair
-from pspnet_plugin.datasets.pairs import natural_key
 
 PHOTOS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v')

@@ -13,6 +13,7 @@ from mmseg.registry import DATASETS
 from tqdm import tqdm
 
 from pspnet_plugin.datasets.pair_files import read_by
+from pspnet_plugin.evaluation.areas import areas_of, mean, scores
 from pspnet_plugin.prediction.drawing import IGNORED
 from pspnet_plugin.prediction.sources import Picture
 from pspnet_plugin.prediction.stream import Network, label_stream
@@ -100,24 +101,19 @@ class Examined:
     @property
     def iou(self) -> np.ndarray:
         """(K,) percent; NaN: a class that is neither labelled nor predicted."""
-        return 100 * _iou(self.confusion)
+        return scores(areas_of(self.confusion))['IoU']
 
     @property
     def scores(self) -> dict[str, float]:
         """``mIoU``, ``aAcc`` and ``mDice`` in percent, as stock ``IoUMetric`` has them."""
-        iou = self.iou / 100
-        confusion = self.confusion
-        with np.errstate(invalid='ignore'):
-            accuracy = float(np.trace(confusion) / confusion.sum())
-        return dict(
-            mIoU=100 * _mean(iou), aAcc=100 * accuracy, mDice=100 * _mean(2 * iou / (1 + iou))
-        )
+        found = scores(areas_of(self.confusion))
+        return {key: found[key] for key in ('mIoU', 'aAcc', 'mDice')}
 
     def picture_iou(self, index: int) -> float:
         """Percent: the mean over the classes that are in the truth of a picture."""
         confusion = self.confusions[index]
         there = confusion.sum(1) > 0
-        return 100 * _mean(_iou(confusion)[there]) if there.any() else 100.0
+        return mean(scores(areas_of(confusion))['IoU'][there]) if there.any() else 100.0
 
     def by_score(self) -> list[int]:
         """The pictures, the worst first."""
@@ -173,13 +169,3 @@ def _main_rule(config: Config) -> dict | None:
             decode = metric.get('decode')
             return dict(rule='edge_aware') | dict(decode) if decode else None
     return None
-
-
-def _iou(confusion: np.ndarray) -> np.ndarray:
-    inter = np.diag(confusion)
-    with np.errstate(invalid='ignore'):
-        return inter / (confusion.sum(0) + confusion.sum(1) - inter)
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(np.nanmean(values)) if not np.isnan(values).all() else float('nan')

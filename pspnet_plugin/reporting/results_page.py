@@ -81,7 +81,7 @@ def _scores(labels: dict[str, list[CollectedRun]]) -> str:
             f'`{one.config}`',
             f'{one.parameters / 1e6:.2f}',
             f'{one.multiply_adds / 1e9:.2f}',
-            f'{one.pairs_seen:,}',
+            f'{round(mean(run.pairs_seen for run in runs)):,}',
             spread([run.minutes for run in runs]),
             *(_cell(runs, rule, metric) for rule in RULES for metric in METRICS),
             ', '.join(str(run.seed) for run in runs),
