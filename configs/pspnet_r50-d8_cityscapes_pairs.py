@@ -64,5 +64,5 @@ train_dataloader = dict(batch_size=8, num_workers=1)
 val_dataloader = dict(batch_size=4, num_workers=1)
 test_dataloader = val_dataloader
 default_hooks = dict(checkpoint=dict(interval=100))
-train_cfg = dict(type='ClockTrainLoop', minutes=25, reserve=90, val_interval=20000)
+train_cfg = dict(type='ClockTrainLoop', minutes=25, reserve=300, val_interval=20000)
 randomness = dict(seed=0)
