@@ -18,8 +18,17 @@ UPER = dict(
     type='UPerHead', in_channels=[6, 8, 12], in_index=[0, 1, 2], channels=8, num_classes=5,
     dropout_ratio=0,
 )  # fmt: skip
-# The joined one does all that the plain one does.
-TRACED = pytest.mark.parametrize('config', [JOINED, UPER], ids=['joined', 'uper'])
+# What takes ten seconds each: the joined one does all that the plain one does.
+TRACED = pytest.mark.parametrize(
+    ('config', 'cost'),
+    [
+        pytest.param(JOINED, pyramid.COPY, id='joined-counted'),
+        pytest.param(UPER, 0, id='uper-apart'),
+        pytest.param(JOINED, 0, id='joined-apart', marks=pytest.mark.long),
+        pytest.param(UPER, pyramid.COPY, id='uper-counted', marks=pytest.mark.long),
+    ],
+    indirect=['cost'],
+)
 TORCH = digit_version(torch.__version__)
 CONFIGS = pytest.mark.parametrize('config', [PSP, JOINED, UPER], ids=['psp', 'joined', 'uper'])
 

@@ -119,17 +119,11 @@ NETWORKS = {
 
 
 QUICK = ('resnet', 'mit')  # an export takes 10 to 40 s; ours is in those of the tools below
-LONG = ('resize_concat, align_corners', 'one channel', 'uper', 'windows')
 
 
 @pytest.mark.parametrize(
     'name',
-    [
-        pytest.param(name, marks=pytest.mark.long if name in LONG else pytest.mark.slow)
-        if name not in QUICK
-        else name
-        for name in NETWORKS
-    ],
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in NETWORKS],
 )
 def test_dynamic_onnx_equals_the_framework(name, tmp_path):
     model = build(NETWORKS[name])

@@ -154,7 +154,7 @@ def test_a_parametrised_weight_matches_stock(config):
     digit_version(torch.__version__) < digit_version('2.7'), reason='exports begin with torch 2.7'
 )
 @TRACED
-def test_an_export_takes_any_batch_and_size(config):
+def test_an_export_takes_any_batch_and_size(config, cost):
     """Which it would not, if a choice in the graph depended on one."""
     _, head = pair(config, norm_cfg=BN)
     head.eval()

@@ -68,5 +68,7 @@ def test_a_config_trains_from_the_wheel_alone(wheel, demo_root, tmp_path):
     done = subprocess.run(where, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.stdout.strip().splitlines()[-1].startswith(str(site)), done.stderr
     mim = site / 'pspnet_plugin' / '.mim'
-    run_tool(mim / 'tools/train.py', 'configs/psp_demo.py', *on(demo_root), cwd=tmp_path, env=env)
+    options = on(demo_root)
+    train = mim / 'tools/train.py'
+    run_tool(train, 'configs/psp_demo.py', *options, cwd=tmp_path, env=env, fresh=True)
     assert (tmp_path / 'work_dirs' / 'psp_demo' / 'iter_2.pth').is_file()

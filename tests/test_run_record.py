@@ -1,11 +1,8 @@
 """What a run leaves for tables of results, by the stock tools."""
 
 import json
-import os
-import subprocess
-import sys
 
-from conftest import ROOT
+from conftest import ROOT, run_tool
 from training_runs import finish, kill_at, start, write_config
 
 from pspnet_plugin.engine.run_record_hook import RECORD, _decoding
@@ -18,12 +15,7 @@ def test_parts_and_scores_of_a_resumed_run_are_in_one_record(demo_root, tmp_path
     run = tmp_path / 'run'
     kill_at(start(config, run), run, r'Iter\(train\) \[ *3/4\]')
     finish(config, run)
-    subprocess.run(
-        [sys.executable, ROOT / 'tools/test.py', config, run / 'iter_4.pth', '--work-dir', run],
-        check=True,
-        capture_output=True,
-        env=dict(os.environ, OMP_NUM_THREADS='1'),
-    )
+    run_tool(ROOT / 'tools/test.py', config, run / 'iter_4.pth', '--work-dir', run)
     record = json.loads((run / RECORD).read_text())
     first, second = record['parts']
     for part in (first, second):

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from conftest import ROOT, scalars
+from warm_processes import WarmProcess, start_warm
 
 TRAIN = ROOT / 'tools' / 'train.py'
 # What differs between two runs that computed the same.
@@ -65,24 +66,27 @@ def write_config(folder: Path, pairs: Path, *, iters=8, every=2, more='') -> Pat
     return path
 
 
-def start(config: Path, work_dir: Path, *options: str, **kwargs) -> subprocess.Popen:
+def start(config: Path, work_dir: Path, *options: str, **kwargs) -> subprocess.Popen | WarmProcess:
     """A training in a process group of its own; its words go to ``work_dir``'s neighbour.
 
-    Modules beside the config can be imported.
+    Modules beside the config can be imported. With arguments of ``Popen``, in a new interpreter.
     """
     log = work_dir.with_suffix('.log')
+    program = [TRAIN, config, '--work-dir', work_dir, '--resume', *options]
+    paths = [str(config.parent), os.environ.get('PYTHONPATH', '')]
+    env = {
+        **os.environ,
+        'OMP_NUM_THREADS': '1',
+        'CUDA_VISIBLE_DEVICES': '',
+        'PYTHONPATH': os.pathsep.join(paths).rstrip(os.pathsep),
+    }
+    if not kwargs:
+        return start_warm(program, cwd=config.parent, env=env, stdout=log)
     with log.open('ab') as file:
         return subprocess.Popen(
-            [sys.executable, TRAIN, config, '--work-dir', work_dir, '--resume', *options],
+            [sys.executable, *program],
             cwd=config.parent,
-            env={
-                **os.environ,
-                'OMP_NUM_THREADS': '1',
-                'CUDA_VISIBLE_DEVICES': '',
-                'PYTHONPATH': os.pathsep.join(
-                    [str(config.parent), os.environ.get('PYTHONPATH', '')]
-                ).rstrip(os.pathsep),
-            },
+            env=env,
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -92,7 +96,8 @@ def start(config: Path, work_dir: Path, *options: str, **kwargs) -> subprocess.P
 
 def words(work_dir: Path) -> str:
     """What the trainings of a work dir have said."""
-    return work_dir.with_suffix('.log').read_text()
+    log = work_dir.with_suffix('.log')
+    return log.read_text() if log.exists() else ''
 
 
 def finish(config: Path, work_dir: Path, *options: str, status=0, **kwargs) -> str:
@@ -103,13 +108,13 @@ def finish(config: Path, work_dir: Path, *options: str, status=0, **kwargs) -> s
     return words(work_dir)
 
 
-def kill(process: subprocess.Popen) -> None:
+def kill(process: subprocess.Popen | WarmProcess) -> None:
     """Kills the process that trains, as a scheduler would; its workers end by themselves."""
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
 
 
-def kill_at(process: subprocess.Popen, work_dir: Path, text: str) -> None:
+def kill_at(process: subprocess.Popen | WarmProcess, work_dir: Path, text: str) -> None:
     """Kills a training as soon as it says something."""
     while not re.search(text, words(work_dir)):
         assert process.poll() is None, words(work_dir)[-4000:]

@@ -1,0 +1,103 @@
+"""Python programs in processes of their own that begin with the framework imported.
+
+Importing it takes a process seconds, and the suite starts a hundred. Here a server imports it once
+and forks; what is this package's own each process imports by itself.
+"""
+
+import multiprocessing
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import torch
+
+_CONTEXT = multiprocessing.get_context('forkserver')
+_CONTEXT.set_forkserver_preload(['torch._dynamo', 'mmengine.runner', 'mmseg.apis'])
+_HERE = os.path.dirname(__file__)
+
+
+class WarmProcess:
+    """What the tests need of ``subprocess.Popen``."""
+
+    def __init__(self, process: BaseProcess) -> None:
+        self._process = process
+        self.pid: int = process.pid
+
+    def poll(self) -> int | None:
+        """The exit status, negative for a signal; None while it runs."""
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit status, when it has ended.
+
+        Raises:
+            subprocess.TimeoutExpired: it has not.
+        """
+        self._process.join(timeout)
+        if self.poll() is None:
+            raise subprocess.TimeoutExpired(self._process.name, timeout)
+        return self.poll()
+
+
+def start_warm(
+    program: Sequence[str],
+    *,
+    cwd: str | Path | None,
+    env: dict[str, str],
+    stdout: Path,
+    stderr: Path | None = None,
+) -> WarmProcess:
+    """Starts a Python file with its arguments, in a process group of its own.
+
+    Args:
+        program: Path and arguments.
+        cwd: Where; None: here.
+        env: All of its environment. What is read when an interpreter starts or the framework is
+            imported has no effect, but for ``PYTHONPATH`` and ``OMP_NUM_THREADS``.
+        stdout: File that what it says is added to.
+        stderr: The same; None: that of ``stdout``.
+    """
+    words = [str(word) for word in program]
+    arguments = (words, str(cwd or os.getcwd()), env, str(stdout), str(stderr or stdout))
+    process = _CONTEXT.Process(target=_become, args=arguments, name=' '.join(words))
+    process.start()
+    return WarmProcess(process)
+
+
+def run_warm(
+    program: Sequence[str], *, cwd: str | Path | None, env: dict[str, str]
+) -> tuple[int, str]:
+    """The exit status of a program, and what it said: first on stdout, then on stderr."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder, name) for name in ('stdout', 'stderr')]
+        process = start_warm(program, cwd=cwd, env=env, stdout=files[0], stderr=files[1])
+        try:
+            status = process.wait(timeout=600)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        return status, ''.join(file.read_text() for file in files)
+
+
+def _become(words: list[str], cwd: str, env: dict[str, str], stdout: str, stderr: str) -> None:
+    os.setsid()
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(env)
+    for number, path in ((1, stdout), (2, stderr)):
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(file, number)
+        os.close(file)
+    more = filter(None, env.get('PYTHONPATH', '').split(os.pathsep))
+    others = [path for path in sys.path if path != _HERE]  # the tests' own modules
+    sys.path[:] = [os.path.dirname(words[0]), *more, *others]
+    sys.argv = words
+    if threads := env.get('OMP_NUM_THREADS'):
+        torch.set_num_threads(int(threads))
+    runpy.run_path(words[0], run_name='__main__')
