@@ -76,6 +76,22 @@ def test_photos_are_labelled_as_by_the_framework(street, network, trained, tmp_p
             assert float(row[label]) == pytest.approx(100 * (labels == index).mean(), abs=1e-3)
 
 
+def test_large_photos_are_seen_shrunk(network, trained, tmp_path):
+    cv2.imwrite(str(tmp_path / 'large.png'), photo(90, 150))
+    cv2.imwrite(str(tmp_path / 'small.png'), photo(48, 60))
+    out = tmp_path / 'out'
+    inputs = [str(tmp_path / 'large.png'), str(tmp_path / 'small.png')]
+    kinds = ['--save', 'index', 'overlay', '--max-side', '60']
+    assert main([*inputs, *network, '--out', str(out), *kinds]) == 0
+    model = init_model(str(trained / 'psp_demo.py'), str(trained / 'iter_2.pth'), device='cpu')
+    seen = cv2.resize(photo(90, 150), (60, 36), interpolation=cv2.INTER_AREA)
+    for name, picture, size in (('large', seen, (150, 90)), ('small', photo(48, 60), (60, 48))):
+        labels = inference_model(model, picture).pred_sem_seg.data[0].numpy().astype(np.uint8)
+        expected = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+        assert (read(out / 'index' / f'{name}.png') == expected).mean() > 0.999
+    assert read(out / 'overlay' / 'large.jpg').shape[0] == 90
+
+
 def test_made_pairs_are_read_by_the_dataset(street, network, tmp_path):
     (street / 'broken.jpg').unlink()
     out = tmp_path / 'out'
@@ -95,9 +111,26 @@ def test_pairs_are_scored_as_by_the_test_tool(demo_root, trained, network, tmp_p
     arguments = [str(demo_root / 'val'), *network, '--out', str(tmp_path / 'out'), '--pairs']
     assert main(arguments) == 0
     scores = json.loads((tmp_path / 'out' / 'scores.json').read_text())
-    assert f'aAcc: {scores["aAcc"]:.4f}' in output or f'aAcc: {scores["aAcc"]:.2f}' in output
-    assert f'mIoU: {scores["mIoU"]:.2f}' in output
+    for key in ('aAcc', 'mIoU', 'mDice'):
+        assert f' {key}: {scores[key]:.2f}' in output  # and not edge-aware/mIoU
     assert f'mIoU {scores["mIoU"]:.2f} aAcc' in capsys.readouterr().out
+
+
+def test_pairs_are_scored_by_the_rule_of_the_evaluator(demo_root, trained, network, tmp_path):
+    rule = 'test_evaluator.decode.rule=nearest'
+    options = ['--cfg-options', rule, 'test_evaluator.decode.max_distance=10']
+    output = run_tool(
+        ROOT / 'tools/test.py', trained / 'psp_demo.py', trained / 'iter_2.pth', '--work-dir',
+        tmp_path / 'test', *on(demo_root), *options[1:],
+    )  # fmt: skip
+    found = []
+    for name, more in (('by', options), ('without', [])):
+        out = tmp_path / name
+        arguments = [str(demo_root / 'val'), *network, '--out', str(out), '--pairs', *more]
+        assert main(arguments) == 0
+        found.append(json.loads((out / 'scores.json').read_text())['mIoU'])
+    assert f' mIoU: {found[0]:.2f}' in output
+    assert abs(found[0] - found[1]) > 0.01
 
 
 def test_an_interrupted_run_goes_on(network, tmp_path):

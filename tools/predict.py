@@ -18,7 +18,8 @@ from pspnet_plugin.deployment.arguments import add_cfg_options, read_config
 from pspnet_plugin.engine.command_line import add_debug, complain, run_command
 from pspnet_plugin.engine.jobs import write_whole
 from pspnet_plugin.engine.made_folder import check_free, claim
-from pspnet_plugin.prediction.networks import open_torch_network
+from pspnet_plugin.evaluation.classwise_iou import main_rule
+from pspnet_plugin.prediction.networks import ShrinkingNetwork, open_torch_network
 from pspnet_plugin.prediction.outputs import KINDS, Outputs
 from pspnet_plugin.prediction.sources import (
     BadPicture,
@@ -38,7 +39,8 @@ MARKER = '.labelled.json'
 EXAMPLE = """examples:
   python tools/predict.py holiday.jpg street/ --config configs/psp_demo.py \\
       --checkpoint work_dirs/psp_demo/iter_600.pth --out labelled
-  python tools/predict.py data/demo_pairs/val --pairs --onnx demo.onnx --out scored --save index
+  python tools/predict.py data/demo_pairs/val --pairs --config configs/psp_demo.py \\
+      --onnx demo.onnx --out scored --save index
 
 An interrupted run goes on when the same command is given again.
 """
@@ -120,7 +122,8 @@ def open_network(args: argparse.Namespace) -> tuple[Network, PairReader | None]:
     metainfo = dataset.get('metainfo')
     if isinstance(metainfo, str):
         metainfo = read_metainfo(metainfo, option='metainfo=')
-    codec = kind.make_codec(metainfo, dataset.get('decode') or {})
+    decode = main_rule(config.get('test_evaluator')) or dataset.get('decode') or {}
+    codec = kind.make_codec(metainfo, dict(decode))
     return network, PairReader(codec, dataset.get('photo_side', 'left'))
 
 
@@ -146,19 +149,21 @@ def predict(args: argparse.Namespace) -> int:
         ValueError: an argument is unusable.
         Strict: a picture is, with ``--strict``.
     """
-    if args.batch < 1 or not 0 <= args.opacity <= 1:
+    if args.batch < 1 or not 0 <= args.opacity <= 1 or (args.max_side or 1) < 1:
         raise ValueError(
-            f'--batch {args.batch} --opacity {args.opacity}: give a number from 1 up, and a share '
-            'from 0 to 1'
+            f'--batch {args.batch} --opacity {args.opacity} --max-side {args.max_side}: give a '
+            'number from 1 up, a share from 0 to 1, and pixels from 1 up'
         )
     sources = find_sources(args.inputs)
     if args.pairs and (videos := [s.path for s in sources if s.is_video]):
         raise ValueError(f'--pairs: {videos[0]} is a video')
     network, pairs = open_network(args)
+    if args.max_side:
+        network = ShrinkingNetwork(network, args.max_side)
     weights = args.onnx or args.checkpoint
     made_by = dict(
         weights=str(weights.resolve()), changed=weights.stat().st_mtime, save=args.save,
-        opacity=args.opacity, pairs=args.pairs,
+        opacity=args.opacity, pairs=args.pairs, max_side=args.max_side,
     )  # fmt: skip
     check_free(args.out, marker=MARKER, made_by=made_by, foreign=())
     claim(args.out, marker=MARKER, made_by=made_by)
@@ -207,6 +212,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )  # fmt: skip
     add('--pairs', action='store_true', help='inputs are pairs: label their photos, and score')
     add('--batch', type=int, default=1, help='photos of one size labelled at once (default 1)')
+    add('--max-side', type=int, metavar='PIXELS', help='shrink larger photos to this length of the '
+        'longer side for the network; what is written keeps their size (default: never)',
+    )  # fmt: skip
     add('--device', help='cpu, cuda:0 … (default: the first GPU, if there is one)')
     add('--opacity', type=float, default=0.5, help='of the colours of an overlay, 0 to 1')
     add('--strict', action='store_true', help='end at the first picture that cannot be labelled')

@@ -115,3 +115,19 @@ class ClasswiseIoUMetric(IoUMetric):
                 metrics[f'{name}.{label}'] = round(float(value) * 100, 2)
         metrics['coverage'] = round(float(totals[3].sum()) / sum(pixels) * 100, 2)
         return metrics
+
+
+def main_rule(evaluator: dict | Sequence[dict] | None) -> dict | None:
+    """The rule of a config's evaluator by which labels are read for the scores without a prefix.
+
+    Args:
+        evaluator: ``val_evaluator`` or ``test_evaluator``.
+
+    Returns:
+        Arguments of ``LabelCodec``; None: labels are scored as the dataset reads them.
+    """
+    for metric in [evaluator] if isinstance(evaluator, dict) else evaluator or []:
+        if metric.get('type') == 'ClasswiseIoUMetric':
+            decode = metric.get('decode')
+            return dict(rule='edge_aware') | dict(decode) if decode else None
+    return None

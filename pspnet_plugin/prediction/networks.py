@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 import torch
 from mmengine.config import Config
@@ -10,7 +11,8 @@ from mmengine.registry import init_default_scope
 from mmseg.models import EncoderDecoder
 
 from pspnet_plugin.deployment.loading import describe, load_model
-from pspnet_plugin.prediction.sources import BadPicture
+from pspnet_plugin.prediction.sources import BadPicture, shrunk
+from pspnet_plugin.prediction.stream import Network
 
 
 class TorchNetwork:
@@ -64,6 +66,30 @@ class TorchNetwork:
                 'smaller, or the --batch'
             ) from None
         return [r.pred_sem_seg.data[0].to(torch.uint8).cpu().numpy() for r in results]
+
+
+class ShrinkingNetwork:
+    """A network that sees large photos shrunk; their labels are of the photos' own size.
+
+    Args:
+        network: Any.
+        max_side: Pixels that the longer side of what it sees has at most.
+
+    Attributes:
+        classes: Their names.
+        palette: RGB of each.
+    """
+
+    def __init__(self, network: Network, max_side: int) -> None:
+        self._network = network
+        self._max_side = max_side
+        self.classes, self.palette = network.classes, network.palette
+
+    def label(self, photos: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """(H, W, 3) uint8 BGR each, of one size, to (H, W) uint8; raises what the network does."""
+        labels = self._network.label([shrunk(photo, self._max_side) for photo in photos])
+        size = photos[0].shape[1::-1]
+        return [cv2.resize(one, size, interpolation=cv2.INTER_NEAREST) for one in labels]
 
 
 def open_torch_network(config: Config, checkpoint, *, device: str) -> TorchNetwork:

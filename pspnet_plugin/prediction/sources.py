@@ -154,6 +154,21 @@ def decode_photo(content: bytes, name: str) -> np.ndarray:
     return photo
 
 
+def shrunk(photo: np.ndarray, max_side: int) -> np.ndarray:
+    """A photo whose longer side has at most so many pixels, the other in proportion.
+
+    Args:
+        photo: (H, W, 3) uint8; it is returned itself if it is small enough.
+        max_side: Pixels.
+    """
+    height, width = photo.shape[:2]
+    scale = max_side / max(height, width)
+    if scale >= 1:
+        return photo
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    return cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
+
+
 def read_frames(source: Source) -> Iterator[Picture]:
     """The frames of a video, ``NAME/000001`` and so on.
 

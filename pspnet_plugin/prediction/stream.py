@@ -15,7 +15,15 @@ _END = object()
 
 
 class Network(Protocol):
-    """What labels photos of one size."""
+    """What labels photos of one size.
+
+    Attributes:
+        classes: Names of the classes.
+        palette: (K, 3) uint8, RGB of each.
+    """
+
+    classes: list[str]
+    palette: np.ndarray
 
     def label(self, photos: Sequence[np.ndarray]) -> list[np.ndarray]:
         """(H, W, 3) uint8 BGR each to (H, W) uint8."""

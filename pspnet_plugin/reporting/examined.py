@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from pspnet_plugin.datasets.pair_files import read_by
 from pspnet_plugin.evaluation.areas import areas_of, mean, scores
+from pspnet_plugin.evaluation.classwise_iou import main_rule
 from pspnet_plugin.prediction.drawing import IGNORED
 from pspnet_plugin.prediction.sources import Picture
 from pspnet_plugin.prediction.stream import Network, label_stream
@@ -47,7 +48,7 @@ class LabelledSet:
                 f'{config.filename}: its val_dataloader does not say what the classes and their '
                 'colours are; give both in metainfo'
             )
-        self.decode = _main_rule(config)
+        self.decode = main_rule(config.get('val_evaluator'))
         steps = config.val_dataloader.dataset.get('pipeline') or []
         self.steps = [s['type'] for s in steps if not s['type'].startswith(('Load', 'Pack'))]
         loading = [dict(s) for s in steps if s['type'] in ('LoadImageFromFile', 'LoadAnnotations')]
@@ -159,13 +160,3 @@ def examine(network: Network, pictures: LabelledSet, *, batch: int = 4) -> Exami
         for done in label_stream(pictures, network, add, batch=batch, bad=fail):
             bar.update(done)
     return Examined(names, np.stack(confusions), sum(pixels))
-
-
-def _main_rule(config: Config) -> dict | None:
-    """By which rule the scores without a prefix are computed."""
-    metrics = config.get('val_evaluator') or []
-    for metric in [metrics] if isinstance(metrics, dict) else metrics:
-        if metric.get('type') == 'ClasswiseIoUMetric':
-            decode = metric.get('decode')
-            return dict(rule='edge_aware') | dict(decode) if decode else None
-    return None

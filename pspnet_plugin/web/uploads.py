@@ -3,11 +3,10 @@
 import io
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from PIL import Image
 
-from pspnet_plugin.prediction.sources import BadPicture, decode_photo
+from pspnet_plugin.prediction.sources import BadPicture, decode_photo, shrunk
 
 # Bytes of a file, and pixels in it: a 100-megapixel phone photo passes, a bomb does not.
 MAX_BYTES = 64 * 2**20
@@ -64,11 +63,7 @@ def open_upload(content: bytes, *, max_side: int) -> Upload:
             'Save it anew as a JPEG or PNG file.'
         ) from None
     height, width = photo.shape[:2]  # turned as its camera was held
-    scale = max_side / max(height, width)
-    if scale >= 1:
-        return Upload(photo, (width, height))
-    size = max(round(width * scale), 1), max(round(height * scale), 1)
-    return Upload(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), (width, height))
+    return Upload(shrunk(photo, max_side), (width, height))
 
 
 def _size(content: bytes) -> tuple[int, int] | None:
