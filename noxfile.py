@@ -122,8 +122,8 @@ def table(session: nox.Session) -> None:
         '# The suite with other versions\n\n'
         'Written by `make compat`, which makes an environment for each line (nox) and runs the '
         'suite in it.\nSkipped are the tests that need a GPU; known to fail, two tools of '
-        'mmseg 1.2.2 by themselves.\nWhere a test was mended after a run, it alone was run '
-        'again.\nExports and the Keras converters begin with torch 2.7.\n\n'
+        'mmseg 1.2.2 by themselves (browse_dataset.py, get_flops.py).\nA line is of the suite as '
+        'it was on its day.\nExports and the Keras converters begin with torch 2.7.\n\n'
         '| family | Python | torch | outcome |\n| --- | --- | --- | --- |\n'
         + '\n'.join(rows)
         + '\n'

@@ -39,6 +39,6 @@ train_pipeline = [
     dict(type='RandomCrop', crop_size=(256, 256)),  # whole, unless pictures are larger
     dict(type='PackSegInputs'),
 ]
-# Every map is at full resolution, so a batch of four already fills a common GPU.
+# Every map is at full resolution, and so takes memory: batches are small.
 train_dataloader = dict(batch_size=4, dataset=dict(pipeline=train_pipeline))
 optim_wrapper = dict(optimizer=dict(_delete_=True, type='Adam', lr=1e-3, eps=1e-7), clip_grad=None)

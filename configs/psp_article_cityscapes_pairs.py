@@ -32,5 +32,5 @@ model = dict(
     train_cfg=dict(),
     test_cfg=dict(mode='whole'),
 )
-# Every map is at full resolution, so a batch of four already fills a common GPU.
+# Every map is at full resolution, and so takes memory: batches are small.
 train_dataloader = dict(batch_size=4)

@@ -62,7 +62,7 @@ train_pipeline = [
     dict(type='LoadAnnotations'),
     dict(type='RandomResize', scale=(256, 256), ratio_range=(0.5, 2.0), keep_ratio=True),
     dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
-    # No colour jitter: it takes time and, in a dozen passes over the pairs, score (docs/results.md).
+    # No colour jitter: it takes time and, in few passes over the pairs, score (docs/results.md).
     dict(type='RandomFlip', prob=0.5),
     dict(type='Pad', size=crop_size, pad_val=dict(img=(104, 116, 124), seg=255)),
     # Every second pixel is scored: the loss costs a quarter.

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from mmengine.config import Config
-from mmseg.registry import MODELS
+from mmseg.registry import METRICS, MODELS
 from page_commands import RULES, Project, blocks
 
 PAGES = [
@@ -81,15 +81,18 @@ def test_the_configs_of_a_page_build(page, tmp_path, monkeypatch):
     import mmseg
 
     shutil.copytree(ROOT / 'configs', tmp_path / 'configs')
-    (block,) = [block for block in blocks(page, 'python') if '_base_' in block]
-    block = block.replace('path/to/mmseg/.mim', f'{Path(mmseg.__file__).parent}/.mim')
-    path = tmp_path / 'configs/of_the_page.py'
-    path.write_text(block)
-    config = Config.fromfile(path)
-    model = MODELS.build({**config.model, 'pretrained': None})
-    assert type(model.decode_head).__name__ == 'FastPSPHead'
-    assert config.train_dataloader.dataset.type in ('PairsDataset', 'CityscapesPairsDataset')
-    assert config.val_dataloader.dataset.data_prefix.img_path == 'val'
+    found = [block for block in blocks(page, 'python') if '_base_' in block]
+    assert found
+    for block in found:
+        block = block.replace('path/to/mmseg/.mim', f'{Path(mmseg.__file__).parent}/.mim')
+        path = tmp_path / 'configs/of_the_page.py'
+        path.write_text(block)
+        config = Config.fromfile(path)
+        model = MODELS.build({**config.model, 'pretrained': None})
+        assert type(model.decode_head).__name__ == 'FastPSPHead'
+        assert config.train_dataloader.dataset.type in ('PairsDataset', 'CityscapesPairsDataset')
+        assert config.val_dataloader.dataset.data_prefix.img_path == 'val'
+        assert METRICS.build(config.val_evaluator)
 
 
 @pytest.mark.parametrize('page', PAGES)

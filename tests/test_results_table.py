@@ -78,7 +78,7 @@ def test_choices_are_compared_with_the_one_they_change():
 def test_growth_has_a_line_a_number_of_pairs():
     runs = [made_run('few', seed=0, miou=30), made_run('all', seed=0, miou=40)]
     runs[0].parts[0]['train_pairs'], runs[1].parts[0]['train_pairs'] = 300, 2678
-    table = cells(render("{{ growth('clock', 't40', ['few', 'all']) }}", runs))
+    table = cells(render("{{ growth('t40', [('clock', 'few'), ('clock', 'all')]) }}", runs))
     assert table[0] == ['pairs', 'pairs seen', 'mIoU', 'pixel accuracy', 'mean Dice']
     assert table[2:] == [
         ['300', '1,600', '30.0', '90.0', '50.0'],
@@ -102,7 +102,7 @@ def test_classes_coverage_and_machines():
     [
         ("{{ scores('none') }}", "no run was collected into 'none'; there are \\['clock'\\]"),
         ("{{ choices('clock', 't40', 'b') }}", "no run is called 'b'; there are \\['a'\\]"),
-        ("{{ growth('clock', 't40', ['b']) }}", "no run is called 'b'; there are \\['a'\\]"),
+        ("{{ growth('t40', [('clock', 'b')]) }}", "no run is called 'b'; there are \\['a'\\]"),
         ("{{ classes('clock', 't40', ['b']) }}", "no run is called 'b'; there are \\['a'\\]"),
     ],
 )

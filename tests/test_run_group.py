@@ -66,6 +66,7 @@ def test_rows_are_trained_tested_and_kept(runs, capsys):
     capsys.readouterr()
     assert call(runs, '--dry-run') == 0
     said = capsys.readouterr().out
+    assert f'base, seed 0: kept already, {results}/base_seed0.json' in said
     (results / 'base_seed0.json').unlink()
     content = yaml.safe_load(runs.read_text())
     content['quick']['runs']['base']['options'] = ['model.decode_head.channels=16']

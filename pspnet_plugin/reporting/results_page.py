@@ -17,7 +17,7 @@ def render(template: str, runs: Sequence[CollectedRun]) -> str:
 
     Args:
         template: Jinja2; may call ``scores(group)``, ``choices(group, rule, base, without=())``,
-            ``growth(group, rule, labels)``, ``classes(group, rule, labels)``,
+            ``growth(rule, rows)``, the rows by group and label, ``classes(group, rule, labels)``,
             ``coverage(group, rule)`` and ``machines(group)``.
         runs: All collected runs.
 
@@ -39,7 +39,7 @@ def render(template: str, runs: Sequence[CollectedRun]) -> str:
     environment.globals.update(
         scores=lambda name: _scores(group(name)),
         choices=lambda name, rule, base, without=(): _choices(group(name), rule, base, without),
-        growth=lambda name, rule, labels: _growth(group(name), rule, labels),
+        growth=lambda rule, rows: _growth([_of(group(g), label) for g, label in rows], rule),
         classes=lambda name, rule, labels: _classes(group(name), rule, labels),
         coverage=lambda name, rule: _coverage(group(name), rule),
         machines=lambda name: _machines(group(name)),
@@ -109,11 +109,10 @@ def _choices(
     return _table(head, [row for _, _, row in sorted(rows)])
 
 
-def _growth(labels: dict[str, list[CollectedRun]], rule: str, wanted: Sequence[str]) -> str:
+def _growth(wanted: Sequence[list[CollectedRun]], rule: str) -> str:
     """A line a number of pairs that was trained on, in the order asked for."""
     rows = []
-    for label in wanted:
-        runs = _of(labels, label)
+    for runs in wanted:
         pairs = ' or '.join(
             f'{n:,}' for n in sorted({run.parts[-1]['train_pairs'] for run in runs})
         )

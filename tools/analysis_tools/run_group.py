@@ -2,13 +2,14 @@
 
 Examples:
     python tools/analysis_tools/run_group.py choices               # all rows that are missing
-    python tools/analysis_tools/run_group.py choices --only base --seeds 0
+    python tools/analysis_tools/run_group.py choices --only "starting point" --seeds 0
+    python tools/analysis_tools/run_group.py cpu25 --results again --work-dirs again   # once more
     python tools/analysis_tools/run_group.py cpu25 --dry-run       # the commands, nothing else
 
 ``docs/results/runs.yml`` says what the runs of each group are. A run is trained by ``train.py`` in
 a work dir of its own, and goes on there if it was interrupted; its logs are kept by
-``results_table.py collect``. Runs that are kept already are left out. For Linux, where processes
-can be given cores.
+``results_table.py collect``. Runs that are kept already are left out, and named. For Linux, where
+processes can be given cores.
 """
 
 import argparse
@@ -248,13 +249,15 @@ def run(args: argparse.Namespace) -> int:
         if unknown := [value for value in wanted or [] if value not in there]:
             known = ', '.join(map(str, there))
             raise ValueError(f'{args.group} has no {name} {unknown[0]!r}; it has: {known}')
-    missing = [
+    wanted = [
         run
         for run in runs
-        if (not args.only or run.label in args.only)
-        and (not args.seeds or run.seed in args.seeds)
-        and not (args.results / run.kept).is_file()
+        if (not args.only or run.label in args.only) and (not args.seeds or run.seed in args.seeds)
     ]
+    missing = [run for run in wanted if not (args.results / run.kept).is_file()]
+    for one in wanted:
+        if one not in missing:
+            print(f'{one.label}, seed {one.seed}: kept already, {args.results / one.kept}')
     if args.dry_run:
         for one in missing:
             print(f'{one.label}, seed {one.seed}:\n  {one.command}')
