@@ -107,6 +107,17 @@ def test_validations_follow_the_schedule_and_slow_no_step(demo_root, tmp_path, m
     assert told.estimates[4:] == [9] * 5, 'a step is not thought to take as long'
 
 
+def test_the_last_step_is_saved_though_a_validation_makes_it_the_last(
+    demo_root, tmp_path, monkeypatch
+):
+    path = clock_config(tmp_path, demo_root, val=800)
+    told = Told(path, tmp_path / 'run', monkeypatch).train(10, validation=30)
+    assert told.validated == [80] and told.runner.iter == 8
+    assert (tmp_path / 'run' / 'last_checkpoint').read_text().endswith('iter_8.pth')
+    again = Told(path, tmp_path / 'run', monkeypatch, resume=True, now=5000.0).train(10)
+    assert not again.rates
+
+
 @pytest.mark.parametrize('fails_at', [55, 'validation'])
 def test_a_killed_one_goes_on_with_the_time_that_its_checkpoint_leaves(
     demo_root, tmp_path, monkeypatch, fails_at

@@ -35,12 +35,13 @@ class Saver:
         self.logger = SimpleNamespace(info=lambda text: None)
         self.message_hub = MessageHub.get_instance(str(folder))
         self.during = lambda: None
+        self.iter = self.epoch = 0
 
-    def save_checkpoint(self, out_dir, name, **options):
+    def save_checkpoint(self, out_dir, filename, **options):
         from mmengine import fileio
 
         self.during()
-        fileio.put(name.encode(), Path(out_dir) / name, options['backend_args'])
+        fileio.put(filename.encode(), Path(out_dir) / filename, options['backend_args'])
 
 
 @pytest.fixture
@@ -67,6 +68,39 @@ def test_older_checkpoints_go_after_the_new_one_is_there(saver, tmp_path):
     hook._save_checkpoint_with_step(saver, 3, {})  # again, after its validation
     assert saved(tmp_path) == ['iter_3.pth', 'last_checkpoint']
     assert saver.message_hub.get_info('keep_ckpt_ids') == [3]
+
+
+@pytest.mark.parametrize('names', ['mIoU', ['mIoU', 'aAcc']], ids=['one score', 'two'])
+def test_the_best_goes_when_a_better_one_is_there(saver, tmp_path, names):
+    hook = hook_of(saver, save_best=names, rule='greater')
+
+    def score(step, value):
+        there = []
+        saver.iter = step
+        saver.during = lambda: there.extend(path.name for path in tmp_path.glob('best*'))
+        hook._save_best_checkpoint(saver, dict(mIoU=value, aAcc=-value))
+        return there
+
+    kept = {f'best_{key}_iter_1.pth' for key in ([names] if names == 'mIoU' else names)}
+    score(1, 10.0)
+    assert {path.name for path in tmp_path.glob('best*')} == kept
+    assert 'best_mIoU_iter_1.pth' in score(2, 20.0), 'it was there while the other was written'
+    kept = kept - {'best_mIoU_iter_1.pth'} | {'best_mIoU_iter_2.pth'}
+    assert {path.name for path in tmp_path.glob('best*')} == kept
+    score(3, 15.0)
+    assert {path.name for path in tmp_path.glob('best_mIoU*')} == {'best_mIoU_iter_2.pth'}
+
+    def fail():
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    saver.iter, saver.during = 4, fail
+    with pytest.raises(OSError, match='No space'):
+        hook._save_best_checkpoint(saver, dict(mIoU=30.0, aAcc=0.0))
+    assert (tmp_path / 'best_mIoU_iter_2.pth').is_file()
+    with torch.no_grad():
+        saver.model.weight.fill_(float('nan'))
+    with pytest.raises(FloatingPointError, match='The best checkpoint of iteration 4 was not'):
+        hook._save_best_checkpoint(saver, dict(mIoU=40.0, aAcc=0.0))
 
 
 def test_what_is_kept_goes_on_after_a_resume(saver, tmp_path):

@@ -7,10 +7,11 @@ their number is an outcome: a schedule of ``max_iters`` iterations is stretched 
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from mmengine.dist import broadcast, get_world_size
-from mmengine.hooks import ParamSchedulerHook
+from mmengine.hooks import CheckpointHook, ParamSchedulerHook
 from mmengine.optim import _ParamScheduler
 from mmengine.optim.scheduler import ReduceOnPlateauParamScheduler
 from mmengine.runner import Runner
@@ -167,6 +168,17 @@ class ClockTrainLoop(ResumableTrainLoop):
         self._ended = self._elapsed  # a step does not take as long
         if self._elapsed >= self._seconds:
             self._max_iters = self._iter
+            self._save_last()
+
+    def _save_last(self) -> None:
+        """The checkpoint of a step that was not known to be the last one when it was done."""
+        for hook in self.runner.hooks:
+            if not isinstance(hook, CheckpointHook) or hook.by_epoch or not hook.save_last:
+                continue
+            last = getattr(hook, 'last_ckpt', None) or ''
+            if Path(last).name != hook.filename_tmpl.format(self._iter):
+                meta = dict(epoch=self.runner.epoch, iter=self._iter)
+                hook._save_checkpoint_with_step(self.runner, self._iter, meta)
 
     def _read_clock(self) -> None:
         self._elapsed = self._before + time.monotonic() - self._began

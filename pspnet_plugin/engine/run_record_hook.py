@@ -20,6 +20,7 @@ import mmseg
 import torch
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
+from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
 from mmengine.runner import BaseLoop, Runner
 from mmseg.registry import HOOKS
 
@@ -28,7 +29,8 @@ from pspnet_plugin.engine.jobs import write_whole
 from pspnet_plugin.evaluation.classwise_iou import ClasswiseIoUMetric
 
 RECORD = 'run_record.json'
-DESCRIBE = ['describe', '--always', '--dirty', '--abbrev=12', '--exclude=*']
+# What a training follows from, beside data: changed or new files elsewhere do not count.
+CODE = ['pspnet_plugin', 'configs', 'tools', 'setup.py']
 
 
 def _age_of_process() -> float:
@@ -64,6 +66,7 @@ class RunRecordHook(Hook):
             config=Path(runner.cfg.filename or '').name,
             seed=runner.seed,
             **_machine(),
+            precision=_precision(runner.optim_wrapper),
             processes=get_world_size(),
             batch_size=loader.batch_size,
             train_pairs=len(loader.dataset),
@@ -185,14 +188,32 @@ def _machine() -> dict:
 
 def _commit() -> str:
     """Of this package's checkout, with ``-dirty`` where files were changed; '' outside of one."""
-    git = ['git', '-C', str(Path(__file__).parent)]
+    here = Path(__file__).resolve()
+
+    def git(*command: str) -> str:
+        done = subprocess.run(
+            ['git', '-C', str(here.parents[2]), *command],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
     try:
         # In an environment below somebody's own checkout, git would speak of that one.
-        for command in (['ls-files', '--error-unmatch', Path(__file__).name], DESCRIBE):
-            done = subprocess.run([*git, *command], capture_output=True, text=True, check=True)
+        git('ls-files', '--error-unmatch', str(here))
+        commit = git('rev-parse', '--short=12', 'HEAD')
+        changed = git('status', '--porcelain', '--', *CODE)
     except (OSError, subprocess.CalledProcessError):
         return ''
-    return done.stdout.strip()
+    return f'{commit}-dirty' if changed else commit
+
+
+def _precision(wrapper: OptimWrapper | OptimWrapperDict) -> str:
+    """In which a training multiplies."""
+    if isinstance(wrapper, AmpOptimWrapper):
+        return f'mixed with {str(wrapper.cast_dtype or torch.float16).removeprefix("torch.")}'
+    return getattr(wrapper, 'precision', 'float32')
 
 
 def processor_name() -> str:

@@ -2,7 +2,8 @@
 
 Differs from stock ``CheckpointHook`` in its order: a checkpoint is written beside its final name,
 flushed to the disk and renamed; then ``last_checkpoint``, which ``--resume`` reads, in the same
-way; only then are older ones removed. And weights that are not finite are never saved.
+way; only then are older ones removed, the one that was the best among them. And weights that are
+not finite are never saved.
 """
 
 from collections import deque
@@ -52,6 +53,39 @@ class WholeCheckpointHook(CheckpointHook):
             self.backend_args = dict(backend=WHOLE)
             if is_main_process():
                 remove_stale_parts(Path(self.out_dir))
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        """As stock, but the one that was the best goes only when its successor is there."""
+        if not self.save_best:
+            return
+        check_finite(runner.model, f'The best checkpoint of iteration {runner.iter}')
+        before = self._best
+        self._best = dict.fromkeys(before)  # stock removes what it knows of before it saves
+        try:
+            super()._save_best_checkpoint(runner, metrics)
+        finally:
+            now = self._best
+            self._best = {key: now[key] or path for key, path in before.items()}
+        if not is_main_process():
+            return
+        for key, path in before.items():
+            if path and now[key] and str(path) != str(now[key]) and self.file_backend.isfile(path):
+                self.file_backend.remove(path)
+                runner.logger.info(f'The previous best checkpoint {path} is removed')
+
+    @property
+    def _best(self) -> dict[str, str | None]:
+        """The best checkpoint by each score."""
+        if len(self.key_indicators) == 1:
+            return {self.key_indicators[0]: self.best_ckpt_path}
+        return dict(self.best_ckpt_path_dict)
+
+    @_best.setter
+    def _best(self, paths: dict[str, str | None]) -> None:
+        if len(self.key_indicators) == 1:
+            (self.best_ckpt_path,) = paths.values()
+        else:
+            self.best_ckpt_path_dict.update(paths)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         name = self.filename_tmpl.format(step)

@@ -7,6 +7,7 @@ scored by several.
 from collections.abc import Mapping, Sequence
 
 import torch
+from mmengine.logging import print_log
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
@@ -99,6 +100,9 @@ class ClasswiseIoUMetric(IoUMetric):
         metrics = {}
         for name, counts in zip(self.rules, zip(*results, strict=True), strict=True):
             prefix = f'{name}/' if name else ''
+            if len(self.rules) > 1:  # each has a table of its own
+                how = self.rules[name] or 'as the dataset reads them'
+                print_log(f'{name or "The main scores"}, labels: {how}', logger='current')
             found = self._values(counts)
             metrics.update({f'{prefix}{key}': value for key, value in found.items()})
         return metrics

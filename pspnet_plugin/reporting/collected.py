@@ -18,7 +18,7 @@ from mmseg.registry import MODELS
 from pspnet_plugin.benchmarks.timing import multiply_adds
 from pspnet_plugin.engine.jobs import write_whole
 from pspnet_plugin.engine.run_record_hook import RECORD
-from pspnet_plugin.reporting.logs import read_scalars
+from pspnet_plugin.reporting.logs import minutes_of, read_scalars, since_begun
 
 CURVES = ('loss', 'lr', 'mIoU', 'aAcc')
 POINTS = 100
@@ -41,9 +41,11 @@ class CollectedRun:
         command: What repeats it.
         parameters: Number of weights and biases.
         multiply_adds: Of the inference of one 256x256 picture.
-        parts: Starts of the training (see ``RunRecordHook``).
+        parts: Starts of the training (see ``RunRecordHook``), since it last began anew.
         scores: Validations and tests.
         curves: Logged scalars, as steps and values, at most 100 points each.
+        tested: Whether its score is that of a test, not that of the training's last validation.
+        recipe: What distinguishes its settings from others, but for the seed; '' where unknown.
     """
 
     group: str
@@ -55,6 +57,8 @@ class CollectedRun:
     parts: list[dict]
     scores: list[dict]
     curves: dict[str, list[list[float]]]
+    tested: bool = False
+    recipe: str = ''
 
     @property
     def seed(self) -> int:
@@ -64,7 +68,7 @@ class CollectedRun:
     @property
     def minutes(self) -> float:
         """Wall clock of all parts, reading and validations included."""
-        return sum(part.get('seconds', 0) for part in self.parts) / 60
+        return minutes_of(self.parts)
 
     @property
     def pairs_seen(self) -> int:
@@ -76,10 +80,28 @@ class CollectedRun:
             for part in self.parts
         )
 
-    def score(self, rule: str) -> dict[str, float] | None:
-        """Metrics of the last score under one of ``RULES``; None if there is none."""
-        found = [score for score in self.scores if score['decode'] == RULES[rule]]
-        return found[-1]['metrics'] if found else None
+    def score(self, rule: str) -> dict[str, float]:
+        """Metrics under one of ``RULES``: of its test, or of the validation after the last step.
+
+        Raises:
+            ValueError: there is none.
+        """
+        return self.scored(rule)['metrics']
+
+    def scored(self, rule: str) -> dict:
+        """The validation or test that ``score`` is of; raises what that does."""
+        loop, last = ('test', None) if self.tested else ('val', self.parts[-1]['last_iteration'])
+        found = [
+            score
+            for score in self.scores
+            if score['decode'] == RULES[rule]
+            and score['loop'] == loop
+            and last in (None, score['iteration'])
+        ]
+        if not found:
+            at = 'test' if self.tested else f'validation after step {last}'
+            raise ValueError(f'{self.path} holds no {at} under {rule}')
+        return found[-1]
 
     @property
     def path(self) -> Path:
@@ -103,14 +125,24 @@ def kept_path(group: str, label: str, seed: int) -> Path:
     return Path(group) / f'{slug}_seed{seed}.json'
 
 
-def collect(work_dir: Path, *, group: str, label: str, command: str) -> CollectedRun:
+def collect(
+    work_dir: Path,
+    *,
+    group: str,
+    label: str,
+    command: str,
+    tested: bool = False,
+    recipe: str = '',
+) -> CollectedRun:
     """Reads the logs of a run.
 
     Args:
         work_dir: Its folder, where ``RunRecordHook`` was in its config.
-        group: See ``CollectedRun``; so are ``label`` and ``command``.
+        group: This and the following: see ``CollectedRun``.
         label: What distinguishes it in its group.
         command: What repeats it.
+        tested: Whether it was tested after its training.
+        recipe: A name of its settings.
 
     Raises:
         FileNotFoundError: the folder holds no record, or no config.
@@ -129,6 +161,7 @@ def collect(work_dir: Path, *, group: str, label: str, command: str) -> Collecte
     if not config_file.is_file():
         raise FileNotFoundError(f'{config_file} is missing; expected the config of the run')
     parameters, count = _size(Config.fromfile(config_file))
+    parts, began = since_begun(record['parts'])
     return CollectedRun(
         group=group,
         label=label,
@@ -136,9 +169,11 @@ def collect(work_dir: Path, *, group: str, label: str, command: str) -> Collecte
         command=command,
         parameters=parameters,
         multiply_adds=count,
-        parts=record['parts'],
+        parts=parts,
         scores=record['scores'],
-        curves={key: _thinned(*read_scalars(work_dir, key)) for key in CURVES},
+        curves={key: _thinned(*read_scalars(work_dir, key, since=began)) for key in CURVES},
+        tested=tested,
+        recipe=recipe,
     )
 
 

@@ -48,8 +48,7 @@ def draw_class_bars(runs: Sequence[CollectedRun], out: Path) -> None:
     """
     scores = defaultdict(list)
     for run in runs:
-        if score := run.score('t40'):
-            scores[run.label].append(score)
+        scores[run.label].append(run.score('t40'))
     best = sorted(scores, key=lambda label: -mean(s['mIoU'] for s in scores[label]))[:BARS]
     if not best:
         return

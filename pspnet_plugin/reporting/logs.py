@@ -1,7 +1,28 @@
 """The logs of a work dir, over all parts of a resumed run."""
 
 import json
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
+
+
+def since_begun(parts: Sequence[dict]) -> tuple[list[dict], float]:
+    """The starts of a training since it last began anew, and when that was.
+
+    Args:
+        parts: Of ``RunRecordHook``; a folder may have been trained in before.
+
+    Returns:
+        Parts, and seconds since 1970 (0: none is known).
+    """
+    begun = [i for i, part in enumerate(parts) if part['first_iteration'] == 0]
+    found = list(parts[begun[-1] :] if begun else parts)
+    return found, datetime.fromisoformat(found[0]['started']).timestamp() if found else 0.0
+
+
+def minutes_of(parts: Sequence[dict]) -> float:
+    """Wall clock of all parts, reading and validations included."""
+    return sum(part.get('seconds', 0) for part in parts) / 60
 
 
 def read_scalars(work_dir: Path, key: str, *, since: float = 0) -> tuple[list[int], list[float]]:

@@ -22,7 +22,8 @@ def render(template: str, runs: Sequence[CollectedRun]) -> str:
         runs: All collected runs.
 
     Raises:
-        ValueError: the template asks for a group, a label or a rule that no run has.
+        ValueError: the template asks for a group, a label or a rule that no run has; or runs that
+            are not of one kind would stand in one table.
     """
     groups = defaultdict(lambda: defaultdict(list))
     for run in runs:
@@ -31,6 +32,7 @@ def render(template: str, runs: Sequence[CollectedRun]) -> str:
     def group(name: str) -> dict[str, list[CollectedRun]]:
         if name not in groups:
             raise ValueError(f'no run was collected into {name!r}; there are {sorted(groups)}')
+        _check_alike(name, groups[name])
         return groups[name]
 
     environment = jinja2.Environment(
@@ -47,6 +49,17 @@ def render(template: str, runs: Sequence[CollectedRun]) -> str:
     return environment.from_string(template).render()
 
 
+def _check_alike(name: str, labels: dict[str, list[CollectedRun]]) -> None:
+    """One line is of one recipe; one table of one set of pictures."""
+    for label, runs in labels.items():
+        if len({run.recipe for run in runs if run.recipe}) > 1:
+            raise ValueError(f'{name}, {label!r}: its seeds were trained with different settings')
+    scored = [run.scored('t40') for runs in labels.values() for run in runs]
+    if len(found := {(score['split'], score['pairs']) for score in scored}) > 1:
+        sets = ', '.join(f'{pairs} pairs of {split}' for split, pairs in sorted(found))
+        raise ValueError(f'{name}: its runs were scored on different sets: {sets}')
+
+
 def spread(values: Sequence[float]) -> str:
     """Mean of several seeds and, in brackets, the lowest and the highest."""
     if len(values) == 1:
@@ -55,13 +68,11 @@ def spread(values: Sequence[float]) -> str:
 
 
 def _values(runs: list[CollectedRun], rule: str, metric: str) -> list[float]:
-    scores = [run.score(rule) for run in runs]
-    return [score[metric] for score in scores if score and metric in score]
+    return [run.score(rule)[metric] for run in runs]
 
 
 def _cell(runs: list[CollectedRun], rule: str, metric: str) -> str:
-    values = _values(runs, rule, metric)
-    return spread(values) if values else ''
+    return spread(_values(runs, rule, metric))
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -86,7 +97,7 @@ def _scores(labels: dict[str, list[CollectedRun]]) -> str:
             *(_cell(runs, rule, metric) for rule in RULES for metric in METRICS),
             ', '.join(str(run.seed) for run in runs),
         ]
-        rows.append((mean(_values(runs, 't40', 'mIoU') or [0]), row))
+        rows.append((mean(_values(runs, 't40', 'mIoU')), row))
     rows.sort(key=lambda entry: -entry[0])
     return _table(head, [row for _, row in rows])
 
@@ -156,7 +167,8 @@ def _coverage(labels: dict[str, list[CollectedRun]], rule: str) -> str:
 def _machines(labels: dict[str, list[CollectedRun]]) -> str:
     """What the runs of a group ran on, and under which versions."""
     lines = {
-        f'{part["gpu"] or part["processor"]}, {part["cores"]} cores, {part["threads"]} threads; '
+        f'{part["gpu"] or part["processor"]}, {part["cores"]} cores, {part["threads"]} threads'
+        f'{", " + part["precision"] if part.get("precision") else ""}; '
         f'Python {part["python"]}, torch {part["torch"]}, mmseg {part["mmseg"]}, '
         f'mmengine {part["mmengine"]}, mmcv {part["mmcv"]}'
         for runs in labels.values()

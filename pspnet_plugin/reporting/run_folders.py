@@ -2,14 +2,13 @@
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
 from mmengine.config import Config
 
 from pspnet_plugin.engine.run_record_hook import RECORD
-from pspnet_plugin.reporting.logs import read_scalars
+from pspnet_plugin.reporting.logs import minutes_of, read_scalars, since_begun
 
 
 @dataclass(frozen=True)
@@ -40,9 +39,7 @@ class RunFolder:
     @property
     def parts(self) -> list[dict]:
         """Starts of the training, since it last began anew."""
-        parts = self.record['parts']
-        begun = [i for i, part in enumerate(parts) if part['first_iteration'] == 0]
-        return parts[begun[-1] :] if begun else parts
+        return since_begun(self.record['parts'])[0]
 
     @property
     def config_name(self) -> str:
@@ -57,12 +54,11 @@ class RunFolder:
     @property
     def minutes(self) -> float | None:
         """Wall clock of all parts; None where no record says."""
-        return sum(part.get('seconds', 0) for part in self.parts) / 60 if self.parts else None
+        return minutes_of(self.parts) if self.parts else None
 
     def scalars(self, key: str) -> tuple[list[int], list[float]]:
         """Steps and values of what was logged under a name."""
-        began = datetime.fromisoformat(self.parts[0]['started']).timestamp() if self.parts else 0
-        return read_scalars(self.path, key, since=began)
+        return read_scalars(self.path, key, since=since_begun(self.record['parts'])[1])
 
 
 def open_run(

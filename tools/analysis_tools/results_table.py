@@ -38,6 +38,10 @@ def parse_args(arguments: list[str] | None) -> argparse.Namespace:
     one.add_argument('--group', required=True, help='runs under the same protocol')
     one.add_argument('--label', required=True, help='what distinguishes it in its group')
     one.add_argument('--command', required=True, help='what repeats it')
+    one.add_argument(
+        '--tested', action='store_true',
+        help='its score is that of the last test.py, not that of the last validation',
+    )  # fmt: skip
     page = commands.add_parser('write', help='write the page and the index of models')
     page.add_argument('--page', type=Path, default=ROOT / 'docs/results.md')
     page.add_argument('--index', type=Path, default=ROOT / 'model-index.yml')
@@ -50,18 +54,25 @@ def parse_args(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def write_index(path: Path, runs: list[CollectedRun], groups: list[str]) -> None:
-    """Puts the mean t40 scores of each config's runs into ``model-index.yml``."""
+    """Puts the mean t40 scores of each config's runs into ``model-index.yml``.
+
+    Raises:
+        ValueError: a config has several rows in these groups.
+    """
     index = yaml.safe_load(path.read_text())
     for model in index['Models']:
         own = [r for r in runs if r.group in groups and r.config == Path(model['Config']).name]
-        scores = [score for run in own if (score := run.score('t40'))]
         model.pop('Results', None)
-        if not scores:
+        model.pop('Metadata', None)
+        if not own:
             continue
+        if len(rows := {(run.group, run.label) for run in own}) > 1:
+            named = ', '.join(f'{group}: {label}' for group, label in sorted(rows))
+            raise ValueError(f'{model["Config"]} has several rows ({named}); give --index-groups')
+        scores = [run.score('t40') for run in own]
         metrics = {
             key: round(sum(score[key] for score in scores) / len(scores), 2)
             for key in ('mIoU', 'aAcc', 'mDice')
-            if all(key in score for score in scores)
         }
         model['Metadata'] = dict(Parameters=own[0].parameters, Seeds=[run.seed for run in own])
         model['Results'] = [
@@ -77,7 +88,10 @@ def write_index(path: Path, runs: list[CollectedRun], groups: list[str]) -> None
 def run(args: argparse.Namespace) -> None:
     """Collects or writes."""
     if args.what == 'collect':
-        kept = collect(args.work_dir, group=args.group, label=args.label, command=args.command)
+        kept = collect(
+            args.work_dir, group=args.group, label=args.label, command=args.command,
+            tested=args.tested,
+        )  # fmt: skip
         print(f'kept: {kept.write(args.results)}')
         return
     runs = load_runs(args.results)

@@ -13,163 +13,74 @@ processes can be given cores.
 """
 
 import argparse
+import fcntl
+import json
 import os
-import shlex
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TextIO
 
-import yaml
-from mmengine.config import Config
-
 from pspnet_plugin.engine.command_line import add_debug, run_command
-from pspnet_plugin.reporting import collect, kept_path
+from pspnet_plugin.engine.run_record_hook import RECORD
+from pspnet_plugin.reporting import collect
+from pspnet_plugin.reporting.planned import Run, read_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = ROOT / 'docs/results/runs.yml'
-GROUP_KEYS = {'cores', 'options', 'runs', 'seeds'}
-RUN_KEYS = {'config', 'options', 'seeds', 'test', 'test_config', 'of'}
-OF_KEYS = ('test', 'seeds')
-
-
-@dataclass(frozen=True)
-class Run:
-    """A row of a table, for one seed.
-
-    Attributes:
-        group: Its table.
-        label: Its name there.
-        seed: Of the training.
-        config: Path of its config from the project's root.
-        cores: CPU cores it gets.
-        options: For ``--cfg-options`` of the training.
-        test: Arguments of ``test.py`` after the training, or None.
-        test_config: Config of that test, where it is not the training's: what was trained on
-            another layout of the data is scored as all others are.
-        of: Label of the run whose training it is, where it differs in its test only.
-    """
-
-    group: str
-    label: str
-    seed: int
-    config: str
-    cores: int
-    options: tuple[str, ...]
-    test: tuple[str, ...] | None
-    test_config: str
-    of: str | None
-
-    @property
-    def kept(self) -> Path:
-        """Its logs, below the folder of all."""
-        return kept_path(self.group, self.label, self.seed)
-
-    @property
-    def folder(self) -> Path:
-        """Where it is trained, below the folder of all."""
-        path = kept_path(self.group, self.of or self.label, self.seed)
-        return path.parent / path.name.removesuffix('.json')
-
-    @property
-    def training(self) -> list[str]:
-        """Arguments of ``train.py``."""
-        return [self.config, '--cfg-options', *self.options, f'randomness.seed={self.seed}']
-
-    def testing(self, checkpoint: str) -> list[str]:
-        """Arguments of ``test.py``."""
-        return [self.test_config, checkpoint, *self.test, '--cfg-options', *self.options]
-
-    @property
-    def command(self) -> str:
-        """What repeats it, without the paths of a machine."""
-        commands = [
-            f'OMP_NUM_THREADS={self.cores} python tools/train.py {shlex.join(self.training)}'
-        ]
-        if self.test is not None:
-            commands.append(f'python tools/test.py {shlex.join(self.testing("CHECKPOINT"))}')
-        return ' && '.join(commands)
-
-
-def read_runs(path: Path, group: str) -> list[Run]:
-    """The runs of a group, in the order of the file.
-
-    Raises:
-        ValueError: there is no such group, or what it says of a run cannot be used.
-    """
-    groups = yaml.safe_load(path.read_text()) or {}
-    if group not in groups:
-        raise ValueError(f'{path} has no group {group!r}; there are {", ".join(groups) or "none"}')
-    content = groups[group]
-    if unknown := set(content) - GROUP_KEYS:
-        raise ValueError(f'{path}, {group}: unknown key {", ".join(sorted(unknown))}')
-    rows = content.get('runs') or {}
-    if not rows:
-        raise ValueError(f'{path}, {group}: it has no runs')
-    found = []
-    for label, own in rows.items():
-        if unknown := set(own) - RUN_KEYS:
-            raise ValueError(f'{path}, {group}, {label}: unknown key {", ".join(sorted(unknown))}')
-        base = rows.get(own['of']) if 'of' in own else own
-        if base is None or 'config' not in base or ('of' in own and set(own) - {'of', *OF_KEYS}):
-            raise ValueError(
-                f'{path}, {group}, {label}: expected a config, or the label of a run that has one '
-                f'(of) and {" and ".join(OF_KEYS)} alone; got {own}'
-            )
-        found += [
-            Run(
-                group=group,
-                label=label,
-                seed=seed,
-                config=base['config'],
-                cores=content.get('cores', 2),
-                options=(*content.get('options', ()), *base.get('options', ())),
-                test=tuple(own['test']) if 'test' in own else None,
-                test_config=own.get('test_config', base['config']),
-                of=own.get('of'),
-            )
-            for seed in own.get('seeds', content.get('seeds', [0]))
-        ]
-    names = [run.kept for run in found]
-    if twice := [run for run in found if names.count(run.kept) > 1]:
-        raise ValueError(f'{path}, {group}: two runs would be kept as {twice[0].kept}')
-    return found
 
 
 def do(run: Run, *, work_dirs: Path, results: Path) -> Path:
     """Trains and tests a run, and keeps its logs; returns where.
 
     Raises:
-        ValueError: it is a test of a training that is not there, or its folder holds another run.
+        ValueError: it is a test of a training that is not there, its folder holds another run, or
+            is in use.
     """
     folder = work_dirs / run.folder
     folder.mkdir(parents=True, exist_ok=True)
-    if run.of is None:
-        _stays_what_it_was(run, folder)
     where = ['--work-dir', str(folder)]
     with (folder / 'log.txt').open('a') as log:
-        if run.of is None:
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ValueError(f'{folder} is in use by another run_group.py') from None
+        _stays_what_it_was(run, folder)
+        if not _has_ended(folder):
+            if run.of is not None:
+                raise ValueError(f'{run.of!r} is not trained; let it run too')
             _run(['train.py', *where, '--resume', *run.training], run.cores, log)
         if run.test is not None:
-            pointer = folder / 'last_checkpoint'
-            if not pointer.is_file():
-                raise ValueError(f'{run.of or run.label!r} is not trained; let it run too')
-            checkpoint = str(folder / Path(pointer.read_text()).name)
+            pointer = (folder / 'last_checkpoint').read_text()
+            checkpoint = str(folder / Path(pointer.strip()).name)
             _run(['test.py', *where, *run.testing(checkpoint)], run.cores, log)
-    run_ = collect(folder, group=run.group, label=run.label, command=run.command)
-    return run_.write(results)
+    kept = collect(
+        folder, group=run.group, label=run.label, command=run.command,
+        tested=run.test is not None, recipe=run.recipe(ROOT),
+    )  # fmt: skip
+    return kept.write(results)
 
 
 def _stays_what_it_was(run: Run, folder: Path) -> None:
     """Notes what is trained in a folder, so that nothing else goes on there."""
-    note, content = folder / 'run.txt', f'{run.command}\n\n'
-    content += Config.fromfile(ROOT / run.config).pretty_text
-    if note.is_file() and note.read_text() != content:
+    note = folder / 'run.txt'
+    if note.is_file():
+        others = note.read_text() != run.settings(ROOT)
+    else:
+        others = (folder / RECORD).exists() or (folder / 'last_checkpoint').exists()
+    if others:
         raise ValueError(f'{folder} holds a run of other settings; move it away to train anew')
-    note.write_text(content)
+    if run.of is None:
+        note.write_text(run.settings(ROOT))
+
+
+def _has_ended(folder: Path) -> bool:
+    """Whether the training in a folder came to its end."""
+    record = folder / RECORD
+    parts = json.loads(record.read_text())['parts'] if record.is_file() else []
+    return bool(parts) and bool(parts[-1].get('ended'))
 
 
 def _run(command: list[str], cores: int, log: TextIO) -> None:
@@ -257,7 +168,10 @@ def run(args: argparse.Namespace) -> int:
     missing = [run for run in wanted if not (args.results / run.kept).is_file()]
     for one in wanted:
         if one not in missing:
-            print(f'{one.label}, seed {one.seed}: kept already, {args.results / one.kept}')
+            path = args.results / one.kept
+            recipe = json.loads(path.read_text()).get('recipe')
+            other = ', of other settings' if recipe and recipe != one.recipe(ROOT) else ''
+            print(f'{one.label}, seed {one.seed}: kept already{other}, {path}')
     if args.dry_run:
         for one in missing:
             print(f'{one.label}, seed {one.seed}:\n  {one.command}')

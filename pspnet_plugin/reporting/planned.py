@@ -1,0 +1,141 @@
+"""The runs that a file plans, each a row of a table of results for one seed."""
+
+import hashlib
+import re
+import shlex
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import yaml
+from mmengine.config import Config
+
+from pspnet_plugin.reporting.collected import kept_path
+
+GROUP_KEYS = {'cores', 'options', 'runs', 'seeds'}
+RUN_KEYS = {'config', 'options', 'seeds', 'test', 'test_config', 'of'}
+OF_KEYS = ('test', 'seeds')
+
+
+@dataclass(frozen=True)
+class Run:
+    """A row of a table, for one seed.
+
+    Attributes:
+        group: Its table.
+        label: Its name there.
+        seed: Of the training.
+        config: Path of its config from the project's root.
+        cores: CPU cores it gets.
+        options: For ``--cfg-options`` of the training.
+        test: Arguments of ``test.py`` after the training, or None.
+        test_config: Config of that test, where it is not the training's: what was trained on
+            another layout of the data is scored as all others are.
+        of: Label of the run whose training it is, where it differs in its test only.
+    """
+
+    group: str
+    label: str
+    seed: int
+    config: str
+    cores: int
+    options: tuple[str, ...]
+    test: tuple[str, ...] | None
+    test_config: str
+    of: str | None
+
+    @property
+    def kept(self) -> Path:
+        """Its logs, below the folder of all."""
+        return kept_path(self.group, self.label, self.seed)
+
+    @property
+    def folder(self) -> Path:
+        """Where it is trained, below the folder of all."""
+        path = kept_path(self.group, self.of or self.label, self.seed)
+        return path.parent / path.name.removesuffix('.json')
+
+    @property
+    def training(self) -> list[str]:
+        """Arguments of ``train.py``."""
+        return [self.config, '--cfg-options', *self.options, f'randomness.seed={self.seed}']
+
+    def testing(self, checkpoint: str) -> list[str]:
+        """Arguments of ``test.py``."""
+        return [self.test_config, checkpoint, *self.test, '--cfg-options', *self.options]
+
+    @property
+    def train_command(self) -> str:
+        """What repeats the training, without the paths of a machine."""
+        return f'OMP_NUM_THREADS={self.cores} python tools/train.py {shlex.join(self.training)}'
+
+    @property
+    def command(self) -> str:
+        """What repeats it."""
+        if self.test is None:
+            return self.train_command
+        test = f'python tools/test.py {shlex.join(self.testing("CHECKPOINT"))}'
+        return f'{self.train_command} && {test}'
+
+    def settings(self, root: Path) -> str:
+        """All that its weights follow from, beside code and data.
+
+        Args:
+            root: Folder that the config's path begins in.
+        """
+        return f'{self.train_command}\n\n{Config.fromfile(root / self.config).pretty_text}'
+
+    def recipe(self, root: Path) -> str:
+        """The same for all seeds and places of the data, and another for other settings.
+
+        Args:
+            root: See ``settings``.
+        """
+        alike = replace(self, seed=0)
+        settings = re.sub(r"data_root='[^']*'", '', alike.settings(root))
+        test = [] if self.test is None else alike.testing('CHECKPOINT')
+        return hashlib.sha256(f'{settings}{test}'.encode()).hexdigest()[:16]
+
+
+def read_runs(path: Path, group: str) -> list[Run]:
+    """The runs of a group, in the order of the file.
+
+    Raises:
+        ValueError: there is no such group, or what it says of a run cannot be used.
+    """
+    groups = yaml.safe_load(path.read_text()) or {}
+    if group not in groups:
+        raise ValueError(f'{path} has no group {group!r}; there are {", ".join(groups) or "none"}')
+    content = groups[group]
+    if unknown := set(content) - GROUP_KEYS:
+        raise ValueError(f'{path}, {group}: unknown key {", ".join(sorted(unknown))}')
+    rows = content.get('runs') or {}
+    if not rows:
+        raise ValueError(f'{path}, {group}: it has no runs')
+    found = []
+    for label, own in rows.items():
+        if unknown := set(own) - RUN_KEYS:
+            raise ValueError(f'{path}, {group}, {label}: unknown key {", ".join(sorted(unknown))}')
+        base = rows.get(own['of']) if 'of' in own else own
+        if base is None or 'config' not in base or ('of' in own and set(own) - {'of', *OF_KEYS}):
+            raise ValueError(
+                f'{path}, {group}, {label}: expected a config, or the label of a run that has one '
+                f'(of) and {" and ".join(OF_KEYS)} alone; got {own}'
+            )
+        found += [
+            Run(
+                group=group,
+                label=label,
+                seed=seed,
+                config=base['config'],
+                cores=content.get('cores', 2),
+                options=(*content.get('options', ()), *base.get('options', ())),
+                test=tuple(own['test']) if 'test' in own else None,
+                test_config=own.get('test_config', base['config']),
+                of=own.get('of'),
+            )
+            for seed in own.get('seeds', content.get('seeds', [0]))
+        ]
+    names = [run.kept for run in found]
+    if twice := [run for run in found if names.count(run.kept) > 1]:
+        raise ValueError(f'{path}, {group}: two runs would be kept as {twice[0].kept}')
+    return found
