@@ -104,15 +104,7 @@ def pairs_root(tmp_path: Path) -> Path:
 def demo_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root of generated street scenes: eight train, three val pairs, 256 x 256."""
     root = tmp_path_factory.mktemp('scenes') / 'pairs'
-    run_tool(
-        ROOT / 'tools/dataset_converters/make_pairs.py',
-        'synthetic',
-        root,
-        '--train',
-        8,
-        '--val',
-        3,
-    )
+    run_tool(MAKE_PAIRS, 'synthetic', root, '--train', 8, '--val', 3)
     return root
 
 
@@ -206,10 +198,7 @@ def trained(tmp_path_factory, demo_root) -> Path:
 @pytest.fixture(scope='session')
 def make_pairs_tool():
     """``make_pairs.py`` as a module."""
-    spec = importlib.util.spec_from_file_location('make_pairs', MAKE_PAIRS)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool('dataset_converters/make_pairs.py')
 
 
 @pytest.fixture

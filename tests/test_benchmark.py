@@ -35,6 +35,12 @@ def test_multiply_adds_of_a_convolution():
     assert multiply_adds(lambda: F.conv2d(x, weight, padding=1)) == 2 * 5 * 3 * 9 * 10 * 12
 
 
+def test_multiply_adds_of_products_that_are_added_in_place():
+    a, b = torch.ones(4, 2, 3), torch.ones(4, 3, 5)
+    assert multiply_adds(lambda: torch.zeros(4, 2, 5).baddbmm_(a, b)) == 4 * 2 * 3 * 5
+    assert multiply_adds(lambda: torch.zeros(2, 5).addmm_(a[0], b[0], beta=0)) == 2 * 3 * 5
+
+
 def test_peak_is_of_what_lives_at_once():
     x = torch.zeros(1000)
 

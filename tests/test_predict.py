@@ -7,20 +7,18 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
-import time
 
 import cv2
 import numpy as np
 import pytest
-from conftest import CITYSCAPES, ROOT, build, coloured, load_tool, on, photo, run_tool
+import torch
+from conftest import CITYSCAPES, DEMO, ROOT, build, coloured, load_tool, on, photo, run_tool
+from mmengine.config import Config
 from mmseg.apis import inference_model, init_model
+from mmseg.registry import MODELS
 from tool_runs import wait_for
 
-from pspnet_plugin.evaluation.areas import areas
-from pspnet_plugin.prediction.drawing import colored, overlay
-from pspnet_plugin.prediction.sources import BadPicture, Picture, find_sources
-from pspnet_plugin.prediction.stream import label_stream
+from pspnet_plugin.prediction.sources import find_sources
 
 TOOL = ROOT / 'tools/predict.py'
 main = load_tool('predict.py').main
@@ -133,6 +131,69 @@ def test_pairs_are_scored_by_the_rule_of_the_evaluator(demo_root, trained, netwo
     assert abs(found[0] - found[1]) > 0.01
 
 
+def test_some_of_the_classes_are_scored_as_by_the_test_tool(demo_root, tmp_path, monkeypatch):
+    config = Config.fromfile(DEMO)
+    for loader in (config.val_dataloader, config.test_dataloader):
+        loader.dataset.update(data_root=str(demo_root), metainfo=dict(classes=('car', 'road')))
+        loader.update(num_workers=0, persistent_workers=False)
+    config.model.decode_head.update(num_classes=2, loss_decode=dict(type='CrossEntropyLoss'))
+    config.dump(tmp_path / 'two.py')
+    weights = MODELS.build(config.model).state_dict()
+    torch.save(dict(state_dict=weights, meta={}), tmp_path / 'two.pth')
+    monkeypatch.chdir(tmp_path)
+    output = run_tool(ROOT / 'tools/test.py', 'two.py', 'two.pth', cwd=tmp_path)
+    arguments = ['--config', 'two.py', '--checkpoint', 'two.pth', '--out', 'out', '--pairs']
+    assert main([str(demo_root / 'val'), *arguments]) == 0
+    scores = json.loads((tmp_path / 'out' / 'scores.json').read_text())
+    assert f' mIoU: {scores["mIoU"]:.2f}' in output and 0 < scores['mIoU'] < 100
+    assert scores.keys() == {'aAcc', 'mIoU', 'mDice', 'IoU.car', 'IoU.road'}
+
+
+def test_a_folder_is_of_one_network_and_each_name_of_one_file(
+    demo_root, trained, network, tmp_path, capsys
+):
+    out = ['--out', str(tmp_path / 'out'), '--pairs', '--save', 'shares']
+    few = [str(demo_root / 'val' / f'{i}.jpg') for i in (1, 2)]
+    assert main([few[0], *network, *out]) == 0
+    assert main([few[0], *network[:3], str(trained / 'iter_1.pth'), *out]) == 2
+    assert 'iter_2.pth' in capsys.readouterr().err, 'though it holds no picture'
+    assert main([str(demo_root / 'train' / '1.jpg'), *network, *out]) == 2
+    assert f'holds 1 made of {few[0]}' in capsys.readouterr().err
+    one = json.loads((tmp_path / 'out/scores.json').read_text())
+    assert main([*few, *network, *out]) == 0
+    both = json.loads((tmp_path / 'out/scores.json').read_text())
+    assert main([few[0], *network, *out]) == 0
+    said = capsys.readouterr().out
+    assert '1 of 1 files are labelled already' in said and '1 pictures are labelled' in said
+    assert json.loads((tmp_path / 'out/scores.json').read_text()) == one != both
+    assert len((tmp_path / 'out/shares.csv').read_text().splitlines()) == 2
+
+
+def test_a_photo_that_has_changed_is_labelled_again_and_a_torn_journal_read(
+    street, network, tmp_path, capsys
+):
+    out = tmp_path / 'out'
+    arguments = [str(street / 'day'), *network, '--out', str(out), '--save', 'index']
+    assert main(arguments) == 0
+    journal = out / '.labelled.jsonl'
+    journal.write_text(journal.read_text()[:-40])
+    cv2.imwrite(str(street / 'day' / '0.png'), photo(40, 30))
+    for already in (1, 3):
+        capsys.readouterr()
+        assert main(arguments) == 0
+        assert f'{already} of 3 files are labelled already' in capsys.readouterr().out
+        assert read(out / 'index' / '0.png').shape == (40, 30)
+
+
+def test_what_was_made_is_no_input(street):
+    (street / 'day' / 'made').mkdir()
+    shutil.copy(street / 'day' / '0.png', street / 'day' / 'made' / 'x.png')
+    found = find_sources([str(street / 'day')], without=street / 'day' / 'made')
+    assert [source.name for source in found] == ['0', '1', '2']
+    with pytest.raises(FileNotFoundError, match='lies in'):
+        find_sources([str(street / 'day' / 'made' / 'x.png')], without=street / 'day' / 'made')
+
+
 def test_an_interrupted_run_goes_on(network, tmp_path):
     folder = tmp_path / 'many'
     folder.mkdir()
@@ -214,85 +275,3 @@ def test_patterns_and_names(street):
     assert [source.name for source in found] == ['0', '1', '2', 'grey']
     found = find_sources([str(street)])
     assert [source.name for source in found] == ['broken', 'day/0', 'day/1', 'day/2', 'grey']
-
-
-class Echo:
-    """Labels with the value of the first pixel."""
-
-    def label(self, photos):
-        return [photo[..., 0] for photo in photos]
-
-
-def pictures(count):
-    return [Picture(str(i), np.full((2, 2 + i // 4, 3), i, np.uint8)) for i in range(count)]
-
-
-def test_a_stream_keeps_the_order_and_batches_one_size():
-    made, groups = [], []
-    bad = BadPicture('bad')
-    stream = [*pictures(6)[:3], bad, *pictures(6)[3:]]
-    seen = []
-    for count in label_stream(
-        stream, Echo(), lambda p, labels: made.append((p.name, labels[0, 0])), batch=3,
-        bad=lambda name, error: seen.append(error),
-    ):  # fmt: skip
-        groups.append(count)
-    assert made == [(str(i), i) for i in range(6)]
-    assert groups == [3, 1, 2] and seen == [bad]
-
-
-@pytest.mark.parametrize('where', ['read', 'label', 'write'])
-def test_faults_end_a_stream_whereever_they_are(where):
-    def reading():
-        yield from pictures(50)
-        if where == 'read':
-            raise OSError('full')
-
-    def write(picture, labels):
-        if where == 'write' and picture.name == '2':
-            raise OSError('full')
-
-    class Faulty(Echo):
-        def label(self, photos):
-            if where == 'label':
-                raise OSError('full')
-            return super().label(photos)
-
-    with pytest.raises(OSError, match='full'):
-        for _ in label_stream(reading(), Faulty(), write, batch=2, bad=pytest.fail):
-            pass
-
-
-def test_a_fault_of_writing_ends_a_stream_that_waits_for_reading():
-    written = threading.Event()
-
-    def reading():
-        yield from pictures(2)
-        written.wait(timeout=20)
-        time.sleep(0.5)
-
-    def write(picture, labels):
-        written.set()
-        raise OSError('full')
-
-    with pytest.raises(OSError, match='full'):
-        list(label_stream(reading(), Echo(), write, batch=1, bad=pytest.fail))
-
-
-def test_colours_and_legend():
-    labels = np.array([[0, 1], [255, 18]], np.uint8)
-    palette = np.array(CITYSCAPES['palette'], np.uint8)
-    expected = coloured(np.array([[0, 1], [0, 18]], np.uint8))
-    expected[1, 0] = 0
-    assert (colored(labels, palette) == expected).all()
-    big = np.kron(labels, np.ones((60, 60), np.uint8))
-    drawn = overlay(np.zeros((120, 120, 3), np.uint8), big, palette, CITYSCAPES['classes'])
-    legend = drawn[:, 120:]
-    for label in (0, 1, 18):
-        color = np.array(CITYSCAPES['palette'][label][::-1])
-        assert (legend == color).all(-1).sum() > 20, label
-
-
-def test_areas_leave_out_what_is_ignored():
-    labels, truth = np.array([0, 0, 1, 1], np.uint8), np.array([0, 1, 1, 255], np.uint8)
-    assert areas(labels, truth, 2).tolist() == [[1, 1], [2, 2], [2, 1], [1, 2]]

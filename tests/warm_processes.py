@@ -1,7 +1,9 @@
 """Python programs in processes of their own that begin with the framework imported.
 
 Importing it takes a process seconds, and the suite starts a hundred. Here a server imports it once
-and forks; what is this package's own each process imports by itself.
+and forks; what is this package's own each process imports by itself. They end as workers of
+``multiprocessing`` do, without the interpreter's last steps: what fails there shows in new
+interpreters only.
 """
 
 import multiprocessing

@@ -1,6 +1,7 @@
 """Label photos, folders of them, pairs or videos with a trained network."""
 
 import argparse
+import hashlib
 import importlib.util
 import json
 import sys
@@ -9,21 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmseg.registry import DATASETS
 from tqdm import tqdm
 
-from pspnet_plugin.datasets.pairs import PairsDataset
-from pspnet_plugin.datasets.palettes import read_metainfo
 from pspnet_plugin.deployment.arguments import add_cfg_options, read_config
 from pspnet_plugin.engine.command_line import add_debug, complain, run_command
 from pspnet_plugin.engine.jobs import write_whole
 from pspnet_plugin.engine.made_folder import check_free, claim
-from pspnet_plugin.evaluation.classwise_iou import main_rule
 from pspnet_plugin.prediction.networks import ShrinkingNetwork, open_torch_network
-from pspnet_plugin.prediction.outputs import KINDS, Outputs
+from pspnet_plugin.prediction.outputs import KINDS, Outputs, read_journal
+from pspnet_plugin.prediction.pair_reading import PairReader, make_pair_reader
 from pspnet_plugin.prediction.sources import (
     BadPicture,
-    PairReader,
     Picture,
     Source,
     count_frames,
@@ -91,14 +88,18 @@ class Progress:
         tqdm.write(f'predict: {message}', file=sys.stderr)
 
 
-def open_network(args: argparse.Namespace) -> tuple[Network, PairReader | None]:
-    """The network, and with ``--pairs`` how pairs are read.
+def open_network(args: argparse.Namespace) -> tuple[Network, PairReader | None, str]:
+    """The network, with ``--pairs`` how pairs are read, and what names the config as it is.
 
     Raises:
         FileNotFoundError: a file is missing.
         ValueError: the network is unusable, or does not say what its classes are.
     """
     config = read_config(args, root=ROOT, whole=False) if args.config else None
+    text = config.pretty_text if config else ''
+    named = (
+        f'{args.config.name} ({hashlib.sha256(text.encode()).hexdigest()[:12]})' if config else ''
+    )
     if args.onnx:
         network = OnnxNetwork(args.onnx)
     else:
@@ -111,20 +112,8 @@ def open_network(args: argparse.Namespace) -> tuple[Network, PairReader | None]:
             'test_dataloader whose dataset has them in its metainfo'
         )
     if not args.pairs:
-        return network, None
-    dataset = (config.get('test_dataloader') or {}).get('dataset', {}) if config else {}
-    kind = DATASETS.get(dataset['type']) if 'type' in dataset else None
-    if kind is None or not issubclass(kind, PairsDataset):
-        raise ValueError(
-            '--pairs needs --config with a test_dataloader of pairs (CityscapesPairsDataset, '
-            'PairsDataset): it says which half is the photo, and which colours are known'
-        )
-    metainfo = dataset.get('metainfo')
-    if isinstance(metainfo, str):
-        metainfo = read_metainfo(metainfo, option='metainfo=')
-    decode = main_rule(config.get('test_evaluator')) or dataset.get('decode') or {}
-    codec = kind.make_codec(metainfo, dict(decode))
-    return network, PairReader(codec, dataset.get('photo_side', 'left'))
+        return network, None, named
+    return network, make_pair_reader(config), named
 
 
 def read_all(
@@ -154,18 +143,19 @@ def predict(args: argparse.Namespace) -> int:
             f'--batch {args.batch} --opacity {args.opacity} --max-side {args.max_side}: give a '
             'number from 1 up, a share from 0 to 1, and pixels from 1 up'
         )
-    sources = find_sources(args.inputs)
+    sources = find_sources(args.inputs, without=args.out)
     if args.pairs and (videos := [s.path for s in sources if s.is_video]):
         raise ValueError(f'--pairs: {videos[0]} is a video')
-    network, pairs = open_network(args)
+    network, pairs, config = open_network(args)
     if args.max_side:
         network = ShrinkingNetwork(network, args.max_side)
     weights = args.onnx or args.checkpoint
     made_by = dict(
-        weights=str(weights.resolve()), changed=weights.stat().st_mtime, save=args.save,
-        opacity=args.opacity, pairs=args.pairs, max_side=args.max_side,
+        weights=str(weights.resolve()), changed=weights.stat().st_mtime, config=config,
+        save=args.save, opacity=args.opacity, pairs=args.pairs, max_side=args.max_side,
     )  # fmt: skip
-    check_free(args.out, marker=MARKER, made_by=made_by, foreign=())
+    begun = bool(read_journal(args.out)[0])
+    check_free(args.out, marker=MARKER, made_by=made_by, foreign=(), begun=begun)
     claim(args.out, marker=MARKER, made_by=made_by)
     outputs = Outputs(
         args.out, kinds=args.save, classes=network.classes, palette=network.palette,
@@ -182,11 +172,11 @@ def predict(args: argparse.Namespace) -> int:
         ):
             bar.update(count)
     if 'shares' in args.save:
-        print(f'shares: {outputs.write_shares()}')
-    if scores := outputs.scores():
+        print(f'shares: {outputs.write_shares(sources)}')
+    if scores := outputs.scores(sources):
         print(' '.join(f'{key} {scores[key]:.2f}' for key in ('mIoU', 'aAcc', 'mDice')))
         write_whole(args.out / 'scores.json', json.dumps(scores, indent=1).encode())
-    print(f'{len(outputs.made)} pictures are labelled in {args.out}')
+    print(f'{len(outputs.of(sources))} pictures are labelled in {args.out}')
     if progress.bad:
         complain('predict', f'left out, each named above: {progress.bad}')
     return 1 if progress.bad else 0

@@ -1,6 +1,6 @@
 """Labelling files of photos as ``predict.py`` does, beside the bare network in a loop."""
 
-import shutil
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -28,8 +28,8 @@ class Predicting:
         bare: Pictures a second of the network alone, on photos that are in memory.
         whole: The same from files to files.
         speed: The whole over the bare, round by round.
-        memory: (share of the pictures, most bytes of the process so far), over all rounds: it does
-            not grow after the first, if nothing is left behind.
+        memory: (share of the pictures of a round, bytes of the process in memory then), over all
+            rounds: it does not grow from round to round, if nothing is left behind.
     """
 
     pictures: int
@@ -70,10 +70,13 @@ def time_predicting(
             for result in results:
                 result.pred_sem_seg.data.cpu()
 
-    def whole() -> None:
-        _label_files(network, sources, kinds, batch, memory)
+    with tempfile.TemporaryDirectory() as place:
 
-    seconds = take_turns(dict(bare=bare, whole=whole), rounds=rounds)
+        def whole() -> None:
+            folder = Path(tempfile.mkdtemp(dir=place))
+            _label_files(network, sources, folder, kinds, batch, memory)
+
+        seconds = take_turns(dict(bare=bare, whole=whole), rounds=rounds)
     return Predicting(
         pictures=len(sources),
         bare=len(sources) / min(seconds['bare']),
@@ -100,26 +103,31 @@ def _batches(network: TorchNetwork, pictures: Sequence[Picture], batch: int) -> 
 def _label_files(
     network: TorchNetwork,
     sources: Sequence[Source],
+    folder: Path,
     kinds: Sequence[str],
     batch: int,
     memory: list[tuple[float, int]],
 ) -> None:
-    """All files, into a folder that is removed again."""
+    """All files, into a folder."""
     done, noted = 0, time.monotonic()
-    folder = Path(tempfile.mkdtemp())
-    try:
-        with Outputs(
-            folder, kinds=kinds, classes=network.classes, palette=network.palette, opacity=0.5
-        ) as outputs:
-            for count in label_stream(
-                map(read_photo, sources), network, outputs.write, batch=batch, bad=_fail
-            ):
-                done += count
-                if done == len(sources) or time.monotonic() - noted > 0.5:
-                    noted = time.monotonic()
-                    memory.append((done / len(sources), peak_of_process()))
-    finally:
-        shutil.rmtree(folder)
+    with Outputs(
+        folder, kinds=kinds, classes=network.classes, palette=network.palette, opacity=0.5
+    ) as outputs:
+        for count in label_stream(
+            map(read_photo, sources), network, outputs.write, batch=batch, bad=_fail
+        ):
+            done += count
+            if done == len(sources) or time.monotonic() - noted > 0.5:
+                noted = time.monotonic()
+                memory.append((done / len(sources), bytes_in_memory()))
+
+
+def bytes_in_memory() -> int:
+    """Of this process, now; where the system does not tell, the most so far."""
+    statm = Path('/proc/self/statm')
+    if statm.is_file():
+        return int(statm.read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE')
+    return peak_of_process()
 
 
 def _fail(name: str, error: Exception) -> None:

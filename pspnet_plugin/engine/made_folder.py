@@ -20,16 +20,19 @@ def pictures(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob('[!.]*') if path.suffix.lower() in SUFFIXES)
 
 
-def check_free(folder: Path, *, marker: str, made_by: dict, foreign: Iterable[Path]) -> None:
+def check_free(
+    folder: Path, *, marker: str, made_by: dict, foreign: Iterable[Path], begun: bool = False
+) -> None:
     """Makes sure that files made by this run may go into ``folder``.
 
-    A run that has made no picture may be repeated with other settings.
+    A run that has made nothing may be repeated with other settings.
 
     Args:
         folder: It need not exist.
         marker: Name of the marker file.
         made_by: What the files are made from and how, as JSON has it.
         foreign: What in ``folder`` is somebody's own where the marker is missing.
+        begun: Whether something was made that is no picture.
 
     Raises:
         ValueError: it is a file, or holds pictures made otherwise, or somebody's own files.
@@ -50,12 +53,12 @@ def check_free(folder: Path, *, marker: str, made_by: dict, foreign: Iterable[Pa
         raise ValueError(f'{path} is unreadable. Give another folder, or remove it.') from None
     made_by = json.loads(json.dumps(made_by))  # as it comes back: lists for tuples
     keys = [key for key in {**found, **made_by} if found.get(key) != made_by.get(key)]
-    if keys and any(pictures(folder)):
+    if keys and (begun or any(pictures(folder))):
         differing = '; '.join(
             f'{key} {_short(found.get(key))}, not {_short(made_by.get(key))}' for key in keys
         )
         raise ValueError(
-            f'{folder} holds pictures made with {differing}. Give another folder, or the same '
+            f'{folder} holds what was made with {differing}. Give another folder, or the same '
             f'{" and ".join(keys)}, or remove that folder.'
         )
 

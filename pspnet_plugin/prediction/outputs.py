@@ -36,6 +36,9 @@ class Outputs:
         classes: Their names.
         palette: (K, 3) uint8, RGB.
         opacity: Of overlays.
+
+    Attributes:
+        made: What the journal says of each picture, by its name.
     """
 
     def __init__(
@@ -52,8 +55,10 @@ class Outputs:
         self.classes = classes
         self.palette = palette
         self.opacity = opacity
-        self.made = self._read_journal()
+        self.made, whole = read_journal(folder)
         self._journal = (folder / JOURNAL).open('a')
+        if not whole:
+            self._journal.write('\n')
         self._films: dict[str, cv2.VideoWriter] = {}
 
     def __enter__(self) -> 'Outputs':
@@ -67,8 +72,21 @@ class Outputs:
         self._journal.close()
 
     def has(self, source: Source) -> bool:
-        """Whether all that is asked for of a file is there already."""
-        return source.name in (self._videos if source.is_video else self.made)
+        """Whether all that is asked for of a file is there already.
+
+        Raises:
+            ValueError: what is there under its name was made of another file.
+        """
+        entry = (self._videos if source.is_video else self.made).get(source.name)
+        if entry is None:
+            return False
+        path = str(source.path.resolve())
+        if entry['path'] != path:
+            raise ValueError(
+                f'{self.folder} holds {source.name} made of {entry["path"]}, and {path} would '
+                'replace it; give another folder'
+            )
+        return entry['stamp'] == source.stamp
 
     def write(self, picture: Picture, labels: np.ndarray) -> None:
         """Files of one picture, then its line in the journal."""
@@ -76,8 +94,8 @@ class Outputs:
             if kind == 'shares':
                 continue
             made = self._draw(kind, picture, labels)
-            if kind == 'overlay' and picture.video:
-                self._add_frame(picture.video, made)
+            if kind == 'overlay' and picture.source and picture.source.is_video:
+                self._add_frame(picture.source, made)
                 continue
             path = self.folder / kind / f'{picture.name}{ENDS[kind]}'
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,32 +104,39 @@ class Outputs:
             write_whole(path, content, durable=False)
         counts = np.bincount(labels.ravel(), minlength=256)[: len(self.classes)]
         entry = dict(name=picture.name, pixels=int(labels.size), counts=counts.tolist())
+        if source := picture.source:
+            entry.update(source=source.name, path=str(source.path.resolve()), stamp=source.stamp)
         if picture.truth is not None:
             entry['areas'] = areas(labels, picture.truth, len(self.classes)).tolist()
         if picture.is_last:
-            entry['ends'] = picture.video.name
-            if film := self._films.pop(picture.video.name, None):
+            entry['ends'] = source.name
+            if film := self._films.pop(source.name, None):
                 film.release()
-                self._film(picture.video.name, part=True).replace(self._film(picture.video.name))
+                self._film(source.name, part=True).replace(self._film(source.name))
         self.made[picture.name] = entry
         self._journal.write(json.dumps(entry) + '\n')
         self._journal.flush()
 
-    def write_shares(self) -> Path:
-        """``shares.csv``: of each picture the percentage of its pixels in each class."""
+    def of(self, sources: Sequence[Source]) -> list[dict]:
+        """What the journal says of the pictures of these files."""
+        names = {source.name for source in sources}
+        return [entry for entry in self.made.values() if entry.get('source') in names]
+
+    def write_shares(self, sources: Sequence[Source]) -> Path:
+        """``shares.csv``: of each of their pictures the percentage of its pixels in each class."""
         text = io.StringIO()
         table = csv.writer(text)
         table.writerow(['name', *self.classes])
-        for name, entry in self.made.items():
+        for entry in self.of(sources):
             shares = (f'{100 * count / entry["pixels"]:.3f}' for count in entry['counts'])
-            table.writerow([name, *shares])
+            table.writerow([entry['name'], *shares])
         path = self.folder / 'shares.csv'
         write_whole(path, text.getvalue().encode())
         return path
 
-    def scores(self) -> dict[str, float] | None:
-        """Over all pairs: ``aAcc``, ``mIoU``, ``mDice`` and ``IoU.CLASS`` in percent."""
-        found = [entry['areas'] for entry in self.made.values() if 'areas' in entry]
+    def scores(self, sources: Sequence[Source]) -> dict[str, float] | None:
+        """Over these pairs: ``aAcc``, ``mIoU``, ``mDice`` and ``IoU.CLASS`` in percent."""
+        found = [entry['areas'] for entry in self.of(sources) if 'areas' in entry]
         if not found:
             return None
         found = scores(np.sum(found, 0))
@@ -132,18 +157,31 @@ class Outputs:
             path = self._film(video.name, part=True)
             path.parent.mkdir(parents=True, exist_ok=True)
             codec, size = cv2.VideoWriter_fourcc(*'mp4v'), frame.shape[1::-1]
-            self._films[video.name] = cv2.VideoWriter(str(path), codec, frame_rate(video), size)
+            film = cv2.VideoWriter(str(path), codec, frame_rate(video), size)
+            if not film.isOpened():
+                raise ValueError(
+                    f'{path} cannot be written: this OpenCV has no encoder for mp4v. Save what '
+                    'needs none: --save index color'
+                )
+            self._films[video.name] = film
         self._films[video.name].write(frame)
 
     def _film(self, name: str, *, part: bool = False) -> Path:
         return self.folder / 'overlay' / f'{name}{".part" if part else ""}.mp4'
 
     @property
-    def _videos(self) -> set[str]:
-        return {entry['ends'] for entry in self.made.values() if 'ends' in entry}
+    def _videos(self) -> dict[str, dict]:
+        return {entry['ends']: entry for entry in self.made.values() if 'ends' in entry}
 
-    def _read_journal(self) -> dict[str, dict]:
-        path = self.folder / JOURNAL
-        lines = path.read_text().splitlines() if path.is_file() else []
-        entries = (json.loads(line) for line in lines if line.endswith('}'))  # the last may be torn
-        return {entry['name']: entry for entry in entries}
+
+def read_journal(folder: Path) -> tuple[dict[str, dict], bool]:
+    """What a folder's journal says of each picture, by its name, and whether its end is whole."""
+    path = folder / JOURNAL
+    text = path.read_text() if path.is_file() else ''
+    entries = []
+    for line in text.splitlines():
+        try:
+            entries.append(json.loads(line))
+        except ValueError:  # torn by an interruption
+            continue
+    return {entry['name']: entry for entry in entries}, text[-1:] in ('', '\n')

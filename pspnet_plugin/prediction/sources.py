@@ -3,15 +3,13 @@
 import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from pspnet_plugin.datasets.bad_pairs import BadPair
-from pspnet_plugin.datasets.label_codec import LabelCodec
 from pspnet_plugin.datasets.natural_order import natural_key
-from pspnet_plugin.datasets.pair_files import read_pair
 
 PHOTOS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v')
@@ -38,6 +36,12 @@ class Source:
         """Whether it holds many."""
         return self.path.suffix.lower() in VIDEOS
 
+    @cached_property
+    def stamp(self) -> list[int]:
+        """Bytes and time of the file's last change, by which another content shows."""
+        stat = self.path.stat()
+        return [stat.st_size, stat.st_mtime_ns]
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -47,57 +51,31 @@ class Picture:
         name: Of the files to be made of it, without suffix; ``/`` between folders.
         photo: (H, W, 3) uint8 BGR, turned as its camera was held.
         truth: (H, W) uint8 class indices of a pair, 255 where ignored; None of a photo.
-        video: That it is a frame of.
-        is_last: Whether it is the last frame.
+        source: The file that it was read from.
+        is_last: Whether it is the last frame of a video.
     """
 
     name: str
     photo: np.ndarray
     truth: np.ndarray | None = None
-    video: Source | None = None
+    source: Source | None = None
     is_last: bool = False
 
 
-@dataclass(frozen=True)
-class PairReader:
-    """How the halves of pairs are told apart and read."""
-
-    codec: LabelCodec
-    photo_side: str = 'left'
-
-    def read(self, source: Source) -> Picture:
-        """A pair as photo and truth.
-
-        Raises:
-            BadPicture: it is no pair.
-        """
-        try:
-            pair = read_pair(str(source.path))
-        except (BadPair, OSError) as error:
-            raise BadPicture(str(error)) from None
-        width = pair.shape[1] // 2
-        photo, labels = pair[:, :width], pair[:, width:]
-        if self.photo_side == 'right':
-            photo, labels = labels, photo
-        try:
-            truth = self.codec.decode(np.ascontiguousarray(labels))
-        except ValueError as error:
-            raise BadPicture(f'{source.path}: its label half: {error}') from None
-        return Picture(source.name, np.ascontiguousarray(photo), truth)
-
-
-def find_sources(inputs: Sequence[str]) -> list[Source]:
+def find_sources(inputs: Sequence[str], *, without: Path | None = None) -> list[Source]:
     """The files that a command line names.
 
     Args:
         inputs: Files; folders, whose pictures and videos count, sub-folders included; patterns
             with ``*`` (``**`` for any folders).
+        without: Folder whose files do not count, such as the one that is written to.
 
     Raises:
         FileNotFoundError: one names nothing.
         ValueError: two files would be made under one name.
     """
     found: dict[str, Source] = {}
+    without = without and without.resolve()
     for text in inputs:
         path = Path(text)
         if path.is_dir():
@@ -105,10 +83,11 @@ def find_sources(inputs: Sequence[str]) -> list[Source]:
             named = [(p.relative_to(path).with_suffix('').as_posix(), p) for p in files]
             missing = f'{path} holds no picture ({" ".join(PHOTOS)}) and no video'
         elif path.exists():
-            named = [(path.stem, path)]
+            named, missing = [(path.stem, path)], f'{path} lies in {without}, which is written to'
         else:
             named = [(p.stem, p) for p in map(Path, glob.glob(text, recursive=True)) if p.is_file()]
             missing = f'{text} does not exist; give photos, videos, folders or patterns of them'
+        named = [(name, file) for name, file in named if without not in file.resolve().parents]
         if not named:
             raise FileNotFoundError(missing)
         for name, file in sorted(named, key=lambda pair: natural_key(pair[0])):
@@ -131,7 +110,7 @@ def read_photo(source: Source) -> Picture:
         content = source.path.read_bytes()
     except OSError as error:
         raise BadPicture(f'{source.path} cannot be read: {error.strerror}') from None
-    return Picture(source.name, decode_photo(content, str(source.path)))
+    return Picture(source.name, decode_photo(content, str(source.path)), source=source)
 
 
 def decode_photo(content: bytes, name: str) -> np.ndarray:
@@ -183,7 +162,7 @@ def read_frames(source: Source) -> Iterator[Picture]:
         count = 1
         while there:
             there, following = video.read()
-            yield Picture(f'{source.name}/{count:06}', photo, video=source, is_last=not there)
+            yield Picture(f'{source.name}/{count:06}', photo, source=source, is_last=not there)
             photo, count = following, count + 1
     finally:
         video.release()

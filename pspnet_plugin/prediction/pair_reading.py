@@ -1,0 +1,78 @@
+"""Pairs as photo and truth, read as the datasets and metrics of a config read them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from mmengine.config import Config
+from mmseg.registry import DATASETS
+
+from pspnet_plugin.datasets.bad_pairs import BadPair
+from pspnet_plugin.datasets.label_codec import LabelCodec
+from pspnet_plugin.datasets.pair_files import read_pair
+from pspnet_plugin.datasets.pairs import PairsDataset
+from pspnet_plugin.datasets.palettes import read_metainfo
+from pspnet_plugin.evaluation.classwise_iou import main_rule
+from pspnet_plugin.prediction.sources import BadPicture, Picture, Source
+
+
+@dataclass(frozen=True)
+class PairReader:
+    """How the halves of pairs are told apart and read.
+
+    Attributes:
+        codec: Of the classes of the files.
+        photo_side: ``'left'`` or ``'right'``.
+        classes: (256,) uint8: of each class of the files, that of the network; 255: ignored.
+    """
+
+    codec: LabelCodec
+    photo_side: str
+    classes: np.ndarray
+
+    def read(self, source: Source) -> Picture:
+        """A pair as photo and truth.
+
+        Raises:
+            BadPicture: it is no pair.
+        """
+        try:
+            pair = read_pair(str(source.path))
+        except (BadPair, OSError) as error:
+            raise BadPicture(str(error)) from None
+        width = pair.shape[1] // 2
+        photo, labels = pair[:, :width], pair[:, width:]
+        if self.photo_side == 'right':
+            photo, labels = labels, photo
+        try:
+            truth = self.codec.decode(np.ascontiguousarray(labels))
+        except ValueError as error:
+            raise BadPicture(f'{source.path}: its label half: {error}') from None
+        return Picture(source.name, np.ascontiguousarray(photo), self.classes[truth], source)
+
+
+def make_pair_reader(config: Config | None) -> PairReader:
+    """How pairs are read for the scores without a prefix of ``test.py``.
+
+    Args:
+        config: Its ``test_dataloader`` and ``test_evaluator`` count.
+
+    Raises:
+        ValueError: it has no dataset of pairs.
+    """
+    dataset = (config.get('test_dataloader') or {}).get('dataset', {}) if config else {}
+    kind = DATASETS.get(dataset['type']) if 'type' in dataset else None
+    if kind is None or not issubclass(kind, PairsDataset):
+        raise ValueError(
+            '--pairs needs --config with a test_dataloader of pairs (CityscapesPairsDataset, '
+            'PairsDataset): it says which half is the photo, and which colours are known'
+        )
+    metainfo = dataset.get('metainfo')
+    if isinstance(metainfo, str):
+        metainfo = read_metainfo(metainfo, option='metainfo=')
+    decode = main_rule(config.get('test_evaluator')) or dataset.get('decode') or {}
+    codec = kind.make_codec(metainfo, dict(decode))
+    table = np.arange(256, dtype=np.uint8)
+    classes = kind._load_metainfo(metainfo).get('classes')
+    for of_files, of_network in (kind.get_label_map(classes and list(classes)) or {}).items():
+        table[of_files] = of_network
+    return PairReader(codec, dataset.get('photo_side', 'left'), table)

@@ -1,0 +1,95 @@
+"""Pictures through a network: order and faults of the stream, colours, areas."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from conftest import CITYSCAPES, coloured
+
+from pspnet_plugin.evaluation.areas import areas
+from pspnet_plugin.prediction.drawing import colored, overlay
+from pspnet_plugin.prediction.sources import BadPicture, Picture
+from pspnet_plugin.prediction.stream import label_stream
+
+
+class Echo:
+    """Labels with the value of the first pixel."""
+
+    def label(self, photos):
+        return [photo[..., 0] for photo in photos]
+
+
+def pictures(count):
+    return [Picture(str(i), np.full((2, 2 + i // 4, 3), i, np.uint8)) for i in range(count)]
+
+
+def test_a_stream_keeps_the_order_and_batches_one_size():
+    made, groups = [], []
+    bad = BadPicture('bad')
+    stream = [*pictures(6)[:3], bad, *pictures(6)[3:]]
+    seen = []
+    for count in label_stream(
+        stream, Echo(), lambda p, labels: made.append((p.name, labels[0, 0])), batch=3,
+        bad=lambda name, error: seen.append(error),
+    ):  # fmt: skip
+        groups.append(count)
+    assert made == [(str(i), i) for i in range(6)]
+    assert groups == [3, 1, 2] and seen == [bad]
+
+
+@pytest.mark.parametrize('where', ['read', 'label', 'write'])
+def test_faults_end_a_stream_whereever_they_are(where):
+    def reading():
+        yield from pictures(50)
+        if where == 'read':
+            raise OSError('full')
+
+    def write(picture, labels):
+        if where == 'write' and picture.name == '2':
+            raise OSError('full')
+
+    class Faulty(Echo):
+        def label(self, photos):
+            if where == 'label':
+                raise OSError('full')
+            return super().label(photos)
+
+    with pytest.raises(OSError, match='full'):
+        for _ in label_stream(reading(), Faulty(), write, batch=2, bad=pytest.fail):
+            pass
+
+
+def test_a_fault_of_writing_ends_a_stream_that_waits_for_reading():
+    written = threading.Event()
+
+    def reading():
+        yield from pictures(2)
+        written.wait(timeout=20)
+        time.sleep(0.5)
+
+    def write(picture, labels):
+        written.set()
+        raise OSError('full')
+
+    with pytest.raises(OSError, match='full'):
+        list(label_stream(reading(), Echo(), write, batch=1, bad=pytest.fail))
+
+
+def test_colours_and_legend():
+    labels = np.array([[0, 1], [255, 18]], np.uint8)
+    palette = np.array(CITYSCAPES['palette'], np.uint8)
+    expected = coloured(np.array([[0, 1], [0, 18]], np.uint8))
+    expected[1, 0] = 0
+    assert (colored(labels, palette) == expected).all()
+    big = np.kron(labels, np.ones((60, 60), np.uint8))
+    drawn = overlay(np.zeros((120, 120, 3), np.uint8), big, palette, CITYSCAPES['classes'])
+    legend = drawn[:, 120:]
+    for label in (0, 1, 18):
+        color = np.array(CITYSCAPES['palette'][label][::-1])
+        assert (legend == color).all(-1).sum() > 20, label
+
+
+def test_areas_leave_out_what_is_ignored():
+    labels, truth = np.array([0, 0, 1, 1], np.uint8), np.array([0, 1, 1, 255], np.uint8)
+    assert areas(labels, truth, 2).tolist() == [[1, 1], [2, 2], [2, 1], [1, 2]]
