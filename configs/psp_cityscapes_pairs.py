@@ -1,5 +1,5 @@
 # The recommended network: dilated-residual backbone at strides 4, 8 and 16 under the paper's head.
-# psp_cpu25_cityscapes_pairs.py is the same for 25 minutes of a CPU.
+# psp_cpu25_cityscapes_pairs.py is the same network for 25 minutes of a CPU, without colour jitter.
 _base_ = [
     '_base_/datasets/cityscapes_pairs.py',
     '_base_/schedules/muon_20k.py',
