@@ -1,8 +1,10 @@
 """Kept logs of runs, and the page and the index that are written from them."""
 
+import dataclasses
 import json
 import re
 import shutil
+from collections import defaultdict
 
 import cv2
 import pytest
@@ -10,9 +12,10 @@ import yaml
 from conftest import ROOT, load_tool
 
 from pspnet_plugin.engine.run_record_hook import RECORD
-from pspnet_plugin.reporting import CollectedRun, load_runs
+from pspnet_plugin.reporting import CollectedRun, collect, load_runs
 from pspnet_plugin.reporting.collected import RULES
-from pspnet_plugin.reporting.results_page import render
+from pspnet_plugin.reporting.planned import read_runs
+from pspnet_plugin.reporting.results_page import render, spread
 
 TOOL = 'analysis_tools/results_table.py'
 
@@ -26,7 +29,7 @@ def made_run(label: str, *, seed: int, miou: float, minutes: float = 25, **chang
     )  # fmt: skip
     scores = [
         dict(
-            decode=decode,
+            decode=decode, loop='val', iteration=100, split='val', pairs=500,
             metrics={
                 'mIoU': miou + shift, 'aAcc': 90.0, 'mDice': 50.0, 'IoU.road': 95.0,
                 'IoU.pole': miou, 'coverage': 96.04,
@@ -111,6 +114,43 @@ def test_a_template_that_asks_for_what_is_not_there(template, message):
         render(template, [made_run('a', seed=0, miou=30)])
 
 
+def test_a_row_is_scored_after_its_last_step_or_by_its_test():
+    run = made_run('a', seed=0, miou=30)
+    early = {**run.scores[0], 'iteration': 50, 'metrics': {'mIoU': 99.0}}
+    test = {**run.scores[0], 'loop': 'test', 'iteration': 0, 'metrics': {'mIoU': 31.0}}
+    run = made_run('a', seed=0, miou=30, scores=[early, *run.scores, test, early])
+    assert run.score('t40')['mIoU'] == 30
+    assert dataclasses.replace(run, tested=True).score('t40')['mIoU'] == 31
+    with pytest.raises(ValueError, match='clock/a_seed0.json holds no test under edge-aware'):
+        dataclasses.replace(run, tested=True).score('edge-aware')
+
+
+def test_rows_that_do_not_compare_are_refused():
+    other = made_run('a', seed=1, miou=30, recipe='two')
+    runs = [made_run('a', seed=0, miou=30, recipe='one'), other]
+    with pytest.raises(ValueError, match="clock, 'a': its seeds were trained with different"):
+        render("{{ scores('clock') }}", runs)
+    held_out = [{**score, 'split': 'train', 'pairs': 297} for score in other.scores]
+    runs[1] = made_run('b', seed=0, miou=30, scores=held_out)
+    with pytest.raises(ValueError, match='different sets: 297 pairs of train, 500 pairs of val'):
+        render("{{ scores('clock') }}", runs)
+
+
+def test_what_was_trained_before_in_a_folder_does_not_count(trained, tmp_path):
+    work_dir = shutil.copytree(trained, tmp_path / 'run')
+    record = json.loads((work_dir / RECORD).read_text())
+    (part,) = record['parts']
+    before = {**part, 'last_iteration': 7, 'seconds': 600, 'started': '2020-01-01T00:00:00+00:00'}
+    record['parts'].insert(0, before)
+    (work_dir / RECORD).write_text(json.dumps(record))
+    run = collect(work_dir, group='g', label='l', command='c')
+    assert run.minutes < 5 and run.pairs_seen == 4
+    record['parts'].append({**part, 'first_iteration': 2, 'last_iteration': 3, 'seconds': 60})
+    (work_dir / RECORD).write_text(json.dumps(record))
+    run = collect(work_dir, group='g', label='l', command='c')
+    assert run.minutes < 6 and run.pairs_seen == 6
+
+
 def test_from_work_dirs_to_page_pictures_and_index(trained, tmp_path):
     tool = load_tool(TOOL)
     results = tmp_path / 'results'
@@ -178,3 +218,24 @@ def test_the_page_of_the_repository_is_what_its_logs_give():
     for run in runs:
         assert (results / run.path).is_file()
         assert run.score('t40')['mIoU'] > 0
+
+
+def test_the_readme_has_the_scores_of_the_results():
+    readme = (ROOT / 'README.md').read_text()
+    rows = defaultdict(list)
+    for run in load_runs(ROOT / 'docs/results'):
+        if run.group == 'cpu25':
+            rows[run.label].append(run.score('t40'))
+    for label, scores in rows.items():
+        cells = (spread([score[key] for score in scores]) for key in ('mIoU', 'aAcc'))
+        assert f'| {" | ".join(cells)} |' in readme, label
+
+
+def test_kept_rows_are_of_the_recipes_that_are_planned():
+    planned = {}
+    for group in yaml.safe_load((ROOT / 'docs/results/runs.yml').read_text()):
+        for run in read_runs(ROOT / 'docs/results/runs.yml', group):
+            planned[group, run.label, run.seed] = run.recipe(ROOT)
+    for run in load_runs(ROOT / 'docs/results'):
+        if run.recipe:  # older ones do not say
+            assert run.recipe == planned[run.group, run.label, run.seed], run.path

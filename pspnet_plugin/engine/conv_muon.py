@@ -5,6 +5,9 @@ vectors too (by AdamW), and in iterating in float32, by the matrices' products w
 which for filters is less work.
 """
 
+import functools
+from collections.abc import Callable
+
 import torch
 from mmseg.registry import OPTIMIZERS
 from torch import Tensor
@@ -17,6 +20,19 @@ _QUINTIC = (3.4445, -4.7750, 2.0315)
 # Root mean square of AdamW's update over its learning rate, as measured by J. Liu et al., Muon is
 # scalable for LLM training, arXiv 2502.16982; so weights move as far as by AdamW of that rate.
 _RMS_OF_ADAMW = 0.2
+
+
+def untraced(method: Callable) -> Callable:
+    """``torch.compiler.disable``, which imports the compiler, not before the first call.
+
+    That takes a second, which each tool would spend at its start.
+    """
+
+    @functools.wraps(method)
+    def call(*args, **kwargs):
+        return torch.compiler.disable(method)(*args, **kwargs)
+
+    return call
 
 
 @OPTIMIZERS.register_module()
@@ -66,7 +82,7 @@ class ConvMuon(Optimizer):
         super().__init__(params, defaults)
 
     # With compile=True the framework compiles this too, and torch's tracer fails on the groups.
-    @torch.compiler.disable
+    @untraced
     @torch.no_grad()
     def step(self, closure=None) -> Tensor | None:
         """One update; ``closure``, where given, computes loss and gradients anew."""

@@ -62,6 +62,7 @@ def write_index(path: Path, runs: list[CollectedRun], groups: list[str]) -> None
     index = yaml.safe_load(path.read_text())
     for model in index['Models']:
         own = [r for r in runs if r.group in groups and r.config == Path(model['Config']).name]
+        own = [run for run in own if not run.tested] or own  # also tested in another way
         model.pop('Results', None)
         model.pop('Metadata', None)
         if not own:
