@@ -92,7 +92,8 @@ def facts(run: RunFolder) -> dict[str, str]:
         f'{last["batch_size"] * last["processes"]} pictures, from {last["train_pairs"]:,}',
         'time': f'{run.minutes:.1f} minutes in {len(run.parts)} '
         f'{"parts" if len(run.parts) > 1 else "part"}, validations included',
-        'hardware': f'{last["gpu"] or last["processor"]}, {last["cores"]} CPU cores',
+        'hardware': f'{last["gpu"] or last["processor"]}, {last["cores"]} CPU cores, '
+        f'{last.get("precision") or "unknown precision"}',
         'versions': ', '.join(
             f'{name} {last[name]}' for name in ('python', 'torch', 'mmseg', 'mmengine', 'mmcv')
         ),
