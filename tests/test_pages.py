@@ -31,13 +31,13 @@ def commands(page: str) -> list[str]:
 
 def has_run(line: str, page: str) -> bool:
     """Whether an earlier page has the same command, and nothing after it depends on it."""
-    if not re.match(
-        r'make |pip |tools/|python tools/web_demo|python tools/train.py \S+cpu25', line
-    ):
+    alone = r'(train\.py \S+cpu25|test\.py|predict\.py|web_demo\.py|analysis_tools/report\.py)'
+    if not re.match(rf'make |pip |tools/|python tools/{alone}', line):
         return False
     minutes = r' --cfg-options train_cfg.minutes=\d+$'  # one clock or the other
     before = [other for name in PAGES[: PAGES.index(page)] for other in commands(name)]
-    return re.sub(minutes, '', line) in [re.sub(r'\s+#.*', '', other) for other in before]
+    line, *before = [' '.join(re.sub(r'\s#.*', '', one).split()) for one in (line, *before)]
+    return re.sub(minutes, '', line) in before
 
 
 @pytest.mark.slow

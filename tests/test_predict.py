@@ -133,7 +133,7 @@ def test_pairs_are_scored_by_the_rule_of_the_evaluator(demo_root, trained, netwo
 
 def test_some_of_the_classes_are_scored_as_by_the_test_tool(demo_root, tmp_path, monkeypatch):
     config = Config.fromfile(DEMO)
-    for loader in (config.val_dataloader, config.test_dataloader):
+    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
         loader.dataset.update(data_root=str(demo_root), metainfo=dict(classes=('car', 'road')))
         loader.update(num_workers=0, persistent_workers=False)
     config.model.decode_head.update(num_classes=2, loss_decode=dict(type='CrossEntropyLoss'))
@@ -248,8 +248,9 @@ def test_a_video_is_labelled_frame_by_frame(network, tmp_path, save, capsys):
     [
         (['none.jpg'], 'none.jpg does not exist; give photos, videos, folders or patterns'),
         (['*.gif'], '*.gif does not exist'),
-        (['day', '--batch', '0'], '--batch 0 --opacity 0.5: give a number from 1 up'),
+        (['day', '--batch', '0'], '--batch 0 --opacity 0.5 --max-side None: give a number'),
         (['day', '--opacity', '2'], '--opacity 2.0'),
+        (['day', '--max-side', '0'], '--max-side 0'),
         (['day', '.'], 'would both become'),
         (['day', '--device', 'cuda:7'], '--device cuda:7'),
         (['day', '--cfg-options', 'model.decode_head.num_classes=3'], 'does not fit'),

@@ -232,10 +232,10 @@ def test_the_readme_has_the_scores_of_the_results():
 
 
 def test_kept_rows_are_of_the_recipes_that_are_planned():
-    planned = {}
-    for group in yaml.safe_load((ROOT / 'docs/results/runs.yml').read_text()):
-        for run in read_runs(ROOT / 'docs/results/runs.yml', group):
-            planned[group, run.label, run.seed] = run.recipe(ROOT)
-    for run in load_runs(ROOT / 'docs/results'):
-        if run.recipe:  # older ones do not say
-            assert run.recipe == planned[run.group, run.label, run.seed], run.path
+    path = ROOT / 'docs/results/runs.yml'
+    planned = [run for group in yaml.safe_load(path.read_text()) for run in read_runs(path, group)]
+    planned = {(run.group, run.label, run.seed): run for run in planned}
+    kept = [run for run in load_runs(ROOT / 'docs/results') if run.recipe]  # older ones lack it
+    assert kept
+    for run in kept:
+        assert run.recipe == planned[run.group, run.label, run.seed].recipe(ROOT), run.path

@@ -73,7 +73,7 @@ def test_rows_are_trained_tested_and_kept(runs, capsys):
     runs.write_text(yaml.safe_dump(content))
     assert call(runs, '--only', 'base') == 1
     assert 'holds a run of other settings' in capsys.readouterr().err
-    assert 'two seeds, seed 4' in said and 'base, seed 0' not in said, 'what is kept is left out'
+    assert 'two seeds, seed 4' in said and 'base, seed 0:\n' not in said, 'what is kept is left out'
 
 
 @pytest.mark.parametrize(

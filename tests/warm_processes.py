@@ -89,6 +89,7 @@ def run_warm(
 
 def _become(words: list[str], cwd: str, env: dict[str, str], stdout: str, stderr: str) -> None:
     os.setsid()
+    multiprocessing.set_start_method(None, force=True)  # the default, not this server's
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)

@@ -168,6 +168,7 @@ class ClockTrainLoop(ResumableTrainLoop):
         self._ended = self._elapsed  # a step does not take as long
         if self._elapsed >= self._seconds:
             self._max_iters = self._iter
+            self.runner.message_hub.update_info(CLOCK, self._elapsed)
             self._save_last()
 
     def _save_last(self) -> None:

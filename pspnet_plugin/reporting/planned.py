@@ -1,6 +1,7 @@
 """The runs that a file plans, each a row of a table of results for one seed."""
 
 import hashlib
+import json
 import re
 import shlex
 from dataclasses import dataclass, replace
@@ -61,7 +62,8 @@ class Run:
 
     def testing(self, checkpoint: str) -> list[str]:
         """Arguments of ``test.py``."""
-        return [self.test_config, checkpoint, *self.test, '--cfg-options', *self.options]
+        options = ['--cfg-options', *self.options] if self.options else []
+        return [self.test_config, checkpoint, *self.test, *options]
 
     @property
     def train_command(self) -> str:
@@ -90,10 +92,10 @@ class Run:
         Args:
             root: See ``settings``.
         """
+        config = json.dumps(Config.fromfile(root / self.config).to_dict(), sort_keys=True)
+        config = re.sub(r'"data_root": "[^"]*"', '', config)
         alike = replace(self, seed=0)
-        settings = re.sub(r"data_root='[^']*'", '', alike.settings(root))
-        test = [] if self.test is None else alike.testing('CHECKPOINT')
-        return hashlib.sha256(f'{settings}{test}'.encode()).hexdigest()[:16]
+        return hashlib.sha256(f'{alike.command}\n{config}'.encode()).hexdigest()[:16]
 
 
 def read_runs(path: Path, group: str) -> list[Run]:
