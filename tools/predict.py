@@ -138,12 +138,8 @@ def predict(args: argparse.Namespace) -> int:
         ValueError: an argument is unusable.
         Strict: a picture is, with ``--strict``.
     """
-    if (
-        args.batch < 1
-        or not 0 <= args.opacity <= 1
-        or args.max_side is not None
-        and args.max_side < 1
-    ):
+    smallest = min(args.batch, 1 if args.max_side is None else args.max_side)
+    if smallest < 1 or not 0 <= args.opacity <= 1:
         raise ValueError(
             f'--batch {args.batch} --opacity {args.opacity} --max-side {args.max_side}: give a '
             'number from 1 up, a share from 0 to 1, and pixels from 1 up'

@@ -1,5 +1,6 @@
 """Learning curves and scores of classes of collected runs, as pictures."""
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,10 @@ def draw_curves(runs: Sequence[CollectedRun], out: Path) -> None:
         runs: Of one group.
         out: PNG to write.
     """
+    trained: dict[str, CollectedRun] = {}
+    for run in runs:  # some are another's training, tested in another way
+        trained.setdefault(json.dumps(run.parts), run)
+    runs = list(trained.values())
     labels = list(dict.fromkeys(run.label for run in runs))
     figure = Figure(figsize=(12, 5), layout='constrained')
     axes = figure.subplots()
