@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-WORKERS ?= 3
+WORKERS ?= 2
 READY := $(VENV)/.ready
 
 SOURCES := setup.py noxfile.py pspnet_plugin configs tools tests
@@ -40,8 +40,7 @@ pictures: demo
 	$(BIN)/python tools/analysis_tools/report.py $(DEMO_RUN) --pictures 1 --out work_dirs/readme.html
 	cp work_dirs/readme/pictures.png docs/demo.png
 
-# One thread each: more would wait for each other. Tests wait for programs that they start, so three
-# processes keep two cores busy.
+# One thread each: two processes of two threads on two cores would wait for each other.
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
