@@ -196,6 +196,15 @@ def trained(tmp_path_factory, demo_root) -> Path:
 
 
 @pytest.fixture(scope='session')
+def demo_onnx(tmp_path_factory, trained) -> Path:
+    """The network of ``trained``, exported for any size."""
+    path = tmp_path_factory.mktemp('exported') / 'demo.onnx'
+    arguments = [str(trained / 'psp_demo.py'), str(trained / 'iter_2.pth'), str(path), '--dynamic']
+    assert load_tool('deployment/export_onnx.py').main(arguments) == 0
+    return path
+
+
+@pytest.fixture(scope='session')
 def make_pairs_tool():
     """``make_pairs.py`` as a module."""
     return load_tool('dataset_converters/make_pairs.py')

@@ -148,7 +148,7 @@ def test_another_clock_cannot_go_on(demo_root, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_real_training_ends_and_is_recorded(demo_root, tmp_path):
-    config = clock_config(tmp_path, demo_root, minutes=0.6)
+    config = clock_config(tmp_path, demo_root, minutes=0.5)
     run = tmp_path / 'run'
     kill_at(start(config, run), run, r'Iter\(train\) \[ *7/')
     finish(config, run)

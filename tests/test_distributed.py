@@ -77,17 +77,14 @@ def score(output: str) -> str:
 
 def scored(config: Path, run: Path, ranks: int) -> str:
     """Scores of the last checkpoint, by that many processes."""
+    tool, *launched = ('test.py',) if ranks == 1 else ('dist_test.sh', ranks)
     return score(
         run_tool(
-            ROOT / 'tools/dist_test.sh',
-            config,
-            run / 'iter_8.pth',
-            ranks,
-            '--work-dir',
-            run / 'tested',
+            ROOT / 'tools' / tool, config, run / 'iter_8.pth', *launched,
+            '--work-dir', run / 'tested',
             env=dict(PORT=free_port(), OMP_NUM_THREADS='1', PYTHONPATH=str(config.parent)),
-        )  # fmt: skip
-    )
+        )
+    )  # fmt: skip
 
 
 def assert_close(run: Path, other: Path) -> None:

@@ -31,7 +31,9 @@ def commands(page: str) -> list[str]:
 
 def has_run(line: str, page: str) -> bool:
     """Whether an earlier page has the same command, and nothing after it depends on it."""
-    alone = r'(train\.py \S+cpu25|test\.py|predict\.py|web_demo\.py|analysis_tools/report\.py)'
+    alone = (
+        r'(train\.py \S+cpu25|test|predict|web_demo|analysis_tools/report|deployment/export_onnx)'
+    )
     if not re.match(rf'make |pip |tools/|python tools/{alone}', line):
         return False
     minutes = r' --cfg-options train_cfg.minutes=\d+$'  # one clock or the other
@@ -42,12 +44,14 @@ def has_run(line: str, page: str) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize('page', PAGES)
-def test_the_commands_of_a_page(page, demo_root, trained, tmp_path, monkeypatch):
+def test_the_commands_of_a_page(page, demo_root, trained, request, tmp_path, monkeypatch):
     todo = [line for line in commands(page) if not has_run(line, page)]
     if not todo:
         assert page not in ('README.md', 'docs/train.md', 'docs/predict.md', 'docs/data.md')
         return
     project = Project(tmp_path, demo_root, trained)
+    if page != 'README.md' and any('demo.onnx' in line for line in todo):  # written there
+        shutil.copy(request.getfixturevalue('demo_onnx'), tmp_path / 'work_dirs/demo.onnx')
     if any('.keras' in line for line in todo):
         monkeypatch.setenv('KERAS_BACKEND', 'torch')
         from pspnet_plugin.converters.keras_model import build_keras

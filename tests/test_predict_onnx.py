@@ -10,14 +10,6 @@ from conftest import load_tool, photo
 main = load_tool('predict.py').main
 
 
-@pytest.fixture(scope='module')
-def exported(trained, tmp_path_factory):
-    path = tmp_path_factory.mktemp('exported') / 'demo.onnx'
-    arguments = [str(trained / 'psp_demo.py'), str(trained / 'iter_2.pth'), str(path), '--dynamic']
-    assert load_tool('deployment/export_onnx.py').main(arguments) == 0
-    return path
-
-
 @pytest.fixture
 def street(tmp_path):
     folder = tmp_path / 'street'
@@ -31,7 +23,7 @@ def labels(folder, name) -> np.ndarray:
     return cv2.imread(str(folder / 'index' / f'{name}.png'), cv2.IMREAD_UNCHANGED)
 
 
-def test_it_labels_as_the_checkpoint_does(exported, street, trained, tmp_path):
+def test_it_labels_as_the_checkpoint_does(demo_onnx, street, trained, tmp_path):
     network = [
         '--config',
         str(trained / 'psp_demo.py'),
@@ -40,7 +32,7 @@ def test_it_labels_as_the_checkpoint_does(exported, street, trained, tmp_path):
     ]
     one, two = tmp_path / 'torch', tmp_path / 'onnx'
     assert main([str(street), *network, '--out', str(one)]) == 0
-    assert main([str(street), '--onnx', str(exported), '--out', str(two)]) == 0
+    assert main([str(street), '--onnx', str(demo_onnx), '--out', str(two)]) == 0
     for name in '01':
         expected = labels(one, name)
         assert len(np.unique(expected)) > 1
@@ -49,12 +41,12 @@ def test_it_labels_as_the_checkpoint_does(exported, street, trained, tmp_path):
         assert drawn.shape[1] > expected.shape[1]  # with its legend: classes are in the file
 
 
-def test_pairs_are_scored_alike(exported, demo_root, trained, tmp_path):
+def test_pairs_are_scored_alike(demo_onnx, demo_root, trained, tmp_path):
     config = ['--config', str(trained / 'psp_demo.py')]
     found = []
     for network in (
         [*config, '--checkpoint', str(trained / 'iter_2.pth')],
-        [*config, '--onnx', str(exported)],
+        [*config, '--onnx', str(demo_onnx)],
     ):
         out = tmp_path / str(len(found))
         arguments = [str(demo_root / 'val'), '--pairs', *network, '--out', str(out)]
@@ -63,14 +55,14 @@ def test_pairs_are_scored_alike(exported, demo_root, trained, tmp_path):
     assert found[0]['aAcc'] == pytest.approx(found[1]['aAcc'], abs=0.1) and found[0]['aAcc'] > 1
 
 
-def test_what_is_wrong_is_said(exported, street, tmp_path, capsys):
+def test_what_is_wrong_is_said(demo_onnx, street, tmp_path, capsys):
     out = ['--out', str(tmp_path / 'out')]
     broken = tmp_path / 'broken.onnx'
-    broken.write_bytes(exported.read_bytes()[:100])
+    broken.write_bytes(demo_onnx.read_bytes()[:100])
     for arguments, message in (
         (['--onnx', str(broken)], 'broken.onnx'),
         (['--onnx', str(tmp_path / 'none.onnx')], 'none.onnx'),
-        (['--onnx', str(exported), '--pairs'], '--pairs needs --config'),
+        (['--onnx', str(demo_onnx), '--pairs'], '--pairs needs --config'),
     ):
         assert main([str(street), *arguments, *out]) == 2
         assert message in capsys.readouterr().err
