@@ -80,11 +80,11 @@ class Outputs:
         entry = (self._videos if source.is_video else self.made).get(source.name)
         if entry is None:
             return False
-        path = str(source.path.resolve())
-        if entry['path'] != path:
+        there, path = entry['stamp'][0], source.stamp[0]
+        if there != path:
             raise ValueError(
-                f'{self.folder} holds {source.name} made of {entry["path"]}, and {path} would '
-                'replace it; give another folder'
+                f'{self.folder} holds {source.name} made of {there}, and {path} would replace it; '
+                'give another folder'
             )
         return entry['stamp'] == source.stamp
 
@@ -105,7 +105,7 @@ class Outputs:
         counts = np.bincount(labels.ravel(), minlength=256)[: len(self.classes)]
         entry = dict(name=picture.name, pixels=int(labels.size), counts=counts.tolist())
         if source := picture.source:
-            entry.update(source=source.name, path=str(source.path.resolve()), stamp=source.stamp)
+            entry.update(source=source.name, stamp=source.stamp)
         if picture.truth is not None:
             entry['areas'] = areas(labels, picture.truth, len(self.classes)).tolist()
         if picture.is_last:

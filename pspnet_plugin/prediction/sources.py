@@ -37,10 +37,10 @@ class Source:
         return self.path.suffix.lower() in VIDEOS
 
     @cached_property
-    def stamp(self) -> list[int]:
-        """Bytes and time of the file's last change, by which another content shows."""
+    def stamp(self) -> list[str | int]:
+        """Path, bytes and time of the last change, by which another file or content shows."""
         stat = self.path.stat()
-        return [stat.st_size, stat.st_mtime_ns]
+        return [str(self.path.resolve()), stat.st_size, stat.st_mtime_ns]
 
 
 @dataclass(frozen=True)

@@ -65,15 +65,15 @@ def do(run: Run, *, work_dirs: Path, results: Path) -> Path:
 
 def _stays_what_it_was(run: Run, folder: Path) -> None:
     """Notes what is trained in a folder, so that nothing else goes on there."""
-    note = folder / 'run.txt'
+    note, settings = folder / 'run.txt', run.settings(ROOT)
     if note.is_file():
-        others = note.read_text() != run.settings(ROOT)
+        others = note.read_text() != settings
     else:
         others = (folder / RECORD).exists() or (folder / 'last_checkpoint').exists()
     if others:
         raise ValueError(f'{folder} holds a run of other settings; move it away to train anew')
     if run.of is None:
-        note.write_text(run.settings(ROOT))
+        note.write_text(settings)
 
 
 def _has_ended(folder: Path) -> bool:
