@@ -1,4 +1,4 @@
-"""Pictures made for the tests: small, seeded, lossless unless a test asks for JPEG."""
+"""What tests share: small seeded pictures, programs in processes of their own, a training."""
 
 import importlib.util
 import json

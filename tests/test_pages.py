@@ -1,4 +1,4 @@
-"""Every command that README and docs give is run here, as it stands there.
+"""Every command that README and docs give is run here, cut short.
 
 Read from the pages' ``bash`` blocks. A command that no rule of ``page_commands`` knows fails the
 test.
