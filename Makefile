@@ -35,10 +35,11 @@ $(DEMO_DATA)/.complete: | $(READY)
 	    --train 400 --val 60 --seed 0
 	touch $@
 
-# The pictures of the README and the docs, from the demo's generated scenes.
+# The picture of the README, from the demo's generated scenes.
 pictures: demo
 	$(BIN)/python tools/analysis_tools/report.py $(DEMO_RUN) --pictures 1 --out work_dirs/readme.html
-	cp work_dirs/readme/pictures.png docs/demo.png
+	$(BIN)/python -c "from PIL import Image; \
+	    Image.open('work_dirs/readme/pictures.png').convert('RGB').save('docs/demo.jpg', quality=65)"
 
 # One thread each: two processes of two threads on two cores would wait for each other.
 test: lint

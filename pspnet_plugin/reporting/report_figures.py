@@ -114,7 +114,9 @@ def draw_pictures(
     columns = 2 + 2 * len(names)
     heights = [2.6 * r.picture.photo.shape[0] / r.picture.photo.shape[1] + 0.32 for r in rows]
     figure = Figure(figsize=(2.6 * columns, sum(heights) + 1), layout='constrained')
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.06, wspace=0.01, hspace=0.01)
+    figure.get_layout_engine().set(
+        w_pad=0.02, h_pad=0.06, wspace=0.01, hspace=0.01, rect=(0, 0, 1, 0.99)
+    )
     grid = figure.add_gridspec(len(rows) + 1, columns, height_ratios=[*heights, 1])
     for y, row in enumerate(rows):
         parts = [(row.caption, row.picture.photo), ('truth', colored(row.picture.truth, palette))]
