@@ -45,12 +45,12 @@ pictures: demo
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-# The page of web_demo.py in Chromium; part of `make test` where there is one.
+# Pages in Chromium; part of `make test` where there is one.
 test-browser: $(READY)
 	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
 	    command -v $$name >/dev/null && exit 0; done; \
 	    echo "Chromium is needed; on Debian and Ubuntu: apt-get install chromium" >&2; exit 1
-	$(BIN)/python -m pytest -m browser tests/test_web_page.py
+	$(BIN)/python -m pytest -m browser
 
 # What takes minutes each: kills, full disks, many ranks. As root on Linux: one mounts a file system.
 test-slow: $(READY)

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -17,6 +18,7 @@ import torch
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.utils import digit_version
+from playwright.sync_api import Browser, sync_playwright
 from warm_processes import run_warm
 
 from pspnet_plugin.datasets import CityscapesPairsDataset
@@ -260,6 +262,15 @@ def palette(tmp_path: Path) -> Path:
     path = tmp_path / 'palette.json'
     path.write_text(json.dumps(META))
     return path
+
+
+@pytest.fixture(scope='module')
+def browser() -> Iterator[Browser]:
+    """Chromium, without a window."""
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox'])
+        yield chromium
+        chromium.close()
 
 
 def pytest_collection_modifyitems(items):

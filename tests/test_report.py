@@ -57,6 +57,21 @@ def test_a_report_of_a_run_that_was_moved(trained, tmp_path):
         assert text in page
 
 
+@pytest.mark.browser
+@pytest.mark.parametrize('width', [390, 1280])
+def test_a_report_is_read_without_a_network_and_on_a_phone(browser, trained, tmp_path, width):
+    out = tmp_path / 'report.html'
+    assert load_tool(TOOL).main([str(trained), '--pictures', '1', '--out', str(out)]) == 0
+    context = browser.new_context(viewport=dict(width=width, height=800), offline=True)
+    page = context.new_page()
+    page.goto(out.as_uri())
+    assert page.evaluate('document.documentElement.scrollWidth') == width
+    assert min(page.evaluate('[...document.images].map(i => i.naturalWidth)')) > 800
+    heights = page.evaluate('[...document.querySelectorAll("tr")].map(r => r.offsetHeight)')
+    assert len(heights) > 10 and max(heights) < 150  # no column of single letters
+    context.close()
+
+
 def test_its_scores_are_those_of_the_validation(trained):
     tool = load_tool(TOOL)
     run = open_run(trained)
@@ -96,7 +111,7 @@ def test_what_is_wrong_with_the_weakest_classes(examined):
     assert (first.label, second.label) == ('pole', 'road')
     assert first.iou == 50
     assert first.share == pytest.approx(100 * 80 / 300)
-    assert (first.found, first.right) == (50, 100)
+    assert (first.recall, first.precision) == (50, 100)
     assert first.taken_for == [('road', 100 * 38 / 80)]  # train: 2 of 80, not worth a word
     assert (first.picture, second.picture) == (1, None)
     assert second.taken_for == []

@@ -12,9 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import CHROMIUM, ROOT, free_port, photo
+from conftest import ROOT, free_port, photo
 from mmseg.apis import inference_model, init_model
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 VIEW = '#view-0'
@@ -53,14 +53,6 @@ def url(trained) -> Iterator[str]:
     """Address of a page with two checkpoints."""
     with served(trained, (1, 2)) as address:
         yield address
-
-
-@pytest.fixture(scope='module')
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox'])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

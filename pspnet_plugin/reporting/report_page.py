@@ -37,17 +37,17 @@ class Weakness:
         label: Its name.
         iou: In percent.
         share: Of the labelled pixels, in percent.
-        found: Percentage of its pixels that are recognised.
-        right: Percentage of what is called so that is it; None where nothing is.
-        taken_for: Other classes and the percentages of its pixels that are called so.
+        recall: Percentage of its pixels that are predicted as it.
+        precision: Percentage of what is predicted as it that is it; None where nothing is.
+        taken_for: Other classes and the percentages of its pixels that are predicted as them.
         picture: The picture with most of its missed pixels, or None.
     """
 
     label: str
     iou: float
     share: float
-    found: float
-    right: float | None
+    recall: float
+    precision: float | None
     taken_for: list[tuple[str, float]]
     picture: int | None
 
@@ -55,7 +55,7 @@ class Weakness:
 def weakest(examined: Examined, classes: Sequence[str], count: int = WEAKEST) -> list[Weakness]:
     """The classes of lowest IoU among those that are labelled anywhere, the worst first."""
     confusion, iou = examined.confusion, examined.iou
-    labelled, called = confusion.sum(1), confusion.sum(0)
+    labelled, predicted = confusion.sum(1), confusion.sum(0)
     order = [i for i in np.argsort(iou, kind='stable') if labelled[i]][:count]
     found = []
     for i in order:
@@ -66,8 +66,8 @@ def weakest(examined: Examined, classes: Sequence[str], count: int = WEAKEST) ->
                 label=classes[i],
                 iou=float(iou[i]),
                 share=100 * float(labelled[i] / labelled.sum()),
-                found=100 * float(shares[i]),
-                right=100 * float(confusion[i, i] / called[i]) if called[i] else None,
+                recall=100 * float(shares[i]),
+                precision=100 * float(confusion[i, i] / predicted[i]) if predicted[i] else None,
                 taken_for=[(classes[j], 100 * float(shares[j])) for j in others[:3]],
                 picture=examined.most_missed(i),
             )
@@ -88,8 +88,9 @@ def facts(run: RunFolder) -> dict[str, str]:
     said |= {
         'state': 'ended' if run.has_ended else 'running, or interrupted',
         'seed': str(last['seed']),
-        'iterations': f'{last.get("last_iteration", last["first_iteration"]):,} of '
-        f'{last["batch_size"] * last["processes"]} pictures, from {last["train_pairs"]:,}',
+        'iterations': f'{last.get("last_iteration", last["first_iteration"]):,}',
+        'batch size': str(last['batch_size'] * last['processes']),
+        'training pairs': f'{last["train_pairs"]:,}',
         'time': f'{run.minutes:.1f} minutes in {len(run.parts)} '
         f'{"parts" if len(run.parts) > 1 else "part"}, validations included',
         'hardware': f'{last["gpu"] or last["processor"]}, {last["cores"]} CPU cores, '
