@@ -33,6 +33,26 @@ def test_by_default_the_machine_decides(monkeypatch, fast):
     assert products() == (torch.bfloat16 if fast else torch.float32)
 
 
+@pytest.mark.parametrize(
+    ('avx512', 'amx', 'fast'),
+    [(True, True, True), (True, False, True), (False, True, True), (False, False, False),
+     (None, True, True), (False, None, False), (None, None, False)],
+)  # fmt: skip
+def test_processors_that_multiply_in_bfloat16(monkeypatch, avx512, amx, fast):
+    for name, there in (('_is_avx512_bf16_supported', avx512), ('_is_amx_tile_supported', amx)):
+        if there is None:  # an older torch
+            monkeypatch.delattr(torch.cpu, name, raising=False)
+        else:
+            monkeypatch.setattr(torch.cpu, name, lambda there=there: there, raising=False)
+    assert autocast_wrapper.has_fast_bfloat16('cpu') is fast
+
+
+@pytest.mark.parametrize(('capability', 'fast'), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
+def test_gpus_that_multiply_in_bfloat16(monkeypatch, capability, fast):
+    monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda: capability)
+    assert autocast_wrapper.has_fast_bfloat16('cuda') is fast
+
+
 def test_devices_that_are_not_known_train_in_float32(monkeypatch):
     monkeypatch.setattr(autocast_wrapper, 'get_device', lambda: 'mps')
     assert products() == products(precision='float32') == torch.float32

@@ -17,7 +17,7 @@ from mmseg.registry import MODELS
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pspnet_plugin.deployment.checking import Difference, compare, shapes_to_check
-from pspnet_plugin.deployment.exporting import FORMATS, open_exported, write
+from pspnet_plugin.deployment.exporting import FORMATS, METADATA, open_exported, write
 from pspnet_plugin.deployment.network import DeployedNetwork
 from pspnet_plugin.version import __version__
 
@@ -79,10 +79,13 @@ def build(config: dict) -> torch.nn.Module:
     return model.eval().requires_grad_(False)
 
 
+ABOUT = dict(classes=['road', 'car'], channel_order='RGB')
+
+
 def exported(model, path, *, dynamic=True, normalize=True, form='onnx', size=(64, 96)):
     network = DeployedNetwork(model, normalize=normalize)
     picture = torch.zeros(2, 3, *size, dtype=torch.uint8 if normalize else torch.float32)
-    write(network, picture, path, form=form, dynamic=dynamic, opset=20, metadata={})
+    write(network, picture, path, form=form, dynamic=dynamic, opset=20, metadata=ABOUT)
     return open_exported(path, form=form)
 
 
@@ -133,14 +136,19 @@ def test_dynamic_onnx_equals_the_framework(name, tmp_path):
     check(run, model, shapes)
 
 
-def test_fixed_size_with_a_free_batch_and_normalisation_outside(tmp_path):
-    """In every format; that inside and outside agree follows from the one reference."""
+def test_other_formats_with_a_free_batch_and_normalisation_outside(tmp_path):
+    """That inside and outside agree follows from the one reference."""
     model = build(NETWORKS['resnet'])
     for form, normalize in (('torchscript', False), ('torchscript', True), ('torch_export', False)):
-        end = FORMATS[form]
-        path = tmp_path / f'net{end}'
-        run = exported(model, path, dynamic=False, normalize=normalize, form=form)
-        check(run, model, shapes_to_check((64, 96), dynamic=False), normalize=normalize)
+        path, dynamic = tmp_path / f'net{FORMATS[form]}', form == 'torch_export'
+        run = exported(model, path, dynamic=dynamic, normalize=normalize, form=form)
+        check(run, model, shapes_to_check((64, 96), dynamic=dynamic), normalize=normalize)
+        extra = {METADATA: ''}
+        if form == 'torch_export':
+            torch.export.load(path, extra_files=extra)
+        else:
+            torch.jit.load(path, _extra_files=extra)
+        assert json.loads(extra[METADATA]) == ABOUT
 
 
 def test_a_network_of_another_result_does_not_pass():

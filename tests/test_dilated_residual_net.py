@@ -33,6 +33,17 @@ def test_defaults_are_the_article_s_network():
     assert count(DilatedResidualNet(), head) == 713_839 - 12
 
 
+@pytest.mark.parametrize('last', [True, False])
+def test_maps_are_laid_out_as_asked_for(last):
+    net = DilatedResidualNet(**SMALL, out_indices=(0, 2), channels_last=last).eval()
+    maps = net(torch.randn(2, 3, 32, 48))
+    for made in maps:
+        assert made.is_contiguous(memory_format=torch.channels_last) == last
+        assert made.is_contiguous() != last
+    plain = DilatedResidualNet(**SMALL, out_indices=(0, 2)).eval()
+    plain.load_state_dict(net.state_dict())
+
+
 def test_block_is_the_article_s_formula():
     net = DilatedResidualNet(widths=((3, 5, 7),), blocks=(1,), strides=(1,), dilations=(2,),
                              out_indices=(0,)).eval()  # fmt: skip

@@ -1,5 +1,6 @@
 """Several processes train as one does, and a job survives those that die."""
 
+import json
 import os
 import re
 import subprocess
@@ -103,6 +104,46 @@ def test_ranks_train_and_evaluate_as_one_process(ranks, config, tmp_path):
     moved = max((start[n] - t).abs().max() for n, t in weights(tmp_path / 'one').items())
     assert moved > 1e-3, 'weights that do not move are equal for nothing'
     assert scored(config, tmp_path / 'one', ranks) == scored(config, tmp_path / 'one', 1)
+
+
+# Of each of two processes: one step's loss is no number in the second; clocks that do not agree.
+ALONE = """
+import json, sys, time
+from types import SimpleNamespace
+import torch
+from mmengine.dist import get_rank, init_dist
+from pspnet_plugin.engine.clock_loop import ClockTrainLoop
+from test_non_finite_loss import good, train
+init_dist('pytorch', backend='gloo')
+rank = get_rank()
+first, bad, last = good(3)
+bad *= float('nan') if rank else 1
+model, said = train([first, bad, last], action='skip')
+loop = object.__new__(ClockTrainLoop)
+loop._before, loop._began = 0.0, time.monotonic() - 1000 * (rank + 1)
+loop._runner = SimpleNamespace(model=model)
+loop._read_clock()
+state = {key: value.tolist() for key, value in model.state_dict().items()}
+json.dump(dict(state=state, said=said, elapsed=loop._elapsed), open(f'{sys.argv[1]}/{rank}', 'w'))
+"""
+
+
+def test_ranks_leave_out_the_same_steps_and_go_by_one_clock(tmp_path):
+    (tmp_path / 'alone.py').write_text(ALONE)
+    command = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2']
+    done = subprocess.run(
+        [*command, f'--master_port={free_port()}', tmp_path / 'alone.py', tmp_path],
+        env=dict(
+            os.environ, OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='',
+            PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / 'tests')]),
+        ),
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    first, second = (json.loads((tmp_path / str(rank)).read_text()) for rank in range(2))
+    assert first['state'] == second['state']
+    assert 'is not finite in another process' in first['said'][0]
+    assert first['elapsed'] == second['elapsed'] < 1900
 
 
 def summary(output: str) -> str:

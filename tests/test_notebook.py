@@ -17,6 +17,7 @@ def test_the_notebook_runs_to_its_end(tmp_path, monkeypatch):
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     for cell in notebook.cells:  # fewer pairs; the rest as it is
         cell.source = cell.source.replace("'--train', 200, '--val', 20", "'--train', 8, '--val', 2")
+    assert sum("'--train', 8, '--val', 2" in cell.source for cell in notebook.cells) == 1
     where = dict(metadata=dict(path=str(ROOT)))
     NotebookClient(notebook, timeout=300, resources=where).execute()
     cells = [cell for cell in notebook.cells if cell.cell_type == 'code']

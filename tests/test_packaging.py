@@ -1,12 +1,14 @@
 """The wheel: configs and tools inside, and a config of ours trains from it alone."""
 
+import shutil
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, on, run_tool
+from conftest import ROOT, load_tool, on, run_tool
 
 
 @pytest.fixture(scope='module')
@@ -46,6 +48,45 @@ def test_wheel_carries_configs_tools_and_index(wheel):
     modules = {str(p.relative_to(ROOT)) for p in (ROOT / 'pspnet_plugin').rglob('*.py')}
     assert modules <= names
     assert not any('test' in name.split('/')[0] for name in names)
+
+
+# Takes down what it is given, and makes what the real programs would.
+STAND_IN = """#!/bin/sh
+echo "$@" >> calls
+case "$1" in
+    *train.py) mkdir -p work_dirs/psp_demo
+        echo /elsewhere/iter_600.pth > work_dirs/psp_demo/last_checkpoint;;
+    *report.py) touch work_dirs/psp_demo/report.html;;
+    *make_pairs.py) mkdir -p data/demo_pairs;;
+esac
+"""
+
+
+def test_make_demo_calls_programs_that_exist_as_they_are_called(tmp_path):
+    for name in ('Makefile', 'pyproject.toml', 'setup.py', 'constraints.txt'):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / 'venv/bin').mkdir(parents=True)
+    python = tmp_path / 'venv/bin/python'
+    python.write_text(STAND_IN)
+    python.chmod(0o755)
+    (tmp_path / 'venv/.ready').touch()  # everything is installed
+    make = ['make', '-C', str(tmp_path), 'demo', 'VENV=venv']
+    said = subprocess.run(make, check=True, capture_output=True, text=True).stdout
+    assert 'open work_dirs/psp_demo/report.html in a browser' in said
+    calls = [line.split() for line in (tmp_path / 'calls').read_text().splitlines()]
+    assert [Path(program).name for program, *_ in calls] == [
+        'make_pairs.py', 'train.py', 'test.py', 'report.py',
+    ]  # fmt: skip
+    for program, *arguments in calls:
+        assert (ROOT / program).is_file()
+        if Path(program).name in ('make_pairs.py', 'report.py'):
+            load_tool(Path(program).relative_to('tools')).parse_args(arguments)
+        else:
+            assert (ROOT / arguments[0]).is_file()
+            assert arguments[arguments.index('--work-dir') + 1] == 'work_dirs/psp_demo'
+    assert '--resume' in calls[1] and 'work_dirs/psp_demo/iter_600.pth' in calls[2]
+    subprocess.run(make, check=True, capture_output=True)
+    assert len((tmp_path / 'calls').read_text().splitlines()) == len(calls), 'all is there'
 
 
 def test_model_index_names_every_config():

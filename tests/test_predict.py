@@ -1,6 +1,7 @@
 """``tools/predict.py``: it writes what the framework computes, and loses nothing."""
 
 import csv
+import itertools
 import json
 import os
 import shutil
@@ -15,9 +16,10 @@ import torch
 from conftest import CITYSCAPES, DEMO, ROOT, build, coloured, load_tool, on, photo, run_tool
 from mmengine.config import Config
 from mmseg.apis import inference_model, init_model
-from mmseg.registry import MODELS
+from mmseg.registry import DATASETS, MODELS
 from tool_runs import wait_for
 
+from pspnet_plugin.deployment.loading import metainfo_of
 from pspnet_plugin.prediction.sources import find_sources
 
 TOOL = ROOT / 'tools/predict.py'
@@ -72,6 +74,17 @@ def test_photos_are_labelled_as_by_the_framework(street, network, trained, tmp_p
         assert drawn.shape[0] == len(picture) and drawn.shape[1] > picture.shape[1]
         for index, label in enumerate(CITYSCAPES['classes']):
             assert float(row[label]) == pytest.approx(100 * (labels == index).mean(), abs=1e-3)
+
+
+def test_opacity_is_that_of_the_colours(street, network, tmp_path):
+    for opacity in ('0', '1'):
+        out = tmp_path / opacity
+        kinds = ['--save', 'color', 'overlay', '--opacity', opacity]
+        assert main([str(street / 'day' / '0.png'), *network, '--out', str(out), *kinds]) == 0
+        shown = photo(64, 96) if opacity == '0' else read(out / 'color/0.png')
+        drawn = read(out / 'overlay/0.jpg')[:, : shown.shape[1]]
+        assert cv2.PSNR(drawn, shown) > 25, opacity  # JPEG has its share
+        assert cv2.PSNR(drawn, 255 - shown) < 15
 
 
 def test_large_photos_are_seen_shrunk(network, trained, tmp_path):
@@ -143,7 +156,13 @@ def test_some_of_the_classes_are_scored_as_by_the_test_tool(demo_root, tmp_path,
     monkeypatch.chdir(tmp_path)
     output = run_tool(ROOT / 'tools/test.py', 'two.py', 'two.pth', cwd=tmp_path)
     arguments = ['--config', 'two.py', '--checkpoint', 'two.pth', '--out', 'out', '--pairs']
-    assert main([str(demo_root / 'val'), *arguments]) == 0
+    assert main([str(demo_root / 'val'), *arguments, '--save', 'index', 'color']) == 0
+    metainfo = DATASETS.build(config.test_dataloader.dataset).metainfo
+    for path in (tmp_path / 'out/index').iterdir():
+        expected = coloured(read(path), metainfo['palette'])
+        assert (read(tmp_path / 'out/color' / path.name) == expected).all()
+    assert metainfo_of(config)['palette'] == metainfo['palette']
+    assert metainfo['palette'] == [[0, 0, 142], [128, 64, 128]]
     scores = json.loads((tmp_path / 'out' / 'scores.json').read_text())
     assert f' mIoU: {scores["mIoU"]:.2f}' in output and 0 < scores['mIoU'] < 100
     assert scores.keys() == {'aAcc', 'mIoU', 'mDice', 'IoU.car', 'IoU.road'}
@@ -223,6 +242,31 @@ def test_another_network_does_not_mix(street, network, trained, tmp_path, capsys
     assert 'iter_2.pth' in capsys.readouterr().err
 
 
+def test_photos_on_the_right_are_scored_as_by_the_test_tool(demo_root, trained, tmp_path, capsys):
+    for path in (demo_root / 'val').iterdir():
+        photo_half, labels = np.hsplit(read(path), 2)
+        (tmp_path / 'pairs/val').mkdir(parents=True, exist_ok=True)
+        name = tmp_path / 'pairs/val' / f'{path.stem}.png'
+        cv2.imwrite(str(name), np.hstack([labels, photo_half]))
+    known = {key: value for key, value in CITYSCAPES.items() if key != 'label_map'}
+    (tmp_path / 'known.json').write_text(json.dumps(known))
+    config = Config.fromfile(trained / 'psp_demo.py')
+    config.test_dataloader.dataset.update(
+        type='PairsDataset', data_root=str(tmp_path / 'pairs'), photo_side='right',
+        metainfo=str(tmp_path / 'known.json'),
+    )  # fmt: skip
+    config.dump(tmp_path / 'right.py')
+    weights = str(trained / 'iter_2.pth')
+    output = run_tool(
+        ROOT / 'tools/test.py', tmp_path / 'right.py', weights, '--work-dir', tmp_path / 'test'
+    )
+    arguments = ['--config', str(tmp_path / 'right.py'), '--checkpoint', weights, '--pairs']
+    assert main([str(tmp_path / 'pairs/val'), *arguments, '--out', str(tmp_path / 'out')]) == 0
+    scores = json.loads((tmp_path / 'out' / 'scores.json').read_text())
+    for key in ('aAcc', 'mIoU', 'mDice'):
+        assert f' {key}: {scores[key]:.2f}' in output
+
+
 @pytest.mark.parametrize('save', [['index', 'overlay'], ['index']], ids=['film', 'frames'])
 def test_a_video_is_labelled_frame_by_frame(network, tmp_path, save, capsys):
     path = tmp_path / 'drive.mp4'
@@ -234,6 +278,12 @@ def test_a_video_is_labelled_frame_by_frame(network, tmp_path, save, capsys):
     assert main(arguments) == 0
     frames = sorted((tmp_path / 'out/index/drive').glob('*.png'))
     assert [frame.name for frame in frames] == [f'{i:06}.png' for i in range(1, 6)]
+    model = init_model(network[1], network[3], device='cpu')
+    video, maps = cv2.VideoCapture(str(path)), [read(frame) for frame in frames]
+    for labels in maps:
+        expected = inference_model(model, video.read()[1]).pred_sem_seg.data[0].numpy()
+        assert (labels == expected).mean() > 0.999
+    assert all((one != other).any() for one, other in itertools.combinations(maps, 2))
     if 'overlay' in save:
         made = cv2.VideoCapture(str(tmp_path / 'out/overlay/drive.mp4'))
         assert made.get(cv2.CAP_PROP_FRAME_COUNT) == 5 and made.get(cv2.CAP_PROP_FPS) == 10

@@ -5,9 +5,10 @@ import time
 
 import numpy as np
 import pytest
-from conftest import CITYSCAPES, coloured
+from conftest import CITYSCAPES, coloured, photo
 
 from pspnet_plugin.evaluation.areas import areas
+from pspnet_plugin.prediction import drawing
 from pspnet_plugin.prediction.drawing import colored, overlay
 from pspnet_plugin.prediction.sources import BadPicture, Picture
 from pspnet_plugin.prediction.stream import label_stream
@@ -88,6 +89,21 @@ def test_colours_and_legend():
     for label in (0, 1, 18):
         color = np.array(CITYSCAPES['palette'][label][::-1])
         assert (legend == color).all(-1).sum() > 20, label
+
+
+def test_an_overlay_is_of_photo_and_colours_by_its_opacity_and_the_legend_of_shares(monkeypatch):
+    labels = np.array([[2, 2, 2, 13], [2, 2, 0, 255]], np.uint8).repeat(32, 0).repeat(32, 1)
+    palette = np.array(CITYSCAPES['palette'], np.uint8)
+    picture = photo(*labels.shape)
+    words = []
+    write = drawing._words
+    monkeypatch.setattr(
+        drawing, '_words', lambda text, size: words.append(text) or write(text, size)
+    )
+    drawn = overlay(picture, labels, palette, CITYSCAPES['classes'], opacity=0.25)
+    expected = 0.75 * picture + 0.25 * colored(labels, palette)
+    assert np.abs(drawn[:, : labels.shape[1]] - expected).max() <= 1
+    assert words[-6:] == ['building', '62.5 %', 'road', '12.5 %', 'car', '12.5 %']
 
 
 def test_areas_leave_out_what_is_ignored():

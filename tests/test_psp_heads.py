@@ -175,3 +175,24 @@ def test_windows_larger_than_the_map_are_refused():
 def test_fast_head_is_a_psp_head():
     """Stock code asks for the type, e.g. to count FLOPs."""
     assert issubclass(FastPSPHead, PSPHead)
+
+
+@pytest.mark.parametrize(
+    'levels', [dict(), dict(upsampling='deconv'), dict(windows=None, bins=(1, 2))], ids=str
+)
+def test_dropout_is_of_whole_maps_of_what_is_joined(levels):
+    torch.manual_seed(0)
+    options = dict(windows=('global', 4), dropout_ratio=0.5) | levels
+    head = WindowPSPHead(64, num_classes=3, **options).train()
+    x = torch.rand(1, 64, 8, 8) + 1
+
+    def joined():
+        taken = head._concat([x])
+        return (taken if isinstance(taken, torch.Tensor) else taken.x)[0, :64]
+
+    maps = joined()
+    left_out = (maps == 0).all(-1).all(-1)
+    assert 16 < left_out.sum() < 48
+    torch.testing.assert_close(maps[~left_out], 2 * x[0][~left_out])
+    head.eval()
+    assert torch.equal(joined(), x[0])

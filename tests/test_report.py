@@ -12,8 +12,15 @@ import pytest
 from conftest import ROOT, load_tool, on, run_tool
 
 from pspnet_plugin.engine.run_record_hook import RECORD
+from pspnet_plugin.prediction.sources import Picture
 from pspnet_plugin.reporting.examined import Examined, LabelledSet
-from pspnet_plugin.reporting.report_figures import draw_curves
+from pspnet_plugin.reporting.report_figures import (
+    Shown,
+    draw_classes,
+    draw_confusion,
+    draw_curves,
+    draw_pictures,
+)
 from pspnet_plugin.reporting.report_page import differing, weakest
 from pspnet_plugin.reporting.run_folders import open_run
 
@@ -55,6 +62,10 @@ def test_a_report_of_a_run_that_was_moved(trained, tmp_path):
     record = json.loads((trained / RECORD).read_text())
     for text in ('Where it fails', 'psp_demo.py', record['parts'][-1]['torch'], 'iter_2.pth'):
         assert text in page
+    metrics = [s['metrics'] for s in record['scores'] if s['decode']['rule'] == 'nearest'][-1]
+    named = dict(mIoU='mIoU', aAcc='pixel accuracy', mDice='mean Dice')
+    for key, words in named.items():
+        assert re.search(rf'<b>{metrics[key]:.1f}( %)?</b>{words}<', page), key
 
 
 @pytest.mark.browser
@@ -115,6 +126,32 @@ def test_what_is_wrong_with_the_weakest_classes(examined):
     assert first.taken_for == [('road', 100 * 38 / 80)]  # train: 2 of 80, not worth a word
     assert (first.picture, second.picture) == (1, None)
     assert second.taken_for == []
+
+
+def test_the_figures_show_what_was_found(examined):
+    names = ['road', 'pole', 'train']
+    axes = draw_classes(['run'], [examined], names).axes[0]
+    bars = {
+        t.get_text().split()[0]: b.get_width()
+        for t, b in zip(axes.get_yticklabels(), axes.patches, strict=True)
+    }
+    assert bars == pytest.approx(dict(zip(names, examined.iou, strict=True)))
+    assert list(bars.values()) == sorted(bars.values(), reverse=True)
+    axes = draw_confusion('run', examined, names).axes[0]
+    shown = np.asarray(axes.images[0].get_array()) ** 2
+    assert shown[1] == pytest.approx([100 * 38 / 80, 50, 100 * 2 / 80]), 'the poles, by prediction'
+    assert {t.get_text(): t.get_position() for t in axes.texts}['48'] == (0, 1)
+    labels, truth = np.array([[[0, 1], [2, 1]], [[0, 0], [255, 1]]], np.uint8)
+    palette = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9]], np.uint8)
+    picture = Picture('x', np.full((2, 2, 3), 77, np.uint8), truth=truth)
+    figure = draw_pictures(['run'], [Shown('x', picture, [labels])], names, palette)
+    seen, right, made, errors = (np.asarray(one.images[0].get_array()) for one in figure.axes[:4])
+    assert (seen == 77).all()
+    assert right.tolist() == [[[1, 2, 3], [1, 2, 3]], [[0, 0, 0], [4, 5, 6]]]
+    assert made.tolist() == [[[1, 2, 3], [4, 5, 6]], [[7, 8, 9], [4, 5, 6]]]
+    good, wrong = errors[0]
+    assert (errors[1] == [[0, 0, 0], good]).all()
+    assert wrong[0] > 2 * wrong[1] and np.ptp(good) == 0
 
 
 def test_the_worst_the_median_and_the_best_are_shown():

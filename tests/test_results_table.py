@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from collections import defaultdict
+from pathlib import Path
 
 import cv2
 import pytest
@@ -225,17 +226,29 @@ def test_the_readme_has_the_scores_of_the_results():
     rows = defaultdict(list)
     for run in load_runs(ROOT / 'docs/results'):
         if run.group == 'cpu25':
-            rows[run.label].append(run.score('t40'))
-    for label, scores in rows.items():
-        cells = (spread([score[key] for score in scores]) for key in ('mIoU', 'aAcc'))
-        assert f'| {" | ".join(cells)} |' in readme, label
+            rows[run.label, run.config].append(run.score('t40'))
+    assert len(rows) == 4
+    for (label, config), scores in rows.items():
+        cells = ' | '.join(spread([score[key] for score in scores]) for key in ('mIoU', 'aAcc'))
+        (line,) = (line for line in readme.splitlines() if f'| {cells} |' in line)
+        assert config in line or label.rpartition(', ')[2] in line
+
+
+def test_the_model_index_has_the_scores_of_the_results(tmp_path):
+    index = Path(shutil.copy(ROOT / 'model-index.yml', tmp_path))
+    arguments = ['--index', str(index), '--page', str(tmp_path / 'page.md')]
+    results = shutil.copytree(ROOT / 'docs/results', tmp_path / 'results')
+    assert load_tool(TOOL).main(['--results', str(results), 'write', *arguments]) == 0
+    assert index.read_text() == (ROOT / 'model-index.yml').read_text()
 
 
 def test_kept_rows_are_of_the_recipes_that_are_planned():
     path = ROOT / 'docs/results/runs.yml'
     planned = [run for group in yaml.safe_load(path.read_text()) for run in read_runs(path, group)]
     planned = {(run.group, run.label, run.seed): run for run in planned}
-    kept = [run for run in load_runs(ROOT / 'docs/results') if run.recipe]  # older ones lack it
-    assert kept
-    for run in kept:
+    kept = load_runs(ROOT / 'docs/results')
+    without = {(run.group, run.label) for run in kept if not run.recipe}  # older ones lack it
+    assert {row for row in without if row[0] != 'choices'} <= {('cpu25', 'stock PSPNet R18-D8')}
+    assert len(without) < len(kept)
+    for run in (run for run in kept if run.recipe):
         assert run.recipe == planned[run.group, run.label, run.seed].recipe(ROOT), run.path

@@ -2,7 +2,6 @@
 
 import random
 import re
-import signal
 import time
 from types import SimpleNamespace
 
@@ -12,11 +11,12 @@ import torch
 from mmengine.config import Config
 from torch.utils.data import DataLoader
 from training_runs import (
+    IMPORT_DEATH,
     checkpoint,
+    die,
     differences,
     finish,
     kill,
-    kill_at,
     losses,
     start,
     words,
@@ -82,15 +82,16 @@ def test_going_on_far_ahead_takes_no_time():
     assert time.perf_counter() - begun < 1
 
 
-def test_steps_draw_by_seed_process_and_iteration():
+def test_steps_draw_by_seed_process_and_iteration(monkeypatch):
     draws = set()
-    for seed, iteration in ((1, 0), (1, 1), (2, 0)):
+    for seed, rank, iteration in ((1, 0, 0), (1, 0, 1), (2, 0, 0), (1, 1, 0)):
+        monkeypatch.setattr('pspnet_plugin.engine.positions.get_rank', lambda rank=rank: rank)
         seed_for_step(seed, iteration)
         first = torch.rand(3).tolist()
         seed_for_step(seed, iteration)
         assert torch.rand(3).tolist() == first
         draws.add(tuple(first))
-    assert len(draws) == 3
+    assert len(draws) == 4
 
 
 @pytest.mark.parametrize(
@@ -108,39 +109,21 @@ def test_other_orders_are_refused(change):
         ResumableTrainLoop(SimpleNamespace(), DataLoader(Draws()), max_iters=1)
 
 
-# The process dies as its first validation begins, if an environment variable says so.
-DEATH = """
-import os, signal
-from mmengine.hooks import Hook
-from mmseg.registry import HOOKS
-
-@HOOKS.register_module()
-class DieAtValidation(Hook):
-    def before_val_epoch(self, runner):
-        if 'DIE' in os.environ:
-            os.kill(os.getpid(), signal.SIGKILL)
-"""
-WITH_DEATH = """
-custom_imports = dict(imports=['pspnet_plugin', 'death'], allow_failed_imports=False)
-custom_hooks = [dict(type='EMAHook', momentum=0.1), dict(type='DieAtValidation')]
-"""
-
-
 @pytest.fixture(scope='module')
 def whole(demo_root, tmp_path_factory):
     """A config, and the work dir of its run that nobody disturbed."""
     folder = tmp_path_factory.mktemp('whole')
-    (folder / 'death.py').write_text(DEATH)
-    config = write_config(folder, demo_root, more=WITH_DEATH)
+    hooks = "custom_hooks = [dict(type='EMAHook', momentum=0.1), dict(type='Die')]"
+    config = write_config(folder, demo_root, more=IMPORT_DEATH + hooks)
     finish(config, folder / 'whole')
     return config, folder / 'whole'
 
 
-def test_a_killed_run_ends_as_one_that_was_not(whole, tmp_path):
+def test_a_killed_run_ends_as_one_that_was_not(whole, tmp_path, monkeypatch):
     """Weights, their average, the optimizer, the schedule, logged values; kept checkpoints too."""
     config, whole = whole
     killed = tmp_path / 'killed'
-    kill_at(start(config, killed), killed, r'Iter\(train\) \[ *5/8\]')
+    die(config, killed, monkeypatch, at='5')
     assert (killed / 'last_checkpoint').read_text().endswith('iter_4.pth')
     assert 'resumed epoch: 0, iter: 4' in finish(config, killed)
     expected = checkpoint(whole, 8)
@@ -156,9 +139,7 @@ def test_a_killed_run_ends_as_one_that_was_not(whole, tmp_path):
 def test_a_run_killed_before_a_validation_makes_up_for_it(whole, tmp_path, monkeypatch):
     config, whole = whole
     killed = tmp_path / 'killed'
-    monkeypatch.setenv('DIE', 'yes')
-    assert start(config, killed).wait() == -signal.SIGKILL
-    monkeypatch.delenv('DIE')
+    die(config, killed, monkeypatch, at='validation')
     assert 'Iteration 4 was saved before its validation' in finish(config, killed)
     assert differences(checkpoint(whole, 8), checkpoint(killed, 8)) == []
     assert sorted(p.name for p in killed.glob('best*')) == sorted(

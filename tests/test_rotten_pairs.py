@@ -5,6 +5,7 @@ import shutil
 import struct
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -28,6 +29,7 @@ from torch.utils.data import DataLoader
 from pspnet_plugin.datasets import pictures
 from pspnet_plugin.datasets.bad_pairs import BadPair, all_bad_pairs
 from pspnet_plugin.datasets.pair_files import read_pair
+from pspnet_plugin.engine.bad_pairs_hook import BadPairsHook
 from pspnet_plugin.engine.positions import SeededDataset
 
 
@@ -253,6 +255,20 @@ val_dataloader = dict(dataset=dict(on_bad_pair='skip'))
     assert '1 of 4 pairs are not in the score that follows' in output
     (score,) = [entry for entry in scalars(run) if 'mIoU' in entry]
     assert score['skipped_pairs'] == 1
+
+
+def test_pairs_that_a_test_left_out_are_counted_beside_its_score(tmp_path):
+    save(tmp_path / 'val/1.png')
+    (tmp_path / 'val/2.png').write_bytes(b'')
+    dataset = build(tmp_path, 'val', on_bad_pair='skip')
+    said, metrics = [], dict(mIoU=50.0)
+    runner = SimpleNamespace(
+        test_dataloader=SimpleNamespace(dataset=dataset),
+        logger=SimpleNamespace(warning=said.append),
+    )
+    BadPairsHook().after_test_epoch(runner, metrics)
+    assert metrics['skipped_pairs'] == 1
+    assert said == ['1 of 2 pairs are not in the score that follows']
 
 
 def test_the_limit_of_pixels_is_pillow_s_own(tmp_path, monkeypatch):

@@ -58,7 +58,7 @@ def test_rows_are_trained_tested_and_kept(runs, capsys):
     assert scores[2] != scores[1]
     assert plain['parameters'] == flipped['parameters']
     assert plain['parts'] == flipped['parts'], 'one training'
-    assert plain['parts'][0]['threads'] == 1
+    assert plain['parts'][0]['threads'] == plain['parts'][0]['cores'] == 1
     assert {score['loop'] for score in plain['scores']} == {'val'}
     assert flipped['scores'][-1]['loop'] == 'test'
     assert 'model.decode_head.channels=8' in plain['command']

@@ -1,27 +1,38 @@
 """What a run leaves for tables of results, by the stock tools."""
 
 import json
+import re
+import subprocess
+import sys
+from pathlib import Path
 
+import pytest
+import torch
 from conftest import ROOT, run_tool
-from training_runs import finish, kill_at, start, write_config
+from mmengine.optim import build_optim_wrapper
+from training_runs import IMPORT_DEATH, die, finish, write_config
 
+from pspnet_plugin.engine import run_record_hook
 from pspnet_plugin.engine.run_record_hook import RECORD, _decoding
 
-HOOKS = "custom_hooks = [dict(type='RunRecordHook')]"
+HOOKS = "custom_hooks = [dict(type='RunRecordHook'), dict(type='Die')]"
 
 
-def test_parts_and_scores_of_a_resumed_run_are_in_one_record(demo_root, tmp_path):
-    config = write_config(tmp_path, demo_root, iters=4, more=HOOKS)
+def test_parts_and_scores_of_a_resumed_run_are_in_one_record(demo_root, tmp_path, monkeypatch):
+    config = write_config(tmp_path, demo_root, iters=4, more=IMPORT_DEATH + HOOKS)
     run = tmp_path / 'run'
-    kill_at(start(config, run), run, r'Iter\(train\) \[ *3/4\]')
+    die(config, run, monkeypatch, at='3')
     finish(config, run)
-    run_tool(ROOT / 'tools/test.py', config, run / 'iter_4.pth', '--work-dir', run)
+    run_tool(
+        ROOT / 'tools/test.py', config, run / 'iter_4.pth', '--work-dir', run,
+        env=dict(PYTHONPATH=str(tmp_path)),
+    )  # fmt: skip
     record = json.loads((run / RECORD).read_text())
     first, second = record['parts']
     for part in (first, second):
         assert part['config'] == 'training.py'
         assert part['seed'] == 3
-        assert part['batch_size'] == 2
+        assert part['batch_size'] == 2 and part['train_pairs'] == 8
         assert part['processor'] and part['cores'] and part['mmseg'] and part['torch']
     assert (first['first_iteration'], second['first_iteration']) == (0, 2)
     assert (first['last_iteration'], second['last_iteration']) == (2, 4)
@@ -42,6 +53,53 @@ def test_parts_and_scores_of_a_resumed_run_are_in_one_record(demo_root, tmp_path
     assert nearest['metrics'] == scores[2]['metrics'], 'the same weights'
     assert nearest['metrics'] != scores[0]['metrics']
     assert all('seconds' in score for score in record['scores'])
+
+
+def test_the_clock_begins_with_the_process():
+    code = """
+import time
+began = time.monotonic()
+time.sleep(1.5)
+from pspnet_plugin.engine.run_record_hook import BEGUN
+print(began - BEGUN)
+"""
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    before = float(done.stdout.split()[-1])  # what starting the interpreter took
+    assert 0 <= before < 30 if Path('/proc/self/stat').is_file() else before < 0
+
+
+def test_the_commit_is_said_to_be_changed_only_where_code_is(tmp_path, monkeypatch):
+    def git(*words):
+        subprocess.run(['git', '-C', tmp_path, *words], check=True, capture_output=True)
+
+    module = tmp_path / 'pspnet_plugin' / 'engine' / 'run_record_hook.py'
+    module.parent.mkdir(parents=True)
+    module.write_text('')
+    (tmp_path / 'notes.md').write_text('')
+    monkeypatch.setattr(run_record_hook, '__file__', str(module))
+    git('init', '-q')
+    git('add', '.')
+    git('-c', 'user.name=a', '-c', 'user.email=a@b', 'commit', '-qm', 'x')
+    clean = run_record_hook._commit()
+    assert re.fullmatch('[0-9a-f]{12}', clean)
+    (tmp_path / 'notes.md').write_text('more')
+    assert run_record_hook._commit() == clean
+    module.write_text('more')
+    assert run_record_hook._commit() == f'{clean}-dirty'
+
+
+@pytest.mark.parametrize(
+    ('wrapper', 'said'),
+    [
+        (dict(type='OptimWrapper'), 'float32'),
+        (dict(type='AutocastOptimWrapper', precision='bfloat16'), 'bfloat16'),
+        (dict(type='AutocastOptimWrapper', precision='float32'), 'float32'),
+    ],
+)
+def test_the_precision_is_that_of_the_training(wrapper, said):
+    net = torch.nn.Linear(1, 1)
+    built = build_optim_wrapper(net, dict(wrapper, optimizer=dict(type='SGD', lr=0.1)))
+    assert run_record_hook._precision(built) == said
 
 
 def test_no_rule_is_claimed_for_index_maps():

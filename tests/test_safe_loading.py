@@ -14,7 +14,7 @@ import pytest
 import torch
 from conftest import DEMO, ROOT, on, run_tool
 from mmengine.config import Config, ConfigDict
-from mmengine.logging import HistoryBuffer
+from mmengine.logging import HistoryBuffer, MMLogger
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from mmengine.runner import CheckpointLoader, load_checkpoint
 from mmseg.apis import init_model
@@ -206,7 +206,16 @@ def test_trust_is_off_loud_and_for_one_command(hostile, trained, monkeypatch, ca
         *on(path.parent / 'nowhere'), status=1,
     )  # fmt: skip
     assert 'nowhere' in output  # the data, which come first
-    assert load(path)['state_dict'] and ran.is_dir()
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    try:
+        assert load(path)['state_dict'] and ran.is_dir()
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert f'{path} IS LOADED WITHOUT PROTECTION, AND MAY RUN ANY CODE' in caplog.text
+    monkeypatch.delenv(TRUST)
+    with pytest.raises(UnsafeCheckpoint):
+        load(path)
 
 
 def test_files_from_the_web_are_guarded(hostile, tmp_path, monkeypatch):

@@ -189,6 +189,7 @@ def test_slurm_scripts_hand_everything_to_srun(tool, tmp_path):
         env=dict(PATH=path, GPUS='16', GPUS_PER_NODE='8', SRUN_ARGS='--mem 8G'),
     )  # fmt: skip
     words = re.findall(r'\[(.*)\]', words)
+    assert words[words.index('-p') + 1] == 'gpu'
     for word in ('--job-name=my job', '--ntasks=16', '--ntasks-per-node=8', '--gres=gpu:8', '8G'):
         assert word in words
     program = tool.removeprefix('slurm_').replace('.sh', '.py')

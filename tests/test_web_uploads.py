@@ -118,6 +118,30 @@ def test_samples_are_in_the_channel_order_of_photos():
     assert (sample[..., ::-1] == small).all() and (sample != small).any()
 
 
+def test_the_page_is_served_where_it_is_asked_for(monkeypatch, capsys):
+    asked = {}
+
+    class Page:
+        def launch(self, **options):
+            asked.update(options)
+            if options['server_port'] == 81:
+                raise OSError
+            return None, 'http://there', None
+
+        def block_thread(self):
+            pass
+
+    tool = load_tool('web_demo.py')
+    monkeypatch.setattr(tool, 'open_networks', lambda args: {})
+    monkeypatch.setattr('pspnet_plugin.web.page.build_page', lambda networks, max_side: Page())
+    arguments = ['--config', 'a.py', '--checkpoint', 'a.pth', '--host', '127.0.0.9']
+    assert tool.main([*arguments, '--port', '80']) == 0
+    assert (asked['server_name'], asked['server_port']) == ('127.0.0.9', 80)
+    assert 'Open http://there in a browser' in capsys.readouterr().out
+    assert tool.main([*arguments, '--port', '81']) == 2
+    assert '127.0.0.9:81 cannot be listened on: it is taken' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import platform
 import re
 import resource
 import signal
@@ -137,6 +138,15 @@ def test_bad_weights_are_not_saved(saver, tmp_path):
     model = torch.nn.Linear(2, 1)
     torch.nn.init.constant_(model.weight, 3e38)  # finite, though their sum is not
     check_finite(model, 'a')
+
+
+def test_what_a_killed_run_had_begun_goes_when_the_next_one_starts(saver, tmp_path):
+    part = tmp_path / f'.0a1b2c3d@{platform.node()}.part'
+    part.write_bytes(b'half')
+    other = tmp_path / '.0a1b2c3d@elsewhere.part'
+    other.write_bytes(b'half')  # of another machine, which may be writing it
+    hook_of(saver)
+    assert saved(tmp_path) == [other.name]
 
 
 def test_nothing_kept_is_said(tmp_path):

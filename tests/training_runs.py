@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from conftest import ROOT, scalars
 from warm_processes import WarmProcess, start_warm
@@ -56,10 +57,32 @@ randomness = dict(seed=3, deterministic=True)
 {more}
 """
 
+# A module beside each config: the process dies before an iteration, counted from 0, or its first
+# validation, as an environment variable says.
+DEATH = """
+import os, signal
+from mmengine.hooks import Hook
+from mmseg.registry import HOOKS
+
+@HOOKS.register_module()
+class Die(Hook):
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if os.environ.get('DIE') == str(runner.iter):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def before_val_epoch(self, runner):
+        if os.environ.get('DIE') == 'validation':
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+IMPORT_DEATH = """
+custom_imports = dict(imports=['pspnet_plugin', 'death'], allow_failed_imports=False)
+"""
+
 
 def write_config(folder: Path, pairs: Path, *, iters=8, every=2, more='') -> Path:
     """A config of a short training with all that is random in one."""
     path = folder / 'training.py'
+    (folder / 'death.py').write_text(DEATH)
     demo = str(ROOT / 'configs/psp_demo.py')
     text = CONFIG.format(demo=demo, pairs=str(pairs), iters=iters, every=every, more=more)
     path.write_text(text)
@@ -112,6 +135,13 @@ def kill(process: subprocess.Popen | WarmProcess) -> None:
     """Kills the process that trains, as a scheduler would; its workers end by themselves."""
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def die(config: Path, work_dir: Path, monkeypatch: pytest.MonkeyPatch, *, at: str) -> None:
+    """A training with the hook ``Die`` that kills itself where ``at`` says, see ``DEATH``."""
+    monkeypatch.setenv('DIE', at)
+    assert start(config, work_dir).wait(timeout=600) == -signal.SIGKILL, words(work_dir)[-4000:]
+    monkeypatch.delenv('DIE')
 
 
 def kill_at(process: subprocess.Popen | WarmProcess, work_dir: Path, text: str) -> None:

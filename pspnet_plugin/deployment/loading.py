@@ -167,7 +167,11 @@ def metainfo_of(config: Config) -> dict:
     own = dataset.get('metainfo') or {}
     if isinstance(own, str):
         own = read_metainfo(own, option='metainfo=')
-    return {**getattr(kind, 'METAINFO', {}), **own}
+    known = getattr(kind, 'METAINFO', {})
+    colors = dict(zip(known.get('classes', ()), known.get('palette', ()), strict=False))
+    if colors and 'palette' not in own and set(own.get('classes', ())) <= colors.keys():
+        own = {**own, 'palette': [colors[name] for name in own.get('classes', colors)]}
+    return {**known, **own}
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict]:
