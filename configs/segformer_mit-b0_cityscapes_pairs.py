@@ -1,4 +1,4 @@
-# An outside mark of another kind: stock SegFormer-B0 by its own optimizer, from scratch.
+# An outside reference of another kind: stock SegFormer-B0 by its own optimizer, from scratch.
 _base_ = [
     '_base_/datasets/cityscapes_pairs.py',
     '_base_/schedules/schedule_20k.py',

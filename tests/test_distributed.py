@@ -106,16 +106,19 @@ def test_ranks_train_and_evaluate_as_one_process(ranks, config, tmp_path):
     assert scored(config, tmp_path / 'one', ranks) == scored(config, tmp_path / 'one', 1)
 
 
-# Of each of two processes: one step's loss is no number in the second; clocks that do not agree.
+# Of each of two processes: one step's loss is no number in the second; clocks that do not agree; a
+# pair that the second has lost.
 ALONE = """
 import json, sys, time
 from types import SimpleNamespace
 import torch
-from mmengine.dist import get_rank, init_dist
+from torch.utils.data import Dataset
+from pspnet_plugin.datasets.bad_pairs import BadPairs
+from pspnet_plugin.engine.bad_pairs_hook import BadPairsHook
 from pspnet_plugin.engine.clock_loop import ClockTrainLoop
 from test_non_finite_loss import good, train
-init_dist('pytorch', backend='gloo')
-rank = get_rank()
+torch.distributed.init_process_group('gloo')
+rank = torch.distributed.get_rank()
 first, bad, last = good(3)
 bad *= float('nan') if rank else 1
 model, said = train([first, bad, last], action='skip')
@@ -123,12 +126,19 @@ loop = object.__new__(ClockTrainLoop)
 loop._before, loop._began = 0.0, time.monotonic() - 1000 * (rank + 1)
 loop._runner = SimpleNamespace(model=model)
 loop._read_clock()
+bad_pairs = BadPairs()
+bad_pairs.lost = torch.tensor([rank, 0, 0, 0], dtype=torch.uint8)
+dataset = Dataset()
+dataset.bad_pairs, dataset.get_data_info = bad_pairs, lambda i: dict(img_path=f'{i}.jpg')
+logger = SimpleNamespace(warning=said.append)
+loader = SimpleNamespace(dataset=dataset)
+BadPairsHook().after_train(SimpleNamespace(train_dataloader=loader, logger=logger))
 state = {key: value.tolist() for key, value in model.state_dict().items()}
 json.dump(dict(state=state, said=said, elapsed=loop._elapsed), open(f'{sys.argv[1]}/{rank}', 'w'))
 """
 
 
-def test_ranks_leave_out_the_same_steps_and_go_by_one_clock(tmp_path):
+def test_ranks_agree_on_steps_left_out_on_the_clock_and_on_lost_pairs(tmp_path):
     (tmp_path / 'alone.py').write_text(ALONE)
     command = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2']
     done = subprocess.run(
@@ -144,6 +154,7 @@ def test_ranks_leave_out_the_same_steps_and_go_by_one_clock(tmp_path):
     assert first['state'] == second['state']
     assert 'is not finite in another process' in first['said'][0]
     assert first['elapsed'] == second['elapsed'] < 1900
+    assert '0.jpg can no longer be used, and others take its place' in first['said']
 
 
 def summary(output: str) -> str:

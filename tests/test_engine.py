@@ -31,6 +31,7 @@ def test_config_is_found_here_first_and_then_under_the_root(tmp_path, monkeypatc
     ('given', 'expected'),
     [
         (['c.py'], ['c.py', '--cfg-options', 'x=1']),
+        (['c.py', '--cfg-options=x=2'], ['c.py', '--cfg-options', 'x=1', '--cfg-options=x=2']),
         (
             ['c.py', '--cfg-options', 'x=2', '--resume'],
             ['c.py', '--cfg-options', 'x=1', 'x=2', '--resume'],

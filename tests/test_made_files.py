@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from pspnet_plugin.engine import jobs
-from pspnet_plugin.engine.jobs import remove_stale_parts, same_time, write_whole
+from pspnet_plugin.files import jobs
+from pspnet_plugin.files.jobs import remove_stale_parts, same_time, write_whole
 
 
 def test_a_second_writer_of_the_same_file_does_no_harm(tmp_path, monkeypatch):
@@ -55,7 +55,7 @@ def test_what_was_begun_is_removed_on_any_error(tmp_path, monkeypatch, error):
 def test_parts_of_ended_processes_go_and_those_in_use_stay(tmp_path):
     (tmp_path / 'train').mkdir()
     code = (
-        'import os, sys\nfrom pathlib import Path\nfrom pspnet_plugin.engine import jobs\n'
+        'import os, sys\nfrom pathlib import Path\nfrom pspnet_plugin.files import jobs\n'
         'jobs.os.replace = lambda *_: os.kill(os.getpid(), 9)\n'
         'jobs.write_whole(Path(sys.argv[1]), b"")\n'
     )

@@ -1,5 +1,7 @@
 """Bad pairs and arguments: one readable error that names the value or file and the way out."""
 
+import shutil
+
 import pytest
 from conftest import build, write_pair
 from mmengine.runner import Runner
@@ -10,6 +12,14 @@ from pspnet_plugin.datasets import CityscapesPairsDataset, PairsDataset
 def test_root_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match="none' is missing.*Kaggle.*make demo"):
         build(tmp_path / 'none')
+
+
+def test_no_place_at_all(pairs_root, monkeypatch):
+    (pairs_root / 'cityscapes_data').mkdir()
+    shutil.copytree(pairs_root / 'val', pairs_root / 'cityscapes_data/val')
+    monkeypatch.chdir(pairs_root)
+    with pytest.raises(ValueError, match='neither data_root nor data_prefix says where'):
+        CityscapesPairsDataset(pipeline=[])
 
 
 def test_split_missing(pairs_root):

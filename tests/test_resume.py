@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 from training_runs import (
     IMPORT_DEATH,
@@ -107,6 +108,17 @@ def test_other_orders_are_refused(change):
         ResumableTrainLoop(SimpleNamespace(), dict(dataset=Draws(), **change), max_iters=1)
     with pytest.raises(ValueError, match='needs the config'):
         ResumableTrainLoop(SimpleNamespace(), DataLoader(Draws()), max_iters=1)
+
+
+def test_a_part_of_the_set_may_be_asked_for():
+    runner = Runner.__new__(Runner)
+    runner._seed, runner._randomness_cfg = 5, dict(seed=5)
+    loader = dict(
+        dataset=Draws(), batch_size=3, sampler=dict(type='InfiniteSampler'), num_batch_per_epoch=1
+    )
+    loop = ResumableTrainLoop(runner, loader, max_iters=1)
+    first = next(iter(loop.dataloader))
+    assert sorted(first[0].tolist()) == [0, 1, 2]
 
 
 @pytest.fixture(scope='module')

@@ -28,6 +28,7 @@ from torch.utils.data import DataLoader
 
 from pspnet_plugin.datasets import pictures
 from pspnet_plugin.datasets.bad_pairs import BadPair, all_bad_pairs
+from pspnet_plugin.datasets.label_maps import read_photo
 from pspnet_plugin.datasets.pair_files import read_pair
 from pspnet_plugin.engine.bad_pairs_hook import BadPairsHook
 from pspnet_plugin.engine.positions import SeededDataset
@@ -158,6 +159,16 @@ def test_on_request_it_is_left_out(rotten, caplog):
         assert re.search(f'rotten.*{said}', reason)
 
 
+@pytest.mark.parametrize('exif', [b'Exif\0\0II*\0', b'Exif\0\0MM'], ids=['cut off', 'no header'])
+def test_a_damaged_exif_is_named(exif, tmp_path):
+    path = tmp_path / '1.jpg'
+    save(path, exif=exif, quality=95)
+    with pytest.raises(BadPair, match=r'1\.jpg: its EXIF block, .*, is damaged .*; remove it'):
+        read_pair(str(path))
+    with pytest.raises(ValueError, match=r'1\.jpg: its EXIF block'):
+        read_photo(path)
+
+
 def test_a_whole_pair_with_a_harmless_exif_is_read(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 1
@@ -258,6 +269,7 @@ val_dataloader = dict(dataset=dict(on_bad_pair='skip'))
 
 
 def test_pairs_that_a_test_left_out_are_counted_beside_its_score(tmp_path):
+    (tmp_path / 'val').mkdir()
     save(tmp_path / 'val/1.png')
     (tmp_path / 'val/2.png').write_bytes(b'')
     dataset = build(tmp_path, 'val', on_bad_pair='skip')

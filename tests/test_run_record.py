@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, run_tool
+from conftest import ROOT, build, run_tool, write_pair
+from mmengine.dataset import ConcatDataset, RepeatDataset
 from mmengine.optim import build_optim_wrapper
 from training_runs import IMPORT_DEATH, die, finish, write_config
 
 from pspnet_plugin.engine import run_record_hook
-from pspnet_plugin.engine.run_record_hook import RECORD, _decoding
+from pspnet_plugin.engine.run_record_hook import RECORD, _codecs_of, _decoding, _named
 
 HOOKS = "custom_hooks = [dict(type='RunRecordHook'), dict(type='Die')]"
 
@@ -103,4 +104,26 @@ def test_the_precision_is_that_of_the_training(wrapper, said):
 
 
 def test_no_rule_is_claimed_for_index_maps():
-    assert _decoding(None) is None
+    assert _decoding([]) is None
+
+
+def test_rules_of_datasets_within_wrappers(tmp_path):
+    write_pair(tmp_path / 'val/1.png')
+    strict, same, other = (
+        build(tmp_path, 'val', decode=dict(rule='nearest', max_distance=distance))
+        for distance in (10, 10, 20)
+    )
+    joined = RepeatDataset(ConcatDataset([strict, same]), 2)
+    assert _decoding(_codecs_of(joined)) == dict(rule='nearest', max_distance=10)
+    assert _decoding(_codecs_of(ConcatDataset([strict, other]))) == dict(rule='several')
+
+
+def test_names_of_classes_may_have_a_slash():
+    metrics = {
+        'mIoU': 1.0,
+        'IoU.car/van': 2.0,
+        'edge-aware/mIoU': 3.0,
+        'edge-aware/IoU.car/van': 4.0,
+    }
+    assert _named(metrics, '', ['edge-aware']) == {'mIoU': 1.0, 'IoU.car/van': 2.0}
+    assert _named(metrics, 'edge-aware', ['']) == {'mIoU': 3.0, 'IoU.car/van': 4.0}

@@ -193,6 +193,13 @@ def test_what_mmengine_writes_is_loaded(trained, tmp_path):
     assert load(old)['scalars'] == things['scalars']
 
 
+def test_a_model_that_its_scheme_does_not_know_is_named():
+    with pytest.raises(
+        ValueError, match="open-mmlab://resnet1v1: open-mmlab has no model 'resnet1v1'"
+    ):
+        load('open-mmlab://resnet1v1')
+
+
 def test_trust_is_off_loud_and_for_one_command(hostile, trained, monkeypatch, caplog):
     path, ran = hostile
     for value in ('', '0', 'true'):

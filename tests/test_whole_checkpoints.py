@@ -104,6 +104,17 @@ def test_the_best_goes_when_a_better_one_is_there(saver, tmp_path, names):
         hook._save_best_checkpoint(saver, dict(mIoU=40.0, aAcc=0.0))
 
 
+def test_the_best_by_the_first_score_there_is(saver, tmp_path):
+    hook = hook_of(saver, save_best='auto')
+    for step, value in ((1, 10.0), (2, 5.0), (3, 20.0)):
+        saver.iter = step
+        hook._save_best_checkpoint(saver, dict(mIoU=value, aAcc=-value))
+    assert [path.name for path in tmp_path.glob('best*')] == ['best_mIoU_iter_3.pth']
+    saver.iter = 4
+    hook_of(saver, save_best='auto')._save_best_checkpoint(saver, dict(mIoU=30.0, aAcc=0.0))
+    assert [path.name for path in tmp_path.glob('best*')] == ['best_mIoU_iter_4.pth'], 'resumed'
+
+
 def test_what_is_kept_goes_on_after_a_resume(saver, tmp_path):
     hook = hook_of(saver, max_keep_ckpts=2)
     for step in (1, 2):

@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from pspnet_plugin.deployment.arguments import add_cfg_options, read_config
 from pspnet_plugin.engine.command_line import add_debug, complain, run_command
-from pspnet_plugin.engine.jobs import write_whole
-from pspnet_plugin.engine.made_folder import check_free, claim
+from pspnet_plugin.files.jobs import write_whole
+from pspnet_plugin.files.made_folder import check_free, claim
 from pspnet_plugin.prediction.networks import ShrinkingNetwork, open_torch_network
 from pspnet_plugin.prediction.outputs import KINDS, Outputs, read_journal
 from pspnet_plugin.prediction.pair_reading import PairReader, make_pair_reader

@@ -40,7 +40,7 @@ class BadPairs:
             Those that can.
 
         Raises:
-            ValueError: that is none of them.
+            ValueError: none of them can be used.
         """
 
         def problem(path: str) -> str | None:

@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from pspnet_plugin.datasets.label_codec import IGNORE
+from pspnet_plugin.datasets.pictures import orientation
 
 UNKNOWN = 255  # no position: at most 255 colours are known
 INDEX_MODES = ('1', 'L', 'LA', 'P', 'I', 'I;16', 'I;16B')
@@ -90,6 +91,10 @@ def read_photo(path: Path) -> np.ndarray:
                 f'{path}: a picture with more than 8 bits a channel ({stored}); expected an '
                 '8-bit photo, because only you know which range of it matters: convert it'
             )
+        try:
+            orientation(image)
+        except ValueError as error:
+            raise ValueError(f'{path}: {error}') from None
         return np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
 
 

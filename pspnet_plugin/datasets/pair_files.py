@@ -169,10 +169,19 @@ def read_pair(path: str, backend_args: dict | None = None) -> np.ndarray:
 
     Raises:
         FileNotFoundError: there is no such file.
+        BadPair: see ``decode_pair``.
+    """
+    return decode_pair(fileio.get(path, backend_args=backend_args), path)
+
+
+def decode_pair(content: bytes, path: str) -> np.ndarray:
+    """The pair, (H, 2W, 3) uint8 BGR, in the bytes of a file.
+
+    Raises:
         BadPair: it is no whole 8-bit picture (see ``decode_picture``), or of odd width.
     """
     try:
-        picture = decode_picture(fileio.get(path, backend_args=backend_args))
+        picture = decode_picture(content)
     except ValueError as error:
         raise BadPair(f'{path}: {error}') from None
     if picture.shape[1] % 2:
@@ -182,6 +191,12 @@ def read_pair(path: str, backend_args: dict | None = None) -> np.ndarray:
             'halves. A pair is photo and labels of one size side by side.'
         )
     return picture
+
+
+def halves(pair: np.ndarray, photo_side: str) -> tuple[np.ndarray, np.ndarray]:
+    """Photo and colour half, (H, W, 3) views of a pair (H, 2W, 3)."""
+    left, right = np.split(pair, 2, axis=1)
+    return (left, right) if photo_side == 'left' else (right, left)
 
 
 # A worker decodes labels once, not once an epoch: the edge-aware rule takes longer than all other
@@ -201,10 +216,7 @@ def _halves(path: str, photo_side: str, backend_args: dict | None) -> tuple[np.n
         _last.key = _last.pair = None  # first, so that its memory serves the next
         _last.pair = read_pair(path, backend_args)
         _last.key = key
-    pair = _last.pair
-    width = pair.shape[1] // 2
-    left, right = pair[:, :width], pair[:, width:]
-    return (left, right) if photo_side == 'left' else (right, left)
+    return halves(_last.pair, photo_side)
 
 
 def _stamp(path: str) -> tuple[int, ...] | None:

@@ -18,8 +18,8 @@ import numpy as np
 from pspnet_plugin.datasets.label_maps import Legend, read_labels, read_photo
 from pspnet_plugin.datasets.photo_folders import Matched
 from pspnet_plugin.datasets.resizing import Size, resize_labels, resize_photo
-from pspnet_plugin.engine.jobs import run_jobs, same_time, stopping, write_whole
-from pspnet_plugin.engine.made_folder import METAINFO, check_free, claim, pictures
+from pspnet_plugin.files.jobs import run_jobs, same_time, stopping, write_whole
+from pspnet_plugin.files.made_folder import METAINFO, check_free, claim, pictures
 
 MARKER = '.pairs.json'
 

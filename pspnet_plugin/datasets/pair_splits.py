@@ -14,7 +14,7 @@ from pathlib import Path
 from mmengine import fileio
 
 from pspnet_plugin.datasets.natural_order import natural_key
-from pspnet_plugin.datasets.pairs import NESTED_ROOTS, SUFFIXES
+from pspnet_plugin.datasets.pair_listing import NESTED_ROOTS, SUFFIXES
 
 
 @dataclass(frozen=True)

@@ -5,33 +5,23 @@ virtual files of the same pair (see ``pair_files.py``), so ``LoadImageFromFile``
 ``LoadAnnotations`` and everything after them stay stock.
 """
 
-import os
 import os.path as osp
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from mmengine import fileio
-from mmengine.fileio import list_from_file
-from mmengine.logging import MMLogger
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from pspnet_plugin.datasets.bad_pairs import POLICIES, BadPair, BadPairs
 from pspnet_plugin.datasets.label_codec import LabelCodec
-from pspnet_plugin.datasets.natural_order import natural_key
 from pspnet_plugin.datasets.pair_files import SIDES, label_uri, photo_uri
+from pspnet_plugin.datasets.pair_listing import SUFFIXES, find_pairs, find_split, named_pairs
 from pspnet_plugin.datasets.palettes import CITYSCAPES, read_metainfo
 
 ORDERS = ('natural', 'name')
 FOLDS = 10
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
-# Where the archive of Kaggle's "Cityscapes Image Pairs" keeps train and val below its root.
-NESTED_ROOTS = ('cityscapes_data', osp.join('cityscapes_data', 'cityscapes_data'))
-WHERE_FROM = (
-    'Pairs are pictures with the photo in one half and its colour-coded labels in the other, e.g. '
-    'Kaggle\'s "Cityscapes Image Pairs", laid out as ROOT/train and ROOT/val. `make demo` '
-    'generates a set and trains on it; tools/dataset_converters/make_pairs.py makes more.'
-)
 
 
 @DATASETS.register_module()
@@ -184,8 +174,7 @@ class PairsDataset(BaseSegDataset):
 
     def load_data_list(self) -> list[dict]:
         """One record a pair, with ``img_path`` and ``seg_map_path`` as virtual files."""
-        folder = self._find_split()
-        paths = self._listed(folder) if self.ann_file else self._found(folder)
+        folder, paths = self._find_pairs()
         if self.folds is not None:
             taken = [path for n, path in enumerate(paths) if n % FOLDS in self.folds]
             if not taken:
@@ -195,6 +184,7 @@ class PairsDataset(BaseSegDataset):
                 )
             paths = taken
         if self.bad_pairs:
+            _ = self.codec.table  # else each of the threads would build it
             paths = self.bad_pairs.leave_out(paths, read=self._read)
         else:
             self._read(paths[0])  # says at once what is wrong with a set
@@ -209,6 +199,20 @@ class PairsDataset(BaseSegDataset):
             for path in paths
         ]
 
+    def _find_pairs(self) -> tuple[str, list[str]]:
+        try:
+            folder = find_split(self.data_root, self.data_prefix.get('img_path'))
+            found = partial(
+                find_pairs, folder, by_name=self.order == 'name', backend_args=self.backend_args
+            )
+            if not self.ann_file:
+                return folder, found()
+            return folder, named_pairs(
+                folder, self.ann_file, found=found, backend_args=self.backend_args
+            )
+        except (FileNotFoundError, ValueError) as error:
+            raise type(error)(f'{type(self).__name__}: {error}') from None
+
     def prepare_data(self, idx: int) -> dict | None:
         """A sample; None for a pair lost in training, by which the framework takes another."""
         try:
@@ -222,77 +226,6 @@ class PairsDataset(BaseSegDataset):
     def _read(self, path: str) -> None:
         uri = label_uri(path, photo_side=self.photo_side, codec=self.codec)
         fileio.get(uri, backend_args=self.backend_args)
-
-    def _find_split(self) -> str:
-        folder = self.data_prefix.get('img_path') or self.data_root or ''
-        if '://' in folder:
-            return folder
-        if osp.isdir(folder):
-            return osp.abspath(folder)
-        root = self.data_root or ''
-        split = osp.relpath(folder, root) if root else folder
-        for nested in NESTED_ROOTS:
-            candidate = osp.join(root, nested, split)
-            if osp.isdir(candidate):
-                return osp.abspath(candidate)
-        if osp.isdir(root):
-            missing = f'the data root {root!r} holds no folder {split!r}'
-        else:
-            missing = f'the data root {root or split!r} is missing'
-        raise FileNotFoundError(
-            f'{type(self).__name__}: {missing} (looked for {osp.abspath(folder)}). {WHERE_FROM}'
-        )
-
-    def _found(self, folder: str) -> list[str]:
-        names = sorted(
-            fileio.list_dir_or_file(
-                folder, list_dir=False, recursive=True, backend_args=self.backend_args
-            ),
-            key=natural_key if self.order == 'natural' else None,
-        )
-        pairs = [name for name in names if name.lower().endswith(SUFFIXES)]
-        others = Counter(osp.splitext(n)[1] or n for n in names if not n.lower().endswith(SUFFIXES))
-        listed = ', '.join(f'{n} {suffix}' for suffix, n in others.most_common(5))
-        if not pairs:
-            raise ValueError(
-                f'{type(self).__name__}: no pair in {folder} ({listed or "it is empty"}); expected '
-                f'files ending in {", ".join(SUFFIXES)}. {WHERE_FROM}'
-            )
-        if others:
-            MMLogger.get_current_instance().info(
-                f'{folder}: {len(pairs)} pairs; {others.total()} other files ignored ({listed})'
-            )
-        return [osp.join(folder, name) for name in pairs]
-
-    def _listed(self, folder: str) -> list[str]:
-        try:
-            lines = list_from_file(self.ann_file, backend_args=self.backend_args)
-        except FileNotFoundError:
-            raise FileNotFoundError(
-                f'{type(self).__name__}: ann_file {self.ann_file} is missing; expected a text file '
-                f'with one pair of {folder} a line.'
-            ) from None
-        names = [line.strip() for line in lines if line.strip()]
-        if not names:
-            raise ValueError(f'{type(self).__name__}: ann_file {self.ann_file} names no pair')
-        if '://' in folder:  # not every backend can list, so names are taken as they stand
-            return [f'{folder.rstrip("/")}/{name}' for name in names]
-        by_name = defaultdict(set)
-        for path in self._found(folder):
-            name = osp.relpath(path, folder).replace(os.sep, '/')
-            by_name[name].add(path)
-            by_name[osp.splitext(name)[0]].add(path)
-        if absent := [name for name in names if name not in by_name]:
-            raise FileNotFoundError(
-                f'{type(self).__name__}: {len(absent)} of the {len(names)} pairs named in '
-                f'{self.ann_file} are not in {folder}, the first is {absent[0]!r}.'
-            )
-        if unclear := [name for name in names if len(by_name[name]) > 1]:
-            raise ValueError(
-                f'{type(self).__name__}: {self.ann_file} names {unclear[0]!r}, which is several '
-                f'files of {folder}; write their suffixes.'
-            )
-        return [path for name in names for path in by_name[name]]
 
 
 @DATASETS.register_module()

@@ -7,7 +7,8 @@ from mmengine import fileio
 
 from pspnet_plugin.datasets.label_maps import UNKNOWN, Legend, plain_legend
 from pspnet_plugin.datasets.natural_order import natural_key
-from pspnet_plugin.datasets.pairs import SUFFIXES, CityscapesPairsDataset
+from pspnet_plugin.datasets.pairs import CityscapesPairsDataset
+from pspnet_plugin.files.made_folder import SUFFIXES
 
 PICTURES = (*SUFFIXES, '.tif', '.tiff', '.gif')
 SPLITS = ('train', 'val')

@@ -6,7 +6,6 @@ do; a pair loses its labels by it.
 """
 
 import io
-import warnings
 
 import cv2
 import numpy as np
@@ -35,20 +34,33 @@ def decode_picture(content: bytes) -> np.ndarray:
 def _check_header(content: bytes) -> str:
     """Format of a file, whose header promises what we can take."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('error', Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content), formats=FORMATS + _MORE) as header:
-                problem = _problem(header, content)
-                if problem:
-                    raise ValueError(f'{problem}; convert it, or take it out of the folder.')
-                return header.format
+        with Image.open(io.BytesIO(content), formats=FORMATS + _MORE) as header:
+            most = Image.MAX_IMAGE_PIXELS  # Pillow itself only warns, up to twice as many
+            if most is not None and header.width * header.height > most:
+                raise ValueError(_too_large(content))
+            problem = _problem(header, content)
+            if problem:
+                raise ValueError(f'{problem}; convert it, or take it out of the folder.')
+            return header.format
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise ValueError(
-            f'its {len(content)} bytes unfold to more than {Image.MAX_IMAGE_PIXELS} pixels. Take '
-            'it out of the folder, or, if it is no accident, raise PIL.Image.MAX_IMAGE_PIXELS.'
-        ) from None
+        raise ValueError(_too_large(content)) from None
     except (UnidentifiedImageError, OSError, SyntaxError, EOFError):
         raise ValueError(_no_picture(content)) from None
+
+
+def orientation(image: Image.Image) -> int:
+    """How a camera was held, as EXIF numbers it; 1, upright, where nothing is said.
+
+    Raises:
+        ValueError: the EXIF block is damaged; the message continues the name of the file.
+    """
+    try:
+        return image.getexif().get(_ORIENTATION, 1)
+    except Exception as error:  # Pillow lets through whatever it meets: struct.error, SyntaxError …
+        raise ValueError(
+            f'its EXIF block, which may say that it is turned, is damaged ({error}); remove it '
+            '(exiftool -all= FILE), or save the picture anew'
+        ) from None
 
 
 def _problem(header: Image.Image, content: bytes) -> str | None:
@@ -60,7 +72,7 @@ def _problem(header: Image.Image, content: bytes) -> str | None:
         return 'its colours are CMYK, expected RGB'
     if header.mode.startswith(('I', 'F')) or (header.format == 'PNG' and content[24] == 16):
         return 'it has 16 bits a channel, expected 8'
-    if (turned := header.getexif().get(_ORIENTATION, 1)) != 1:
+    if (turned := orientation(header)) != 1:
         return f'its EXIF orientation is {turned}, by which the halves change places, expected 1'
     return None
 
@@ -82,6 +94,13 @@ def _jpeg_ends(content: bytes) -> bool:
     while content[at : at + 1] == b'\xff' and content[at + 1 : at + 2] != b'\xda':
         at += 2 + int.from_bytes(content[at + 2 : at + 4], 'big')
     return content.rfind(b'\xff\xd9', at) >= 0  # where there is one, it is the last thing
+
+
+def _too_large(content: bytes) -> str:
+    return (
+        f'its {len(content)} bytes unfold to more than {Image.MAX_IMAGE_PIXELS} pixels. Take it '
+        'out of the folder, or, if it is no accident, raise PIL.Image.MAX_IMAGE_PIXELS.'
+    )
 
 
 def _no_picture(content: bytes) -> str:

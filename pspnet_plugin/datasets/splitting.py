@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 
 from pspnet_plugin.datasets.label_codec import LabelCodec
-from pspnet_plugin.datasets.pair_files import SIDES, read_pair
+from pspnet_plugin.datasets.pair_files import SIDES, halves, read_pair
 from pspnet_plugin.datasets.pair_splits import sub_splits
-from pspnet_plugin.engine.jobs import same_time, write_whole
+from pspnet_plugin.files.jobs import same_time, write_whole
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,11 @@ def read_halves(path: Path, *, codec: LabelCodec, photo_side: str) -> tuple[np.n
         OSError: it cannot be read.
         ValueError: it is no whole picture, of odd width, or has no label half.
     """
-    pair = read_pair(str(path))
-    halves = dict(zip(SIDES, np.split(pair, 2, axis=1), strict=True))
-    photo = halves.pop(photo_side)
-    ((other_side, colors),) = halves.items()
+    photo, colors = halves(read_pair(str(path)), photo_side)
     try:
         return photo, codec.decode(colors)
     except ValueError as error:
+        other_side = SIDES[1 - SIDES.index(photo_side)]
         hint = 'check --palette, or that this is a pair; --min-explained 0 takes it as it is'
         if codec.explains(photo):
             hint = f'the halves look swapped, which --photo-side {other_side} is for'

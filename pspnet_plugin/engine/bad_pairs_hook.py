@@ -1,5 +1,6 @@
 """Reports pairs that a dataset leaves out (``on_bad_pair='skip'``), beside what they change."""
 
+from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
@@ -52,7 +53,9 @@ class BadPairsHook(Hook):
 
     def _report(self, runner: Runner) -> None:
         for dataset, bad in all_bad_pairs(runner.train_dataloader.dataset):
-            for index in bad.lost.nonzero().flatten().tolist():
+            lost = bad.lost.clone()
+            all_reduce(lost, op='max')  # each process meets others
+            for index in lost.nonzero().flatten().tolist():
                 path = pair_of(dataset.get_data_info(index)['img_path'])
                 if path not in self._reported:
                     self._reported.add(path)

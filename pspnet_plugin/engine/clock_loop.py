@@ -29,11 +29,11 @@ class ClockTrainLoop(ResumableTrainLoop):
     """Trains until so many minutes after the process began, then validates.
 
     Schedules and ``val_interval`` stay written for ``max_iters`` iterations, and go by the share of
-    the time that is gone; so a config becomes one by the clock by
-    ``--cfg-options train_cfg.type=ClockTrainLoop train_cfg.minutes=25``, and its validations, which
-    take of the time, fewer by ``train_cfg.val_interval``. What else counts
-    iterations (logs, checkpoints) counts those that are done. While it runs, the runner's
-    ``max_iters`` is an estimate of how many there will be.
+    the time that is gone: ``--cfg-options train_cfg.type=ClockTrainLoop train_cfg.minutes=25``
+    makes any config train by the clock. Validations take of the time; a larger
+    ``train_cfg.val_interval`` makes them fewer. What else counts iterations (logs, checkpoints)
+    counts those that are done. While it runs, the runner's ``max_iters`` is an estimate of how many
+    there will be.
 
     A run that is resumed has the time that its checkpoint leaves it; what was done after that
     checkpoint costs it nothing. With several processes the clock of the first one counts. The

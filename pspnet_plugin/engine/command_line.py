@@ -5,6 +5,7 @@ an error comes from.
 """
 
 import argparse
+import inspect
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -58,14 +59,17 @@ def run_command(
             raise
         ending = next((e for kind, e in endings.items() if isinstance(error, kind)), None)
         status, text = ending(error) if ending else (2, str(error))
-        complain(tool, text if ending or is_told(error) else f'{text} ({DEBUG} shows where)')
+        complain(
+            tool, text if ending or is_told(error, function) else f'{text} ({DEBUG} shows where)'
+        )
         return status
 
 
-def is_told(error: Exception) -> bool:
-    """Whether the message is for users: of files, or raised by this package or its tools."""
+def is_told(error: Exception, function: Callable) -> bool:
+    """Whether the message is for users: of files, or raised by this package or a tool's program."""
     frame = error.__traceback__
     while frame and frame.tb_next:
         frame = frame.tb_next
     place = Path(frame.tb_frame.f_code.co_filename) if frame else Path()
-    return isinstance(error, OSError) or PACKAGE in place.parents or 'tools' in place.parts
+    ours = PACKAGE in place.parents or place == Path(inspect.getfile(function))
+    return isinstance(error, OSError) or ours

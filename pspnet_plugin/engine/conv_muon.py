@@ -39,7 +39,8 @@ def untraced(method: Callable) -> Callable:
 class ConvMuon(Optimizer):
     """Muon for weights of two dimensions and more, AdamW for biases and norms.
 
-    A filter bank (out, in, kh, kw) is taken for a matrix (out, in * kh * kw).
+    A filter bank (out, in, kh, kw) is taken for a matrix (out, in * kh * kw), one of a transposed
+    convolution, (in, out, kh, kw), for (in, out * kh * kw).
 
     Args:
         params: Weights, or groups of them with options of their own.

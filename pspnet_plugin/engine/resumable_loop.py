@@ -45,7 +45,7 @@ class ResumableTrainLoop(IterBasedTrainLoop):
     """
 
     def __init__(self, runner: Runner, dataloader: dict, **kwargs) -> None:
-        config = self._seeded(dataloader)
+        config = self._seeded(dataloader, seed=runner.seed)
         seeded = runner.build_dataloader(config)
         # Stock may ask its loader for an iterator at once; that of this one begins nothing.
         super().__init__(runner, DataLoader(seeded.dataset), **kwargs)
@@ -53,7 +53,7 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         del self.dataloader_iterator
 
     @staticmethod
-    def _seeded(dataloader: dict) -> dict:
+    def _seeded(dataloader: dict, *, seed: int) -> dict:
         name = ResumableTrainLoop.__name__
         if isinstance(dataloader, DataLoader):
             raise ValueError(f'{name} needs the config of its dataloader, got {dataloader}')
@@ -73,8 +73,8 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         shuffle = sampler.get('shuffle', True)
         return dict(
             dataloader,
-            dataset=SeededDataset(dataset),
-            sampler=dict(type='PositionSampler', shuffle=shuffle),
+            dataset=SeededDataset(dataset, seed=seed),
+            sampler=dict(type='PositionSampler', shuffle=shuffle, seed=seed),
         )
 
     def run(self):
@@ -154,5 +154,4 @@ class ResumableTrainLoop(IterBasedTrainLoop):
                 f'{before["processes"] * before["batch_size"]}, and the learning rate and the '
                 'number of steps stay those of the config.'
             )
-        self.dataloader.dataset.seed = self.dataloader.sampler.seed = self.runner.seed
         self.dataloader.sampler.start = self._place['samples']

@@ -10,6 +10,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from numbers import Real
 from pathlib import Path
@@ -23,10 +24,11 @@ from mmengine.hooks import Hook
 from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
 from mmengine.runner import BaseLoop, Runner
 from mmseg.registry import HOOKS
+from torch.utils.data import Dataset
 
 from pspnet_plugin.datasets.label_codec import LabelCodec
-from pspnet_plugin.engine.jobs import write_whole
 from pspnet_plugin.evaluation.classwise_iou import ClasswiseIoUMetric
+from pspnet_plugin.files.jobs import write_whole
 
 RECORD = 'run_record.json'
 # What a training follows from, beside data: changed or new files elsewhere do not count.
@@ -108,7 +110,7 @@ class RunRecordHook(Hook):
             iteration=runner.iter,
             config=Path(runner.cfg.filename or '').name,
             checkpoint=Path(runner.cfg.get('load_from') or '').name if kind == 'test' else '',
-            split=os.path.basename(split),
+            split=os.path.basename(split.rstrip('/')),
             pairs=len(dataset),
             seconds=round(time.time() - self._scoring, 1),
         )
@@ -118,10 +120,9 @@ class RunRecordHook(Hook):
             rules = metric.rules if isinstance(metric, ClasswiseIoUMetric) else {'': None}
             named = {f'{metric.prefix or ""}/{name}'.strip('/'): rules[name] for name in rules}
             for name, decode in named.items():
-                codec = dataset.codec if decode is None and hasattr(dataset, 'codec') else None
-                codec = LabelCodec([(0, 0, 0)], **decode) if decode else codec
-                values = _named(metrics, name)
-                self._add('scores', dict(common, decode=_decoding(codec), metrics=values), runner)
+                codecs = [LabelCodec([(0, 0, 0)], **decode)] if decode else _codecs_of(dataset)
+                values = _named(metrics, name, others=named.keys() - {name})
+                self._add('scores', dict(common, decode=_decoding(codecs), metrics=values), runner)
 
     def _keep_part(self, runner: Runner, *, iteration: int | None = None) -> None:
         if not hasattr(self, '_part') or not is_main_process():
@@ -131,8 +132,10 @@ class RunRecordHook(Hook):
             seconds=round(time.monotonic() - BEGUN, 1),
             peak_bytes=_peak_bytes(),
         )
-        record = _read(runner)
-        record['parts'][-1] = self._part
+        record, keys = _read(runner), ('started', 'first_iteration')
+        own = [self._part[key] for key in keys]
+        others = [part for part in record['parts'] if [part[key] for key in keys] != own]
+        record['parts'] = [*others, self._part]
         _write(runner, record)
 
     @staticmethod
@@ -154,17 +157,30 @@ def _write(runner: Runner, record: dict[str, list]) -> None:
     write_whole(Path(runner.work_dir) / RECORD, content.encode())
 
 
-def _named(metrics: dict[str, float], name: str) -> dict[str, float]:
-    """Values under a name (``NAME/mIoU``), or without any."""
+def _named(metrics: dict[str, float], name: str, others: Iterable[str]) -> dict[str, float]:
+    """Values under a name (``NAME/mIoU``), or without any; names of classes may have a ``/``."""
     prefix = f'{name}/' if name else ''
-    own = {k.removeprefix(prefix): v for k, v in metrics.items() if k.startswith(prefix)}
-    return {key: value for key, value in own.items() if '/' not in key}
+    foreign = tuple(f'{other}/' for other in others if other and not prefix.startswith(f'{other}/'))
+    own = {k: v for k, v in metrics.items() if k.startswith(prefix) and not k.startswith(foreign)}
+    return {key.removeprefix(prefix): value for key, value in own.items()}
 
 
-def _decoding(codec: LabelCodec | None) -> dict | None:
+def _codecs_of(dataset: Dataset) -> list[LabelCodec]:
+    """Those of the datasets of pairs within any wrappers."""
+    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
+    found = [codec for part in inner if part is not None for codec in _codecs_of(part)]
+    return [dataset.codec] if isinstance(getattr(dataset, 'codec', None), LabelCodec) else found
+
+
+def _decoding(codecs: Sequence[LabelCodec]) -> dict | None:
     """How labels are read from pairs; None where they are index maps."""
-    if codec is None:
+    rules = [_rule(codec) for codec in codecs]
+    if not rules:
         return None
+    return rules[0] if all(rule == rules[0] for rule in rules) else dict(rule='several')
+
+
+def _rule(codec: LabelCodec) -> dict:
     if codec.rule == 'nearest':
         return dict(rule='nearest', max_distance=codec.max_distance)
     return dict(rule=codec.rule, min_confidence=codec.min_confidence)
@@ -232,8 +248,10 @@ def _peak_bytes() -> int:
 
 
 def peak_of_process() -> int:
-    """Most bytes of memory that this process has had, without its workers."""
-    import resource  # not on Windows
-
+    """Most bytes of memory that this process has had, without its workers; 0 where unknown."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == 'darwin' else peak * 1024

@@ -115,8 +115,11 @@ def _guarded(loader: Callable) -> Callable:
             found = _asked_for(path, error)
             raise _refusal(filename, found) if found else _damaged(filename, path, error) from None
         except (AttributeError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
-            if isinstance(error, RuntimeError) and zipfile.is_zipfile(path):
-                raise  # the file is whole: it is memory, or a device
+            if isinstance(error, KeyError) and '://' in filename:
+                scheme = filename.partition('://')[0]
+                raise ValueError(f'{filename}: {scheme} has no model {error}') from None
+            if isinstance(error, RuntimeError) and (not path.is_file() or zipfile.is_zipfile(path)):
+                raise  # of a whole file, or of no local one: it is memory, a device or the network
             raise _damaged(filename, path, error) from None
 
     return load

@@ -106,7 +106,9 @@ def add_cfg_options(arguments: Sequence[str], options: Sequence[str]) -> list[st
     What the user says of the same key comes later and so wins.
     """
     arguments = list(arguments)
-    if '--cfg-options' not in arguments:
-        return [*arguments, '--cfg-options', *options]
-    at = arguments.index('--cfg-options') + 1
-    return [*arguments[:at], *options, *arguments[at:]]
+    for at, word in enumerate(arguments):
+        if word == '--cfg-options':
+            return [*arguments[: at + 1], *options, *arguments[at + 1 :]]
+        if word.startswith('--cfg-options='):
+            return [*arguments[:at], '--cfg-options', *options, *arguments[at:]]
+    return [*arguments, '--cfg-options', *options]

@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import nn
 
-from pspnet_plugin.engine.jobs import remove_stale_parts, write_whole
+from pspnet_plugin.files.jobs import remove_stale_parts, write_whole
 
 WHOLE = 'whole-file'
 
@@ -49,7 +49,8 @@ class WholeCheckpointHook(CheckpointHook):
     def before_train(self, runner: Runner) -> None:
         """Finds the place for checkpoints, and clears what killed runs had begun there."""
         super().before_train(runner)
-        if self.backend_args is None and isinstance(self.file_backend, LocalBackend):
+        stock = self.backend_args or self.file_client_args
+        if stock is None and isinstance(self.file_backend, LocalBackend):
             self.backend_args = dict(backend=WHOLE)
             if is_main_process():
                 remove_stale_parts(Path(self.out_dir))
@@ -64,12 +65,13 @@ class WholeCheckpointHook(CheckpointHook):
         try:
             super()._save_best_checkpoint(runner, metrics)
         finally:
-            now = self._best
-            self._best = {key: now[key] or path for key, path in before.items()}
+            now = self._best  # of the same scores, but 'auto' has become the name of one
+            kept = zip(now.items(), before.values(), strict=True)
+            self._best = {key: path or old for (key, path), old in kept}
         if not is_main_process():
             return
-        for key, path in before.items():
-            if path and now[key] and str(path) != str(now[key]) and self.file_backend.isfile(path):
+        for path, better in zip(before.values(), now.values(), strict=True):
+            if path and better and str(path) != str(better) and self.file_backend.isfile(path):
                 self.file_backend.remove(path)
                 runner.logger.info(f'The previous best checkpoint {path} is removed')
 
@@ -105,6 +107,7 @@ class WholeCheckpointHook(CheckpointHook):
             save_param_scheduler=self.save_param_scheduler,
             meta=meta,
             by_epoch=self.by_epoch,
+            file_client_args=self.file_client_args,
             backend_args=self.backend_args,
             **self.args,
         )

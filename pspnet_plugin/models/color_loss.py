@@ -22,7 +22,7 @@ class ColorLoss(nn.Module):
     Args:
         criterion: ``'mse'``, ``'l1'`` or ``'bce'`` (binary cross-entropy of each channel).
         loss_weight: Factor of the mean.
-        loss_name: In logs; what begins with ``loss`` is summed and derived.
+        loss_name: In logs; mmengine sums what has ``loss`` in its name, and trains by the sum.
 
     Raises:
         ValueError: ``criterion`` is unknown.

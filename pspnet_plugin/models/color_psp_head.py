@@ -28,8 +28,7 @@ class ColorPSPHead(WindowPSPHead):
 
     Its logits are minus the squared distances from the painted colour to the classes' colours, so
     the class is that of the nearest one. As they are squared, averaging or interpolating logits, as
-    sliding windows, resizing and test-time augmentation do, decides as averaging or interpolating
-    the colours would.
+    sliding windows and resizing do, decides as averaging or interpolating the colours would.
 
     Training regresses the colours of the labelled classes; pixels of ``ignore_index`` do not count.
     The article regresses whatever colour the mask has there.
@@ -113,7 +112,7 @@ class ColorPSPHead(WindowPSPHead):
     def loss(
         self, inputs: Sequence[Tensor], batch_data_samples: SampleList, train_cfg: dict
     ) -> dict[str, Tensor]:
-        """Losses by name, and ``acc_seg``, the share of labelled pixels with the right class.
+        """Losses by name, and ``acc_seg``, percent of labelled pixels with the right class.
 
         Args:
             inputs: The backbone's maps; the chosen one is (N, C, H, W).

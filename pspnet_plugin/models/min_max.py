@@ -35,6 +35,9 @@ class MinMaxDataPreProcessor(SegDataPreProcessor):
 
     Args:
         **kwargs: Arguments of ``SegDataPreProcessor`` but ``mean`` and ``std``.
+
+    Raises:
+        ValueError: one of these two is given.
     """
 
     def __init__(self, **kwargs) -> None:

@@ -119,7 +119,7 @@ def upsample(x: Tensor, to: Size, *, align_corners: bool, span: Size | None = No
     """
     if not is_traced(x) and tuple(x.shape[2:]) == tuple(to) and span in (None, to):
         return x
-    if _on_plane(to) and not is_channels_last(x):
+    if _on_plane(to) and _on_plane(x.shape[2:]) and not is_channels_last(x):
         plane = matrix_like(
             x, interpolation_plane, tuple(x.shape[2:]), tuple(span or to), align_corners, tuple(to)
         )

@@ -1,7 +1,7 @@
 """Average pooling and bilinear upsampling along one axis, as matrices.
 
 They are made in float64. ``matrix_like`` gives them in the dtype and on the device of a map, and
-keeps the last ones, a few thousand floats each.
+keeps the last 128: along one axis some ten thousand floats each, of a whole plane up to a million.
 
 Shape shorthand in this module: H, h: pixels of the larger and of the smaller map along the axis;
 k: side of a convolution's kernel.

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pspnet_plugin.models.resampling import is_exported, is_traced, is_transformed
 from pspnet_plugin.models.taps_by_pixel import add_taps_by_pixel, taps_derivative_by_pixel
-from pspnet_plugin.models.taps_plan import Plan, even_slices
+from pspnet_plugin.models.taps_plan import Plan, even_slices, summed
 
 # Columns of bins below which a product at each output map costs less than a copy of the weight.
 FEW = 128
@@ -29,7 +29,7 @@ def conv_with_taps(
     """The convolution of x, with what the levels add to it.
 
     Args:
-        plan: See there.
+        plan: See ``Plan``.
         x: (N, C, H, W).
         weight: (O, C + sum of M, k, k), k odd.
         bias: (O,).
@@ -95,7 +95,7 @@ def _spread(plan: Plan, weight: Tensor, levels: Sequence[Tensor], *, by_pixel: b
     """The taps of all levels, still at their rows of bins but at each column of pixels.
 
     Args:
-        plan: See there.
+        plan: See ``Plan``.
         weight: (b, maps, k, k), a block of it.
         levels: For each, (M, N, h, w).
         by_pixel: Layout of what is returned.
@@ -204,7 +204,7 @@ def _taps_derivative(
     """The derivative of what levels add: ``_spread`` and the product with A_h, turned round.
 
     Args:
-        plan: See there.
+        plan: See ``Plan``.
         grad: (N, O, H, W), contiguous.
         weight: (O, maps, k, k).
         levels: For each, (N, M, h, w).
@@ -214,7 +214,8 @@ def _taps_derivative(
         For each level, its gradient (N, M, h, w).
     """
     kernel, by_maps = weight.shape[-1], _by_maps(levels)
-    for_levels = [torch.zeros_like(level) for level in by_maps]
+    # Sums over blocks in float32: half precision would round each of them.
+    for_levels = [torch.zeros_like(level, dtype=summed(level)) for level in by_maps]
     for block in _blocks(plan, grad, by_maps):
         part = grad[:, block]
         n, out, height, width = part.shape
@@ -227,9 +228,12 @@ def _taps_derivative(
             h, w = level.shape[2:]
             z = (z @ columns).view(n, out, kernel, h, kernel, w).permute(1, 2, 4, 0, 3, 5)
             z = z.reshape(out * kernel**2, n * h * w)
-            found.flatten(1).addmm_(_by_tap(weight[block, maps]).mT, z)
+            found += (_by_tap(weight[block, maps]).mT @ z).view(found.shape)
             if for_weight is not None:
                 by_tap = level.flatten(1) @ z.mT  # (M, b * k * k)
                 for_weight[block, maps] = by_tap.view(-1, out, kernel, kernel).transpose(0, 1)
     # Contiguous: before torch 2.2, the derivative of GELU misreads anything else.
-    return [level.transpose(0, 1).contiguous() for level in for_levels]
+    return [
+        found.transpose(0, 1).to(level.dtype).contiguous()
+        for found, level in zip(for_levels, by_maps, strict=True)
+    ]

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pspnet_plugin.models.taps_plan import Plan, blocks
+from pspnet_plugin.models.taps_plan import Plan, blocks, summed
 
 
 def add_taps_by_pixel(plan: Plan, y: Tensor, weight: Tensor, levels: Sequence[Tensor]) -> None:
     """Adds to a convolution what the levels contribute.
 
     Args:
-        plan: See there.
+        plan: See ``Plan``.
         y: (N, O, H, W), channels_last; changed.
         weight: (O, maps, k, k).
         levels: For each, (N, M, h, w).
@@ -52,7 +52,7 @@ def taps_derivative_by_pixel(
     """The derivative of ``add_taps_by_pixel``, each of its steps turned round.
 
     Args:
-        plan: See there.
+        plan: See ``Plan``.
         grad: (N, O, H, W), channels_last.
         weight: (O, maps, k, k).
         levels: For each, (N, M, h, w).
@@ -62,11 +62,11 @@ def taps_derivative_by_pixel(
         For each level, its gradient (N, M, h, w), contiguous or channels_last as it is.
     """
     kernel, bins = weight.shape[-1], [_by_pixel(level).contiguous() for level in levels]
-    for_bins = [torch.zeros_like(level) for level in bins]
+    # Sums over blocks in float32: half precision would round each of them.
+    for_bins = [torch.zeros_like(level, dtype=summed(level)) for level in bins]
     for maps, pictures in _blocks(plan, grad, levels):
         by_tap = [_by_tap(weight[maps, share]) for share in plan.shares]
-        # Sums over blocks in float32: half precision would round each of them.
-        for_taps = [torch.zeros_like(matrix, dtype=_summed(matrix)) for matrix in by_tap]
+        for_taps = [torch.zeros_like(matrix, dtype=summed(matrix)) for matrix in by_tap]
         for some in pictures:
             part = _by_pixel(grad[some, maps])
             n, height, width, out = part.shape
@@ -81,7 +81,7 @@ def taps_derivative_by_pixel(
                 z = columns.mT.expand(len(z), -1, -1) @ z
                 z = z.view(n, kernel, h, kernel, w, out).permute(0, 2, 4, 1, 3, 5)
                 z = z.reshape(n * h * w, -1)  # (q, k * k * b)
-                found[some].view(len(z), -1).addmm_(z, matrix.mT)
+                found[some].view(len(z), -1).add_(z @ matrix.mT)
                 if for_weight is not None:
                     for_matrix += level[some].view(len(z), -1).mT @ z
         if for_weight is not None:
@@ -90,7 +90,7 @@ def taps_derivative_by_pixel(
                 for_weight[maps, share] = matrix.permute(3, 0, 1, 2)
     # In the layout of the level: before torch 2.2, the derivative of GELU misreads another one.
     return [
-        _by_channel(found).contiguous(memory_format=_format(level))
+        _by_channel(found.to(level.dtype)).contiguous(memory_format=_format(level))
         for found, level in zip(for_bins, levels, strict=True)
     ]
 
@@ -116,10 +116,6 @@ def _by_pixel(maps: Tensor) -> Tensor:
 def _by_channel(maps: Tensor) -> Tensor:
     """(N, h, w, M) to (N, M, h, w), a view."""
     return maps.permute(0, 3, 1, 2)
-
-
-def _summed(matrix: Tensor) -> torch.dtype:
-    return torch.promote_types(matrix.dtype, torch.float32)
 
 
 def _format(maps: Tensor) -> torch.memory_format:

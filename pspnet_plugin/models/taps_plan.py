@@ -47,3 +47,8 @@ def blocks(pictures: int, maps: int, floats: int) -> list[tuple[slice, list[slic
     if floats <= pictures * BLOCK:
         return [(slice(0, maps), list(even_slices(pictures, floats)))]
     return [(part, [slice(0, pictures)]) for part in even_slices(maps, floats)]
+
+
+def summed(x: Tensor) -> torch.dtype:
+    """That of sums over blocks of what has the dtype of x: at least float32."""
+    return torch.promote_types(x.dtype, torch.float32)

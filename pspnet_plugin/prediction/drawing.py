@@ -8,8 +8,6 @@ import numpy as np
 from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont
 
-IGNORED = 255
-
 
 def colored(labels: np.ndarray, palette: np.ndarray) -> np.ndarray:
     """An index map in the colours of its classes.

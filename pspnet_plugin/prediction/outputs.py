@@ -14,8 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pspnet_plugin.engine.jobs import write_whole
 from pspnet_plugin.evaluation.areas import areas, scores
+from pspnet_plugin.files.jobs import write_whole
 from pspnet_plugin.prediction.drawing import colored, overlay
 from pspnet_plugin.prediction.sources import Picture, Source, frame_rate
 

@@ -8,7 +8,7 @@ from mmseg.registry import DATASETS
 
 from pspnet_plugin.datasets.bad_pairs import BadPair
 from pspnet_plugin.datasets.label_codec import LabelCodec
-from pspnet_plugin.datasets.pair_files import read_pair
+from pspnet_plugin.datasets.pair_files import halves, read_pair
 from pspnet_plugin.datasets.pairs import PairsDataset
 from pspnet_plugin.datasets.palettes import read_metainfo
 from pspnet_plugin.evaluation.classwise_iou import main_rule
@@ -39,10 +39,7 @@ class PairReader:
             pair = read_pair(str(source.path))
         except (BadPair, OSError) as error:
             raise BadPicture(str(error)) from None
-        width = pair.shape[1] // 2
-        photo, labels = pair[:, :width], pair[:, width:]
-        if self.photo_side == 'right':
-            photo, labels = labels, photo
+        photo, labels = halves(pair, self.photo_side)
         try:
             truth = self.codec.decode(np.ascontiguousarray(labels))
         except ValueError as error:

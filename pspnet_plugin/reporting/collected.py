@@ -16,8 +16,8 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
 from pspnet_plugin.benchmarks.timing import multiply_adds
-from pspnet_plugin.engine.jobs import write_whole
 from pspnet_plugin.engine.run_record_hook import RECORD
+from pspnet_plugin.files.jobs import write_whole
 from pspnet_plugin.reporting.logs import minutes_of, read_scalars, since_begun
 
 CURVES = ('loss', 'lr', 'mIoU', 'aAcc')

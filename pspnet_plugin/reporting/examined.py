@@ -12,10 +12,10 @@ from mmengine.dataset import BaseDataset, Compose
 from mmseg.registry import DATASETS
 from tqdm import tqdm
 
+from pspnet_plugin.datasets.label_codec import IGNORE
 from pspnet_plugin.datasets.pair_files import read_by
 from pspnet_plugin.evaluation.areas import areas_of, mean, scores
 from pspnet_plugin.evaluation.classwise_iou import main_rule
-from pspnet_plugin.prediction.drawing import IGNORED
 from pspnet_plugin.prediction.sources import Picture
 from pspnet_plugin.prediction.stream import Network, label_stream
 
@@ -142,11 +142,11 @@ def examine(network: Network, pictures: LabelledSet, *, batch: int = 4) -> Exami
 
     def add(picture: Picture, labels: np.ndarray) -> None:
         truth = picture.truth
-        known = truth != IGNORED
+        known = truth != IGNORE
         if (truth[known] >= count).any():
             raise ValueError(
                 f'{picture.name}: its labels have the value {truth[known].max()}; there are '
-                f'{count} classes, and {IGNORED} for what is ignored'
+                f'{count} classes, and {IGNORE} for what is ignored'
             )
         both = truth[known].astype(np.int64) * count + labels[known]
         names.append(picture.name)

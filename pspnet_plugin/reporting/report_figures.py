@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from pspnet_plugin.prediction.drawing import IGNORED, colored
+from pspnet_plugin.datasets.label_codec import IGNORE
+from pspnet_plugin.prediction.drawing import colored
 from pspnet_plugin.prediction.sources import Picture
 from pspnet_plugin.reporting.examined import Examined
 from pspnet_plugin.reporting.run_folders import RunFolder
@@ -153,10 +154,10 @@ def _errors(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """(H, W, 3) BGR: wrong pixels red, right ones grey, ignored ones black."""
     picture = np.full((*truth.shape, 3), RIGHT, np.uint8)
     picture[labels != truth] = WRONG
-    picture[truth == IGNORED] = 0
+    picture[truth == IGNORE] = 0
     return picture[..., ::-1]
 
 
 def _classes_in(rows: Sequence[Shown]) -> set[int]:
     maps = [labels for row in rows for labels in (row.picture.truth, *row.predictions)]
-    return {int(value) for labels in maps for value in np.unique(labels)} - {IGNORED}
+    return {int(value) for labels in maps for value in np.unique(labels)} - {IGNORE}

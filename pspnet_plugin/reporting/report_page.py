@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from mmengine.config import Config
 
-from pspnet_plugin.engine.jobs import write_whole
+from pspnet_plugin.files.jobs import write_whole
 from pspnet_plugin.reporting.examined import Examined, LabelledSet
 from pspnet_plugin.reporting.report_figures import (
     Shown,

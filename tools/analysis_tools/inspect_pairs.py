@@ -25,7 +25,7 @@ from pspnet_plugin.datasets.pair_files import SIDES
 from pspnet_plugin.datasets.pair_splits import Split
 from pspnet_plugin.datasets.palettes import NAMED, read_metainfo
 from pspnet_plugin.engine.command_line import add_debug, complain, run_command
-from pspnet_plugin.engine.jobs import run_jobs, write_whole
+from pspnet_plugin.files.jobs import run_jobs, write_whole
 
 TOOL = 'inspect_pairs'
 EXAMPLE = f"""examples:

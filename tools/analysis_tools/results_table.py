@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 
 from pspnet_plugin.engine.command_line import add_debug, run_command
-from pspnet_plugin.engine.jobs import write_whole
+from pspnet_plugin.files.jobs import write_whole
 from pspnet_plugin.reporting import CollectedRun, collect, load_runs
 from pspnet_plugin.reporting.curves import draw_class_bars, draw_curves
 from pspnet_plugin.reporting.results_page import render

@@ -27,7 +27,7 @@ from pspnet_plugin.datasets.photo_folders import (
 )
 from pspnet_plugin.datasets.scenes.scene_folder import SPLITS, make_scenes
 from pspnet_plugin.engine.command_line import add_debug, complain, run_command
-from pspnet_plugin.engine.jobs import Stopped
+from pspnet_plugin.files.jobs import Stopped
 
 AGAIN = 'A run that was interrupted goes on where it stopped when the same command is given again.'
 REDONE = 'Pairs whose photo or label map has changed since are made again.'

@@ -18,8 +18,8 @@ from pspnet_plugin.datasets.pair_splits import pictures_in, roots_of
 from pspnet_plugin.datasets.palettes import read_metainfo
 from pspnet_plugin.datasets.splitting import Job, find_jobs, split_pair
 from pspnet_plugin.engine.command_line import add_debug, complain, run_command
-from pspnet_plugin.engine.jobs import Stopped, run_jobs, stopping
-from pspnet_plugin.engine.made_folder import check_free, claim
+from pspnet_plugin.files.jobs import Stopped, run_jobs, stopping
+from pspnet_plugin.files.made_folder import check_free, claim
 from pspnet_plugin.version import __version__
 
 MARKER = '.split_pairs.json'

@@ -1,4 +1,5 @@
-# The paper's SGD with a polynomial decay; 20,000 iterations of 16 are 107 epochs of 2975 pairs.
+# MMSegmentation's schedule: SGD with a polynomial decay (the paper's weight decay is 0.0001).
+# 20,000 iterations of 16 are 107 epochs of 2975 pairs; configs of smaller batches see fewer.
 optimizer = dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=0.0005)
 optim_wrapper = dict(type='OptimWrapper', optimizer=optimizer, clip_grad=None)
 param_scheduler = [dict(type='PolyLR', eta_min=1e-4, power=0.9, begin=0, end=20000, by_epoch=False)]

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from pspnet_plugin.datasets.label_codec import Color, LabelCodec
-from pspnet_plugin.datasets.pair_files import read_pair
+from pspnet_plugin.datasets.pair_files import decode_pair, halves
 
 UNEXPLAINED = 255
 THUMB = 16  # pixels a side
@@ -68,9 +68,7 @@ class Reading:
 
     def halves(self, pair: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Photo and colour half of an (H, 2W, 3) picture."""
-        width = pair.shape[1] // 2
-        left, right = pair[:, :width], pair[:, width:]
-        return (left, right) if self.photo_side == 'left' else (right, left)
+        return halves(pair, self.photo_side)
 
     def positions(self, colors: np.ndarray) -> np.ndarray:
         """(H, W) uint8 positions in ``known`` of a colour half, 255 where nothing explains it."""
@@ -143,7 +141,7 @@ def look_at(path: str, reading: Reading) -> Look:
     """Reads a pair and says what it holds; a file that is none is no error here."""
     try:
         content = Path(path).read_bytes()
-        pair = read_pair(path)
+        pair = decode_pair(content, path)
     except OSError as error:
         return Look(unreadable=error.strerror or str(error))
     except ValueError as error:

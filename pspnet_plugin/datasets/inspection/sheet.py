@@ -10,14 +10,11 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
 from pspnet_plugin.datasets.inspection.looks import UNEXPLAINED, Reading
 from pspnet_plugin.datasets.pair_files import read_pair
-
-matplotlib.use('Agg')
 
 DPI = 100
 TILE = 768  # pixels of width: three times a half of 256

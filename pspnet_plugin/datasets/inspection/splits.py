@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from pspnet_plugin.datasets.pair_listing import SUFFIXES, WHERE_FROM
 from pspnet_plugin.datasets.pair_splits import Split, pictures_in, read_split, roots_of, sub_splits
-from pspnet_plugin.datasets.pairs import SUFFIXES, WHERE_FROM
 
 
 def find_splits(root: Path, *, wanted: Sequence[str] = ()) -> tuple[list[Split], list[str]]:

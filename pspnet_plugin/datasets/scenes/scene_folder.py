@@ -12,8 +12,8 @@ import numpy as np
 
 from pspnet_plugin.datasets.pair_making import encode_pair
 from pspnet_plugin.datasets.scenes.street import GENERATOR_VERSION, render_pair, street_scene
-from pspnet_plugin.engine.jobs import run_jobs, stopping, write_whole
-from pspnet_plugin.engine.made_folder import check_free, claim, pictures
+from pspnet_plugin.files.jobs import run_jobs, stopping, write_whole
+from pspnet_plugin.files.made_folder import check_free, claim, pictures
 
 SPLITS = ('train', 'val')
 MARKER = '.synthetic.json'

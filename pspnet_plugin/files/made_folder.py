@@ -9,10 +9,10 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pspnet_plugin.datasets.pairs import SUFFIXES
-from pspnet_plugin.engine.jobs import remove_stale_parts, write_whole
+from pspnet_plugin.files.jobs import remove_stale_parts, write_whole
 
 METAINFO = 'metainfo.json'
+SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')  # of pictures that tools make and read
 
 
 def pictures(folder: Path) -> Iterator[Path]:
