@@ -211,7 +211,8 @@ class PairsDataset(BaseSegDataset):
                 folder, self.ann_file, found=found, backend_args=self.backend_args
             )
         except (FileNotFoundError, ValueError) as error:
-            raise type(error)(f'{type(self).__name__}: {error}') from None
+            kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+            raise kind(f'{type(self).__name__}: {error}') from None
 
     def prepare_data(self, idx: int) -> dict | None:
         """A sample; None for a pair lost in training, by which the framework takes another."""
