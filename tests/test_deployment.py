@@ -151,6 +151,14 @@ def test_other_formats_with_a_free_batch_and_normalisation_outside(tmp_path):
         assert json.loads(extra[METADATA]) == ABOUT
 
 
+def test_a_network_that_would_pad_other_sizes_passes_at_one_that_it_does_not():
+    config = config_of(SMALL, dict(PSP, in_channels=24, in_index=1))
+    config['data_preprocessor']['test_cfg'] = dict(size_divisor=32)
+    model = build(config)
+    network = DeployedNetwork(model, normalize=True)
+    assert compare(network, model, (1, 64, 96), normalize=True, order='RGB').passes()
+
+
 def test_a_network_of_another_result_does_not_pass():
     """What the check is for: another channel order, or a normalisation left out."""
     model = build(NETWORKS['ours'])

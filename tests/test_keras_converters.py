@@ -277,8 +277,11 @@ def test_bad_arguments_are_named(arguments, words, files, tmp_path, capsys, monk
         (['out.keras', '--size', '30x30'], 'windows of [4, 8] do not divide pictures of 30x30'),
         (['out.keras', '--cfg-options', 'model.backbone.dilations=[2,2,4]'], 'stride and dilation'),
         (['out.keras', '--cfg-options', 'model.decode_head.type=WindowPSPHead'], 'cannot be built'),
+        (['out.keras', '--cfg-options', 'model.backbone.act_cfg.type=ReLU'], 'LeakyReLU(0.2)'),
+        (['out.keras', '--cfg-options', 'model.decode_head.align_corners=True'], 'align_corners'),
+        (['out.keras', '--cfg-options', 'model.decode_head.act_cfg.type=ReLU'], 'an activation'),
     ],
-    ids=['name', 'size', 'dilation', 'head'],
+    ids=['name', 'size', 'dilation', 'head', 'activation', 'corners', 'levels'],
 )
 def test_the_way_back_names_what_is_wrong(arguments, words, files, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)

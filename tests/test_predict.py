@@ -20,7 +20,9 @@ from mmseg.registry import DATASETS, MODELS
 from tool_runs import wait_for
 
 from pspnet_plugin.deployment.loading import metainfo_of
-from pspnet_plugin.prediction.sources import find_sources
+from pspnet_plugin.files.jobs import lock
+from pspnet_plugin.prediction.networks import TorchNetwork
+from pspnet_plugin.prediction.sources import BadPicture, find_sources
 
 TOOL = ROOT / 'tools/predict.py'
 main = load_tool('predict.py').main
@@ -204,6 +206,99 @@ def test_a_photo_that_has_changed_is_labelled_again_and_a_torn_journal_read(
         assert main(arguments) == 0
         assert f'{already} of 3 files are labelled already' in capsys.readouterr().out
         assert read(out / 'index' / '0.png').shape == (40, 30)
+
+
+def test_what_was_made_of_other_content_does_not_count(street, network, tmp_path, capsys):
+    out = tmp_path / 'out'
+    arguments = [str(street / 'day'), *network, '--out', str(out), '--save', 'index', 'shares']
+    assert main(arguments) == 0
+    (street / 'day' / '1.png').write_bytes(b'no picture')
+    capsys.readouterr()
+    assert main(arguments) == 1
+    assert '2 pictures are labelled' in capsys.readouterr().out
+    assert [path.name for path in sorted((out / 'index').iterdir())] == ['0.png', '2.png']
+    assert [row['name'] for row in csv.DictReader((out / 'shares.csv').open())] == ['0', '2']
+
+
+def test_files_of_somebody_else_are_left_alone(street, network, tmp_path, capsys):
+    own = tmp_path / 'out/pairs/train/1.png'
+    own.parent.mkdir(parents=True)
+    cv2.imwrite(str(own), photo(8, 16))
+    arguments = [str(street / 'day'), *network, '--out', str(tmp_path / 'out'), '--save', 'pairs']
+    assert main(arguments) == 2
+    assert f'{own} was not made by this tool' in capsys.readouterr().err
+
+
+def test_a_second_run_into_a_folder_in_use_is_refused(street, network, tmp_path, capsys):
+    out = tmp_path / 'out'
+    arguments = [str(street / 'day'), *network, '--out', str(out)]
+    out.mkdir()
+    with (out / '.labelled.jsonl').open('a') as journal:
+        assert lock(journal)
+        assert main(arguments) == 2
+    assert 'is written to by another run' in capsys.readouterr().err
+    assert main(arguments) == 0
+
+
+def test_pairs_of_other_classes_are_not_scored(demo_root, network, tmp_path, capsys):
+    classes = CITYSCAPES['classes']
+    swapped = f'test_dataloader.dataset.metainfo.classes=({classes[1]!r},{classes[0]!r})'
+    arguments = [str(demo_root / 'val'), *network, '--out', str(tmp_path / 'out'), '--pairs']
+    assert main([*arguments, '--cfg-options', swapped]) == 2
+    assert 'knows the classes road, sidewalk, building' in capsys.readouterr().err
+
+
+def test_a_photo_that_the_network_does_not_take_is_named(tmp_path, capsys):
+    config = Config.fromfile(DEMO)
+    config.model.decode_head = dict(
+        type='WindowPSPHead', in_channels=config.model.backbone.widths[-1][-1], num_classes=19,
+        in_index=-1, windows=('global', 8),
+    )  # fmt: skip
+    config.model.decode_head.in_index = len(config.model.backbone.out_indices) - 1
+    config.dump(tmp_path / 'windows.py')
+    weights = MODELS.build(config.model).state_dict()
+    torch.save(dict(state_dict=weights, meta={}), tmp_path / 'windows.pth')
+    for name, size in (('low', (8, 200)), ('plain', (96, 96))):
+        cv2.imwrite(str(tmp_path / f'{name}.png'), photo(*size))
+    network = ['--config', str(tmp_path / 'windows.py')]
+    network += ['--checkpoint', str(tmp_path / 'windows.pth'), '--out', str(tmp_path / 'out')]
+    assert main([str(tmp_path / 'low.png'), str(tmp_path / 'plain.png'), *network]) == 1
+    assert 'low: 200x8 pixels cannot be labelled: WindowPSPHead: a' in capsys.readouterr().err
+    assert (tmp_path / 'out/index/plain.png').is_file()
+
+
+def test_frames_that_were_left_out_are_made_up_for(network, tmp_path, monkeypatch, capsys):
+    path = tmp_path / 'drive.mp4'
+    film = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), 10, (96, 64))
+    for i in range(4):
+        film.write(cv2.resize(photo(8, 12, seed=i), (96, 64)))
+    film.release()
+    label, calls = TorchNetwork.label, []
+
+    def fails_once(self, photos):
+        calls.append(1)
+        if len(calls) == 2:
+            raise BadPicture('does not fit')
+        return label(self, photos)
+
+    monkeypatch.setattr(TorchNetwork, 'label', fails_once)
+    arguments = [str(path), *network, '--out', str(tmp_path / 'out'), '--save', 'index']
+    assert main(arguments) == 1
+    assert 'drive/000002: does not fit' in capsys.readouterr().err
+    assert main(arguments) == 0 and main(arguments) == 0
+    said = capsys.readouterr().out
+    assert said.count('1 of 1 files are labelled already') == 1
+    assert len(list((tmp_path / 'out/index/drive').iterdir())) == 4 and len(calls) == 8
+
+
+def test_photos_named_as_frames_are_refused(tmp_path):
+    for name in ('drive.mp4', 'drive/000001.jpg'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b'')
+    with pytest.raises(
+        ValueError, match=r'000001\.jpg and a frame of .*drive\.mp4 might become one'
+    ):
+        find_sources([str(tmp_path)])
 
 
 def test_what_was_made_is_no_input(street):

@@ -114,7 +114,7 @@ def test_scores_of_counts(examined):
     assert (examined.most_missed(0), examined.most_missed(1)) == (None, 1)
     empty = Examined(['x'], np.zeros((1, 2, 2), np.int64), pixels=9)
     assert np.isnan(empty.iou).all() and np.isnan(empty.scores['mIoU'])
-    assert empty.picture_iou(0) == 100
+    assert np.isnan(empty.picture_iou(0)) and empty.by_score() == []
 
 
 def test_what_is_wrong_with_the_weakest_classes(examined):

@@ -146,6 +146,11 @@ def test_what_was_trained_before_in_a_folder_does_not_count(trained, tmp_path):
     (work_dir / RECORD).write_text(json.dumps(record))
     run = collect(work_dir, group='g', label='l', command='c')
     assert run.minutes < 5 and run.pairs_seen == 4
+    scores = len(run.scores)
+    old = {**record['scores'][-1], 'ended': '2020-01-01T00:01:00+00:00', 'loop': 'test'}
+    record['scores'].append(old)
+    (work_dir / RECORD).write_text(json.dumps(record))
+    assert len(collect(work_dir, group='g', label='l', command='c').scores) == scores > 0
     record['parts'].append({**part, 'first_iteration': 2, 'last_iteration': 3, 'seconds': 60})
     (work_dir / RECORD).write_text(json.dumps(record))
     run = collect(work_dir, group='g', label='l', command='c')

@@ -118,10 +118,12 @@ def test_a_run_may_be_scored_by_another_config(tmp_path):
     rows = {
         'split': dict(config='a.py', test_config='b.py', test=['--tta']),
         'plain': dict(config='a.py'),
+        'again': dict(of='split', test=[]),
     }
     content = dict(group=dict(runs=rows, options=['x=1']))
     path.write_text(yaml.safe_dump(content, sort_keys=False))
-    split, plain = load_tool(TOOL).read_runs(path, 'group')
+    split, plain, again = load_tool(TOOL).read_runs(path, 'group')
+    assert again.test_config == 'b.py'
     assert split.training[0] == plain.training[0] == 'a.py'
     assert plain.test is None and plain.test_config == 'a.py'
     assert split.testing('c.pth') == ['b.py', 'c.pth', '--tta', '--cfg-options', 'x=1']

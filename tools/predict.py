@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import importlib.util
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,8 +15,8 @@ from tqdm import tqdm
 
 from pspnet_plugin.deployment.arguments import add_cfg_options, read_config
 from pspnet_plugin.engine.command_line import add_debug, complain, run_command
-from pspnet_plugin.files.jobs import write_whole
-from pspnet_plugin.files.made_folder import check_free, claim
+from pspnet_plugin.files.jobs import Stopped, stopping, write_whole
+from pspnet_plugin.files.made_folder import check_free, claim, pictures
 from pspnet_plugin.prediction.networks import ShrinkingNetwork, open_torch_network
 from pspnet_plugin.prediction.outputs import KINDS, Outputs, read_journal
 from pspnet_plugin.prediction.pair_reading import PairReader, make_pair_reader
@@ -113,12 +114,16 @@ def open_network(args: argparse.Namespace) -> tuple[Network, PairReader | None, 
         )
     if not args.pairs:
         return network, None, named
-    return network, make_pair_reader(config), named
+    reader = make_pair_reader(config)
+    if list(network.classes) != list(reader.classes):
+        raise ValueError(
+            f'--pairs: {origin} knows the classes {", ".join(network.classes)}; the pairs of '
+            f'{args.config} have {", ".join(reader.classes)}. Give the config it was trained by'
+        )
+    return network, reader, named
 
 
-def read_all(
-    sources: Sequence[Source], outputs: Outputs, pairs: PairReader | None
-) -> Iterator[Picture | BadPicture]:
+def read_all(sources: Sequence[Source], pairs: PairReader | None) -> Iterator[Picture | BadPicture]:
     """All pictures of all files, and what is wrong with those that cannot be read."""
     for source in sources:
         try:
@@ -134,7 +139,8 @@ def predict(args: argparse.Namespace) -> int:
     """Labels everything; the exit status is 1 if something could not be.
 
     Raises:
-        FileNotFoundError: something is missing.
+        OSError: something is missing, or may not be written.
+        Stopped: a picture could not be written.
         ValueError: an argument is unusable.
         Strict: a picture is, with ``--strict``.
     """
@@ -156,27 +162,32 @@ def predict(args: argparse.Namespace) -> int:
         save=args.save, opacity=args.opacity, pairs=args.pairs, max_side=args.max_side,
     )  # fmt: skip
     begun = bool(read_journal(args.out)[0])
-    check_free(args.out, marker=MARKER, made_by=made_by, foreign=(), begun=begun)
+    own = (picture for kind in args.save for picture in pictures(args.out / kind))
+    check_free(args.out, marker=MARKER, made_by=made_by, foreign=own, begun=begun)
     claim(args.out, marker=MARKER, made_by=made_by)
     outputs = Outputs(
         args.out, kinds=args.save, classes=network.classes, palette=network.palette,
         opacity=args.opacity,
     )  # fmt: skip
-    todo = [source for source in sources if not outputs.has(source)]
-    if len(todo) < len(sources):
-        print(f'{len(sources) - len(todo)} of {len(sources)} files are labelled already')
-    progress = Progress(sum(count_frames(s) if s.is_video else 1 for s in todo), strict=args.strict)
-    with outputs, progress.bar as bar:
-        pictures = read_all(todo, outputs, pairs)
-        for count in label_stream(
-            pictures, network, outputs.write, batch=args.batch, bad=progress.add_bad
-        ):
-            bar.update(count)
+    with outputs:
+        todo = [source for source in sources if not outputs.has(source)]
+        outputs.forget(todo)
+        if len(todo) < len(sources):
+            print(f'{len(sources) - len(todo)} of {len(sources)} files are labelled already')
+        frames = sum(count_frames(source) if source.is_video else 1 for source in todo)
+        progress = Progress(frames, strict=args.strict)
+        read = read_all(todo, pairs)
+        with progress.bar as bar, stopping():
+            for count in label_stream(
+                read, network, outputs.write, batch=args.batch, bad=progress.add_bad
+            ):
+                bar.update(count)
     if 'shares' in args.save:
         print(f'shares: {outputs.write_shares(sources)}')
     if scores := outputs.scores(sources):
         print(' '.join(f'{key} {scores[key]:.2f}' for key in ('mIoU', 'aAcc', 'mDice')))
-        write_whole(args.out / 'scores.json', json.dumps(scores, indent=1).encode())
+        values = {key: None if math.isnan(value) else value for key, value in scores.items()}
+        write_whole(args.out / 'scores.json', json.dumps(values, indent=1).encode())
     print(f'{len(outputs.of(sources))} pictures are labelled in {args.out}')
     if progress.bad:
         complain('predict', f'left out, each named above: {progress.bad}')
@@ -229,7 +240,8 @@ def run(args: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command: 1 also where pictures were left out, else see ``run_command``."""
     goes_on = 'the same command goes on'
-    return run_command('predict', run, parse_args(argv), interrupted=goes_on)
+    endings = {Stopped: lambda error: (1, f'{error}; {goes_on}')}
+    return run_command('predict', run, parse_args(argv), interrupted=goes_on, endings=endings)
 
 
 if __name__ == '__main__':

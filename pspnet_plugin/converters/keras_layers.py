@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pspnet_plugin.converters.keras_files import KerasLayer
-from pspnet_plugin.converters.keras_model import build_keras, level_name
+from pspnet_plugin.converters.keras_model import SLOPE, build_keras, level_name
 from pspnet_plugin.models import DilatedResidualNet, WindowPSPHead
 from pspnet_plugin.models.dilated_residual_net import ARTICLE_NORM
 from pspnet_plugin.models.window_psp_head import GLOBAL
@@ -45,7 +45,7 @@ class Slot(NamedTuple):
     @property
     def tensors(self) -> list[tuple[str, str, Tensor]]:
         """Keras' term, our name and the tensor, of each array that the Keras layer has."""
-        names = [key for key in (_NORM if self.is_norm else _CONV)]
+        names = _NORM if self.is_norm else _CONV
         terms = dict(_TERMS, weight='gamma', bias='beta') if self.is_norm else _TERMS
         return [
             (terms[key], f'{self.name}.{key}', getattr(self.module, key))
@@ -118,6 +118,7 @@ def counterpart_of(model: EncoderDecoder, size: tuple[int, int]) -> 'keras.Model
         _check_is_article(slot)
     if sum(slot.is_norm for slot in slots) < 4 * len(blocks):
         raise ValueError('the blocks have other norms than batch norms; those of Keras have these')
+    _check_between(blocks, head)
     colors = hasattr(head, 'last_norm')
     counterpart = build_keras(
         size,
@@ -132,6 +133,21 @@ def counterpart_of(model: EncoderDecoder, size: tuple[int, int]) -> 'keras.Model
         arrays = [keras_array(slot, tensor) for _, _, tensor in slot.tensors]
         counterpart.get_layer(slot.layer).set_weights(arrays)
     return counterpart
+
+
+def _check_between(blocks: Sequence[nn.Module], head: WindowPSPHead) -> None:
+    """Compares what has no weights with what ``build_keras`` puts there."""
+    for block in blocks:
+        for conv in (block.conv1, block.conv2):
+            act = conv.activate if conv.with_activation else None
+            if not isinstance(act, nn.LeakyReLU) or act.negative_slope != SLOPE:
+                raise ValueError(
+                    f'the blocks have {act or "no activation"}; those of Keras LeakyReLU({SLOPE})'
+                )
+    if any(level.with_activation for level in head.levels):
+        raise ValueError("the pyramid's levels have an activation, and the article's have none")
+    if head.align_corners:
+        raise ValueError('the head has align_corners=True, by which Keras does not upsample')
 
 
 def _check_is_article(slot: Slot) -> None:
@@ -223,6 +239,11 @@ def _check_config(layer: KerasLayer, slot: Slot) -> None:
         own = dict(strides=module.stride)
     else:
         own = dict(strides=module.stride, dilation_rate=module.dilation)
+        if layer.config.get('padding', 'same') != 'same' and module.kernel_size != (1, 1):
+            raise ValueError(
+                f'layer {layer.name} has padding={layer.config["padding"]!r}, and {slot.name} pads '
+                'to the same size'
+            )
     for key, value in own.items():
         found = layer.config.get(key, value)
         found = tuple(found) if isinstance(found, list) else found

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # The article names its levels by the colours of the paper's figure.
 LEVELS = ('red', 'yellow', 'blue', 'green')
+SLOPE = 0.2  # of the blocks' LeakyReLU
 
 
 def build_keras(
@@ -108,6 +109,6 @@ def _block(layers, x, widths: Sequence[int], *, name: str):
         )(y)
         y = layers.BatchNormalization(name=f'{name}batch_norm_{part}')(y)
         if part != 'c':
-            y = layers.LeakyReLU(negative_slope=0.2, name=f'{name}leakyrelu_{part}')(y)
+            y = layers.LeakyReLU(negative_slope=SLOPE, name=f'{name}leakyrelu_{part}')(y)
     y = layers.Add(name=f'{name}add')([y, norm_of_shortcut(shortcut(x))])
     return layers.ReLU(name=f'{name}relu')(y)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from mmseg.models import EncoderDecoder
+from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from pspnet_plugin.deployment.exporting import Run
@@ -79,7 +80,8 @@ def compare(
     """
     pictures = sample_pictures(shape)  # (N, 3, H, W), in the exported network's order
     read = pictures.flip(1) if order == 'RGB' else pictures  # BGR, as pipelines read
-    inputs = model.data_preprocessor(dict(inputs=list(read)))['inputs']
+    samples = [SegDataSample() for _ in read]  # padding, if it is configured, asks for them
+    inputs = model.data_preprocessor(dict(inputs=list(read), data_samples=samples))['inputs']
     size = inputs.shape[2:]
     metas = [dict(ori_shape=size, img_shape=size, pad_shape=size)] * len(inputs)
     logits = model.inference(inputs, metas)  # (N, K, H, W)

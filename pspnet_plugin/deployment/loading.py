@@ -151,7 +151,7 @@ def describe(model: EncoderDecoder, config: Config, meta: dict) -> dict:
     if len(classes) != model.num_classes:
         classes = palette = []
     # Stock pipelines read BGR; the preprocessor may turn it round.
-    order = 'RGB' if config.model.data_preprocessor.get('bgr_to_rgb') else 'BGR'
+    order = 'RGB' if model.data_preprocessor.channel_conversion else 'BGR'
     palette = [[int(value) for value in colour] for colour in palette]
     by_min_max = isinstance(model.data_preprocessor, MinMaxDataPreProcessor)
     return dict(

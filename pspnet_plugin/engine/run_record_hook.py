@@ -56,7 +56,7 @@ class RunRecordHook(Hook):
     It holds ``parts``, one for each start of a training (config, seed, hardware, versions, seconds
     since the process began, iterations, peak memory in bytes, whether it came to its end), and
     ``scores``, one for each validation or test and each rule in it (iteration, split, how labels
-    were read, number of pairs, seconds, values).
+    were read, number of pairs, when it ended, seconds, values).
     """
 
     priority = 'VERY_LOW'  # after the hooks that add to the scores
@@ -112,6 +112,7 @@ class RunRecordHook(Hook):
             checkpoint=Path(runner.cfg.get('load_from') or '').name if kind == 'test' else '',
             split=os.path.basename(split.rstrip('/')),
             pairs=len(dataset),
+            ended=_now(),
             seconds=round(time.time() - self._scoring, 1),
         )
         values = (metrics or {}).items()
@@ -188,7 +189,7 @@ def _rule(codec: LabelCodec) -> dict:
 
 def _machine() -> dict:
     return dict(
-        started=datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        started=_now(),
         processor=processor_name(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count(),
         threads=torch.get_num_threads(),
@@ -200,6 +201,10 @@ def _machine() -> dict:
         mmcv=mmcv.__version__,
         commit=_commit(),
     )
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec='seconds')
 
 
 def _commit() -> str:

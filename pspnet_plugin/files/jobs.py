@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import IO, TypeVar
 
 import cv2
 from tqdm import tqdm
@@ -71,7 +71,7 @@ def write_whole(
     part = path.with_name(f'.{secrets.token_hex(4)}{_part_end()}')
     try:
         with open(part, 'xb') as file:
-            _lock(file)
+            lock(file)
             file.write(content)
             file.flush()
             if durable:
@@ -83,6 +83,9 @@ def write_whole(
         if not fcntl:
             os.replace(part, path)  # Windows renames no open file
     except BaseException as error:
+        if isinstance(error, FileNotFoundError) and path.parent.is_dir() and not part.exists():
+            # A run that began meanwhile took it for a killed one's, before it was locked.
+            return write_whole(path, content, mtime_ns=mtime_ns, durable=durable)
         with contextlib.suppress(OSError):
             part.unlink()
         if not isinstance(error, OSError):
@@ -99,7 +102,7 @@ def remove_stale_parts(folder: Path) -> None:
     """
     for part in folder.rglob(f'.????????{_part_end()}'):
         with contextlib.suppress(OSError), open(part, 'r+b') as file:
-            if _lock(file):
+            if lock(file):
                 part.unlink()
 
 
@@ -108,16 +111,18 @@ def _part_end() -> str:
     return f'@{platform.node()}.part'
 
 
-def _lock(file: BinaryIO) -> bool:
+def lock(file: IO) -> bool | None:
     """Marks a file as in use until it is closed, if only by the end of its process.
 
     Returns:
-        False where another has it, or where locks do not exist.
+        False where another has it; None where locks do not exist.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (AttributeError, OSError):
+    except BlockingIOError:
         return False
+    except (AttributeError, OSError):
+        return None
     return True
 
 

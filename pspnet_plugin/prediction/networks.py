@@ -1,6 +1,7 @@
 """A segmentor that labels batches of photos, as the framework's test loop does."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -26,6 +27,9 @@ class TorchNetwork:
     Attributes:
         classes: Their names.
         palette: RGB of each.
+
+    Raises:
+        ValueError: the config has no test pipeline.
     """
 
     def __init__(self, model: EncoderDecoder, config: Config, about: dict) -> None:
@@ -33,13 +37,21 @@ class TorchNetwork:
         self.model = model
         self.classes: list[str] = about['classes']
         self.palette = np.array(about['palette'], np.uint8).reshape(-1, 3)
-        steps = [dict(step) for step in config.test_dataloader.dataset.pipeline]
-        steps = [s for s in steps if not s['type'].startswith('Load')]
-        self._pipeline = Compose([dict(type='LoadImageFromNDArray'), *steps])
+        dataset = (config.get('test_dataloader') or {}).get('dataset') or {}
+        if not dataset.get('pipeline'):
+            raise ValueError(
+                f'{config.filename}: expected a test_dataloader whose dataset has a pipeline, by '
+                'which photos are prepared'
+            )
+        steps = [dict(step) for step in dataset.pipeline]
+        loading = [step for step in steps if step['type'] == 'LoadImageFromFile'][:1]
+        loading = [{**step, 'type': 'LoadImageFromNDArray'} for step in loading or [{}]]
+        steps = [step for step in steps if not step['type'].startswith('Load')]
+        self._pipeline = Compose([*loading, *steps])
 
     def prepare(self, photo: np.ndarray) -> dict:
         """A photo, (H, W, 3) uint8 BGR, as the test pipeline hands it to the network."""
-        return self._pipeline(dict(img=photo, img_path=''))
+        return self._pipeline(dict(img=photo))
 
     def label(self, photos: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Class indices of photos of one size.
@@ -51,20 +63,21 @@ class TorchNetwork:
             (H, W) uint8 each.
 
         Raises:
-            BadPicture: memory does not suffice.
+            BadPicture: the network does not take them, or memory does not suffice.
         """
         samples = [self.prepare(photo) for photo in photos]
         try:
             with torch.inference_mode():
                 results = self.model.test_step(pseudo_collate(samples))
-        except (RuntimeError, MemoryError) as error:
-            if 'memory' not in str(error).lower() and not isinstance(error, MemoryError):
-                raise
+        except (RuntimeError, ValueError, MemoryError) as error:
             height, width = photos[0].shape[:2]
-            raise BadPicture(
-                f'{len(photos)} of {width}x{height} pixels do not fit into memory; make them '
-                'smaller, or the --batch'
-            ) from None
+            if 'memory' in str(error).lower() or isinstance(error, MemoryError):
+                raise BadPicture(
+                    f'{len(photos)} of {width}x{height} pixels do not fit into memory; make them '
+                    'smaller, or the --batch'
+                ) from None
+            text = ' '.join(str(error).split())[-300:]
+            raise BadPicture(f'{width}x{height} pixels cannot be labelled: {text}') from error
         return [r.pred_sem_seg.data[0].to(torch.uint8).cpu().numpy() for r in results]
 
 
@@ -92,7 +105,7 @@ class ShrinkingNetwork:
         return [cv2.resize(one, size, interpolation=cv2.INTER_NEAREST) for one in labels]
 
 
-def open_torch_network(config: Config, checkpoint, *, device: str) -> TorchNetwork:
+def open_torch_network(config: Config, checkpoint: Path, *, device: str) -> TorchNetwork:
     """The network of a config with the weights of a checkpoint, on a device.
 
     Args:

@@ -8,6 +8,7 @@ Below the output folder: ``index/NAME.png`` (grey values are class indices), ``c
 import csv
 import io
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import cv2
 import numpy as np
 
 from pspnet_plugin.evaluation.areas import areas, scores
-from pspnet_plugin.files.jobs import write_whole
+from pspnet_plugin.files.jobs import lock, write_whole
 from pspnet_plugin.prediction.drawing import colored, overlay
 from pspnet_plugin.prediction.sources import Picture, Source, frame_rate
 
@@ -37,8 +38,8 @@ class Outputs:
         palette: (K, 3) uint8, RGB.
         opacity: Of overlays.
 
-    Attributes:
-        made: What the journal says of each picture, by its name.
+    Raises:
+        ValueError: another run writes into the folder.
     """
 
     def __init__(
@@ -55,8 +56,13 @@ class Outputs:
         self.classes = classes
         self.palette = palette
         self.opacity = opacity
-        self.made, whole = read_journal(folder)
         self._journal = (folder / JOURNAL).open('a')
+        if lock(self._journal) is False:
+            raise ValueError(f'{folder} is written to by another run; wait, or give another folder')
+        entries, whole = read_journal(folder)
+        self._made: dict[str, dict[str, dict]] = defaultdict(dict)  # by source and name
+        for entry in entries:
+            self._made[entry['source']][entry['name']] = entry
         if not whole:
             self._journal.write('\n')
         self._films: dict[str, cv2.VideoWriter] = {}
@@ -77,16 +83,27 @@ class Outputs:
         Raises:
             ValueError: what is there under its name was made of another file.
         """
-        entry = (self._videos if source.is_video else self.made).get(source.name)
-        if entry is None:
-            return False
-        there, path = entry['stamp'][0], source.stamp[0]
-        if there != path:
-            raise ValueError(
-                f'{self.folder} holds {source.name} made of {there}, and {path} would replace it; '
-                'give another folder'
-            )
-        return entry['stamp'] == source.stamp
+        path = source.stamp[0]
+        for entry in self._made[source.name].values():
+            if (there := entry['stamp'][0]) != path:
+                raise ValueError(
+                    f'{self.folder} holds {source.name} made of {there}, and {path} would replace '
+                    'it; give another folder'
+                )
+        own = self.of([source])
+        if source.is_video:
+            return any(entry.get('frames') == len(own) for entry in own)
+        return bool(own)
+
+    def forget(self, sources: Sequence[Source]) -> None:
+        """Removes what was made of files whose content was another one."""
+        for source in sources:
+            entries = self._made[source.name]
+            for name in [n for n, entry in entries.items() if entry['stamp'] != source.stamp]:
+                del entries[name]
+                for kind, end in ENDS.items():
+                    (self.folder / kind / f'{name}{end}').unlink(missing_ok=True)
+                self._film(source.name).unlink(missing_ok=True)
 
     def write(self, picture: Picture, labels: np.ndarray) -> None:
         """Files of one picture, then its line in the journal."""
@@ -94,7 +111,7 @@ class Outputs:
             if kind == 'shares':
                 continue
             made = self._draw(kind, picture, labels)
-            if kind == 'overlay' and picture.source and picture.source.is_video:
+            if kind == 'overlay' and picture.source.is_video:
                 self._add_frame(picture.source, made)
                 continue
             path = self.folder / kind / f'{picture.name}{ENDS[kind]}'
@@ -103,24 +120,30 @@ class Outputs:
             content = cv2.imencode(ENDS[kind], made, flags)[1].tobytes()
             write_whole(path, content, durable=False)
         counts = np.bincount(labels.ravel(), minlength=256)[: len(self.classes)]
-        entry = dict(name=picture.name, pixels=int(labels.size), counts=counts.tolist())
-        if source := picture.source:
-            entry.update(source=source.name, stamp=source.stamp)
+        source = picture.source
+        entry = dict(
+            name=picture.name, source=source.name, stamp=source.stamp, pixels=int(labels.size),
+            counts=counts.tolist(),
+        )  # fmt: skip
         if picture.truth is not None:
             entry['areas'] = areas(labels, picture.truth, len(self.classes)).tolist()
         if picture.is_last:
-            entry['ends'] = source.name
+            entry['frames'] = int(picture.name.rpartition('/')[2])
             if film := self._films.pop(source.name, None):
                 film.release()
                 self._film(source.name, part=True).replace(self._film(source.name))
-        self.made[picture.name] = entry
+        self._made[source.name][picture.name] = entry
         self._journal.write(json.dumps(entry) + '\n')
         self._journal.flush()
 
     def of(self, sources: Sequence[Source]) -> list[dict]:
         """What the journal says of the pictures of these files."""
-        names = {source.name for source in sources}
-        return [entry for entry in self.made.values() if entry.get('source') in names]
+        return [
+            entry
+            for source in sources
+            for entry in self._made[source.name].values()
+            if entry['stamp'] == source.stamp
+        ]
 
     def write_shares(self, sources: Sequence[Source]) -> Path:
         """``shares.csv``: of each of their pictures the percentage of its pixels in each class."""
@@ -169,13 +192,9 @@ class Outputs:
     def _film(self, name: str, *, part: bool = False) -> Path:
         return self.folder / 'overlay' / f'{name}{".part" if part else ""}.mp4'
 
-    @property
-    def _videos(self) -> dict[str, dict]:
-        return {entry['ends']: entry for entry in self.made.values() if 'ends' in entry}
 
-
-def read_journal(folder: Path) -> tuple[dict[str, dict], bool]:
-    """What a folder's journal says of each picture, by its name, and whether its end is whole."""
+def read_journal(folder: Path) -> tuple[list[dict], bool]:
+    """What a folder's journal says of each picture, and whether its end is whole."""
     path = folder / JOURNAL
     text = path.read_text() if path.is_file() else ''
     entries = []
@@ -184,4 +203,4 @@ def read_journal(folder: Path) -> tuple[dict[str, dict], bool]:
             entries.append(json.loads(line))
         except ValueError:  # torn by an interruption
             continue
-    return {entry['name']: entry for entry in entries}, text[-1:] in ('', '\n')
+    return entries, text[-1:] in ('', '\n')

@@ -1,5 +1,6 @@
 """Pairs as photo and truth, read as the datasets and metrics of a config read them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,12 +23,14 @@ class PairReader:
     Attributes:
         codec: Of the classes of the files.
         photo_side: ``'left'`` or ``'right'``.
-        classes: (256,) uint8: of each class of the files, that of the network; 255: ignored.
+        label_map: (256,) uint8: of each class of the files, that of the network; 255: ignored.
+        classes: Names of those of the network.
     """
 
     codec: LabelCodec
     photo_side: str
-    classes: np.ndarray
+    label_map: np.ndarray
+    classes: Sequence[str]
 
     def read(self, source: Source) -> Picture:
         """A pair as photo and truth.
@@ -44,7 +47,7 @@ class PairReader:
             truth = self.codec.decode(np.ascontiguousarray(labels))
         except ValueError as error:
             raise BadPicture(f'{source.path}: its label half: {error}') from None
-        return Picture(source.name, np.ascontiguousarray(photo), self.classes[truth], source)
+        return Picture(source.name, np.ascontiguousarray(photo), self.label_map[truth], source)
 
 
 def make_pair_reader(config: Config | None) -> PairReader:
@@ -72,4 +75,4 @@ def make_pair_reader(config: Config | None) -> PairReader:
     classes = kind._load_metainfo(metainfo).get('classes')
     for of_files, of_network in (kind.get_label_map(classes and list(classes)) or {}).items():
         table[of_files] = of_network
-    return PairReader(codec, dataset.get('photo_side', 'left'), table)
+    return PairReader(codec, dataset.get('photo_side', 'left'), table, classes)

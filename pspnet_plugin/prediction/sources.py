@@ -4,7 +4,7 @@ import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
@@ -82,6 +82,7 @@ def find_sources(inputs: Sequence[str], *, without: Path | None = None) -> list[
             files = (p for p in path.rglob('[!.]*') if p.suffix.lower() in PHOTOS + VIDEOS)
             named = [(p.relative_to(path).with_suffix('').as_posix(), p) for p in files]
             missing = f'{path} holds no picture ({" ".join(PHOTOS)}) and no video'
+            missing += f' outside of {without}, which is written to' if without else ''
         elif path.exists():
             named, missing = [(path.stem, path)], f'{path} lies in {without}, which is written to'
         else:
@@ -97,6 +98,14 @@ def find_sources(inputs: Sequence[str], *, without: Path | None = None) -> list[
                     f'{other.path} and {file} would both become {name}; label them into different '
                     'folders'
                 )
+    films = {source.name: source for source in found.values() if source.is_video}
+    for source in found.values():
+        above = (films.get(str(folder)) for folder in PurePosixPath(source.name).parents)
+        if film := next(filter(None, above), None):
+            raise ValueError(
+                f'{source.path} and a frame of {film.path} might become one file; label them into '
+                'different folders'
+            )
     return list(found.values())
 
 

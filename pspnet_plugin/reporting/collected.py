@@ -18,7 +18,7 @@ from mmseg.registry import MODELS
 from pspnet_plugin.benchmarks.timing import multiply_adds
 from pspnet_plugin.engine.run_record_hook import RECORD
 from pspnet_plugin.files.jobs import write_whole
-from pspnet_plugin.reporting.logs import minutes_of, read_scalars, since_begun
+from pspnet_plugin.reporting.logs import minutes_of, read_scalars, seconds_of, since_begun
 
 CURVES = ('loss', 'lr', 'mIoU', 'aAcc')
 POINTS = 100
@@ -170,7 +170,7 @@ def collect(
         parameters=parameters,
         multiply_adds=count,
         parts=parts,
-        scores=record['scores'],
+        scores=[s for s in record['scores'] if 'ended' not in s or seconds_of(s['ended']) >= began],
         curves={key: _thinned(*read_scalars(work_dir, key, since=began)) for key in CURVES},
         tested=tested,
         recipe=recipe,

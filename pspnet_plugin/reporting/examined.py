@@ -111,14 +111,15 @@ class Examined:
         return {key: found[key] for key in ('mIoU', 'aAcc', 'mDice')}
 
     def picture_iou(self, index: int) -> float:
-        """Percent: the mean over the classes that are in the truth of a picture."""
+        """Percent: the mean over the classes that are in the truth of a picture; NaN: none is."""
         confusion = self.confusions[index]
         there = confusion.sum(1) > 0
-        return mean(scores(areas_of(confusion))['IoU'][there]) if there.any() else 100.0
+        return mean(scores(areas_of(confusion))['IoU'][there]) if there.any() else float('nan')
 
     def by_score(self) -> list[int]:
-        """The pictures, the worst first."""
-        return sorted(range(len(self.names)), key=self.picture_iou)
+        """The pictures with a label, the worst first."""
+        found = {index: self.picture_iou(index) for index in range(len(self.names))}
+        return sorted((i for i, value in found.items() if value == value), key=found.get)
 
     def most_missed(self, label: int) -> int | None:
         """The picture with the most pixels of a class that were taken for others; None if none."""

@@ -17,7 +17,12 @@ def since_begun(parts: Sequence[dict]) -> tuple[list[dict], float]:
     """
     begun = [i for i, part in enumerate(parts) if part['first_iteration'] == 0]
     found = list(parts[begun[-1] :] if begun else parts)
-    return found, datetime.fromisoformat(found[0]['started']).timestamp() if found else 0.0
+    return found, seconds_of(found[0]['started']) if found else 0.0
+
+
+def seconds_of(stamp: str) -> float:
+    """Since 1970, of a time in ISO format."""
+    return datetime.fromisoformat(stamp).timestamp()
 
 
 def minutes_of(parts: Sequence[dict]) -> float:

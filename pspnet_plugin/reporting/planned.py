@@ -132,10 +132,10 @@ def read_runs(path: Path, group: str) -> list[Run]:
                 cores=content.get('cores', 2),
                 options=(*content.get('options', ()), *base.get('options', ())),
                 test=tuple(own['test']) if 'test' in own else None,
-                test_config=own.get('test_config', base['config']),
+                test_config=base.get('test_config', base['config']),
                 of=own.get('of'),
             )
-            for seed in own.get('seeds', content.get('seeds', [0]))
+            for seed in own.get('seeds', base.get('seeds', content.get('seeds', [0])))
         ]
     names = [run.kept for run in found]
     if twice := [run for run in found if names.count(run.kept) > 1]:

@@ -27,6 +27,7 @@ TEMPLATE = Path(__file__).parent / 'report.html.j2'
 NOTED = 0.05
 WEAKEST = 3
 DPI = 110
+SEEN = dict(whole='each whole', slide='by a sliding window')
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,8 @@ def facts(run: RunFolder) -> dict[str, str]:
 def how_seen(pictures: LabelledSet, runs: Sequence[RunFolder]) -> str:
     """In which form the networks saw the pictures, in words."""
     modes = {(run.config.model.get('test_cfg') or {}).get('mode', 'whole') for run in runs}
-    said = 'each whole' if modes == {'whole'} else 'by a sliding window'
+    said = ' or '.join(words for mode, words in SEEN.items() if mode in modes)
+    said += ', as its config says,' if len(modes) > 1 else ''
     if pictures.steps:
         return f'{said}, after {", ".join(pictures.steps)}'
     return f'{said} and at its own size, one scale, no flips'

@@ -173,7 +173,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def compare(args: argparse.Namespace) -> None:
-    """Measures and prints."""
+    """Measures and prints.
+
+    Raises:
+        ValueError: the figures could not be written.
+    """
+    if args.json and not args.json.parent.is_dir():
+        raise ValueError(f'--json {args.json}: there is no such folder')
     figures = measure(args.scenes, args.kinds)
     print(report(figures, args.kinds))
     if args.json:

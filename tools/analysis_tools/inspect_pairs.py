@@ -174,7 +174,6 @@ def sheet_of(tallies: list[SplitTally], figures: dict, args: argparse.Namespace)
     if not rows:
         raise ValueError(f'--sheet {args.sheet}: not drawn, as there is no pair that can be read')
     reading = tallies[0].reading
-    splits = figures['splits']
     void = len(reading.palette)
     legend = [(entry, position) for position, entry in enumerate(tallies[0].classes)]
     legend += [('void', void), ('unexplained', UNEXPLAINED)]

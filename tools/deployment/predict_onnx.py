@@ -173,7 +173,10 @@ def read_photo(path: Path) -> np.ndarray:
         content = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
         raise BadPhoto(f'{path} cannot be read: {error.strerror}') from None
-    photo = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+    try:
+        photo = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+    except cv2.error as error:
+        raise BadPhoto(f'{path} cannot be decoded: {error.err}') from None
     if photo is None:
         raise BadPhoto(f'{path} is no picture that OpenCV reads')
     return photo
@@ -226,9 +229,13 @@ def predict(args: argparse.Namespace) -> int:
             bad += 1
             print(f'predict_onnx: {error}', file=sys.stderr)
             continue
-        write_png(made[0], labels)
-        if args.color:
-            write_png(made[1], network.palette[labels][..., ::-1])
+        try:
+            write_png(made[0], labels)
+            if args.color:
+                write_png(made[1], network.palette[labels][..., ::-1])
+        except OSError as error:
+            print(f'predict_onnx: {made[0]} cannot be written: {error}', file=sys.stderr)
+            return 1
     print(f'{len(jobs) - bad} of {len(jobs)} photos are labelled in {args.out}')
     if bad:
         print(f'predict_onnx: photos left out, each named above: {bad}', file=sys.stderr)

@@ -39,7 +39,10 @@ def convert(args: argparse.Namespace) -> None:
     with quiet():
         config = read_config(args, root=ROOT)
         model, _ = load_model(config, args.checkpoint)
-        counterpart = counterpart_of(model, args.size or size_of(config) or (256, 256))
+        size = args.size or size_of(config)
+        if size is None:
+            raise ValueError(f'{args.config} names no crop; give a --size')
+        counterpart = counterpart_of(model, size)
     with made_whole(args.out, end=end) as part, quiet():
         (counterpart.save_weights if end == '.weights.h5' else counterpart.save)(str(part))
     height, width = counterpart.input_shape[1:3]
