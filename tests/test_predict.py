@@ -251,10 +251,8 @@ def test_pairs_of_other_classes_are_not_scored(demo_root, network, tmp_path, cap
 def test_a_photo_that_the_network_does_not_take_is_named(tmp_path, capsys):
     config = Config.fromfile(DEMO)
     config.model.decode_head = dict(
-        type='WindowPSPHead', in_channels=config.model.backbone.widths[-1][-1], num_classes=19,
-        in_index=-1, windows=('global', 8),
-    )  # fmt: skip
-    config.model.decode_head.in_index = len(config.model.backbone.out_indices) - 1
+        type='WindowPSPHead', in_channels=128, in_index=3, num_classes=19, windows=('global', 8)
+    )
     config.dump(tmp_path / 'windows.py')
     weights = MODELS.build(config.model).state_dict()
     torch.save(dict(state_dict=weights, meta={}), tmp_path / 'windows.pth')
