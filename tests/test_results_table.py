@@ -195,6 +195,8 @@ def test_from_work_dirs_to_page_pictures_and_index(trained, tmp_path):
     assert [model['Config'] for model in after] == [model['Config'] for model in before]
     (demo,) = (model for model in after if model['Name'] == 'psp_demo')
     assert demo['Results'][0]['Metrics']['mIoU'] == round(last['metrics']['mIoU'], 2)
+    resources = demo['Metadata'].pop('Training Resources')
+    assert re.fullmatch(r'\d+ minutes; CPU cores: \d+ \(.+\)', resources)
     assert demo['Metadata'] == dict(Parameters=first.parameters, Seeds=[0, 5])
 
 

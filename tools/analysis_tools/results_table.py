@@ -46,8 +46,9 @@ def parse_args(arguments: list[str] | None) -> argparse.Namespace:
     page.add_argument('--page', type=Path, default=ROOT / 'docs/results.md')
     page.add_argument('--index', type=Path, default=ROOT / 'model-index.yml')
     page.add_argument(
-        '--index-groups', nargs='+', default=['cpu25'], help='groups whose scores the index gets'
-    )
+        '--index-groups', nargs='+', default=['cpu25', 'zoo'],
+        help='groups whose scores the index gets (default: cpu25 zoo)',
+    )  # fmt: skip
     for command in (one, page):
         add_debug(command)
     return parser.parse_args(arguments)
@@ -75,7 +76,13 @@ def write_index(path: Path, runs: list[CollectedRun], groups: list[str]) -> None
             key: round(sum(score[key] for score in scores) / len(scores), 2)
             for key in ('mIoU', 'aAcc', 'mDice')
         }
-        model['Metadata'] = dict(Parameters=own[0].parameters, Seeds=[run.seed for run in own])
+        part = own[0].parts[-1]
+        machine = part['gpu'] or f'CPU cores: {part["cores"]} ({part["processor"]})'
+        model['Metadata'] = {
+            'Parameters': own[0].parameters,
+            'Seeds': [run.seed for run in own],
+            'Training Resources': f'{own[0].minutes:.0f} minutes; {machine}',
+        }
         model['Results'] = [
             dict(
                 Task='Semantic Segmentation',
