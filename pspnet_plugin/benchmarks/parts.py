@@ -11,14 +11,9 @@ from pspnet_plugin.benchmarks.loader import time_loader
 from pspnet_plugin.benchmarks.networks import compare_networks
 from pspnet_plugin.benchmarks.predicting import time_predicting
 from pspnet_plugin.benchmarks.timing import Machine, ratio
+from pspnet_plugin.files.tables import markdown_table
 
 DTYPES = dict(float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.float16)
-
-
-def table(header: list[str], rows: list[list[str]]) -> str:
-    """Markdown."""
-    lines = [header, ['---'] * len(header), *rows]
-    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
 
 def heads(args: argparse.Namespace, machine: Machine) -> list[dict]:
@@ -33,7 +28,7 @@ def heads(args: argparse.Namespace, machine: Machine) -> list[dict]:
         )
     ]  # fmt: skip
     print(
-        table(
+        markdown_table(
             ['head', 'map', 'what', 'stock, s', 'ours, s', 'times as fast', 'memory',
              'G multiply-adds, stock', 'ours', 'times the floor, stock', 'ours', 'difference'],
             [
@@ -62,7 +57,7 @@ def networks(args: argparse.Namespace, machine: Machine) -> list[dict]:
     weights = args.checkpoint or 'random weights'
     print(f'{args.config}, {weights}, one picture of {args.size[0]}x{args.size[1]}\n')
     print(
-        table(
+        markdown_table(
             ['form', 's', 'times as fast', 'equal labels', 'G multiply-adds', 'times the floor'],
             [
                 [
@@ -89,7 +84,7 @@ def keras(args: argparse.Namespace, machine: Machine) -> list[dict]:
         f'one picture in inference, {args.batch} in training\n'
     )
     print(
-        table(
+        markdown_table(
             ['what', 'form', 's', 'times as fast', 'memory, MB', 'of that of Keras',
              'G multiply-adds', 'times the floor', 'difference', 'same nearest colour'],
             [
@@ -119,7 +114,7 @@ def loader(args: argparse.Namespace) -> list[dict]:
         for name, values in times.items()
     ]  # fmt: skip
     print(
-        table(
+        markdown_table(
             ['way', 'ms a record', 'times imdecode', 'in the median round (lowest to highest)'],
             [
                 [r['way'], f'{r["milliseconds"]:.3f}', f'{r["times_imdecode"]:.2f}',
@@ -139,7 +134,9 @@ def predict(args: argparse.Namespace) -> list[dict]:
     )  # fmt: skip
     rows = [[str(found.pictures), f'{found.bare:.1f}', f'{found.whole:.1f}', str(found.speed)]]
     print(
-        table(['pictures', 'bare, a second', 'files to files, a second', 'whole over bare'], rows)
+        markdown_table(
+            ['pictures', 'bare, a second', 'files to files, a second', 'whole over bare'], rows
+        )
     )
     print('\nMiB of the process after so many percent of the pictures:', end=' ')
     print(', '.join(f'{100 * share:.0f}: {size / 2**20:.0f}' for share, size in found.memory))

@@ -1,24 +1,15 @@
-"""What the tools that carry networks off have in common: sizes, configs, and files made whole."""
+"""What the tools that carry networks off have in common: configs, and files made whole."""
 
 import argparse
 import contextlib
-import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
 
-from pspnet_plugin.deployment.loading import Size, load_config
+from pspnet_plugin.deployment.loading import load_config
 from pspnet_plugin.engine.stock_tools import find_config
-
-
-def parse_size(text: str) -> Size:
-    """``HxW`` as (height, width)."""
-    sides = re.fullmatch(r'(\d+)x(\d+)', text)
-    if not sides or not all(int(side) for side in sides.groups()):
-        raise argparse.ArgumentTypeError(f'{text!r}: expected HEIGHTxWIDTH, such as 512x1024')
-    return int(sides[1]), int(sides[2])
 
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:

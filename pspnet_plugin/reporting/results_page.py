@@ -6,6 +6,7 @@ from statistics import mean
 
 import jinja2
 
+from pspnet_plugin.files.tables import markdown_table
 from pspnet_plugin.reporting.collected import RULES, CollectedRun
 
 METRICS = ('mIoU', 'aAcc', 'mDice')
@@ -75,11 +76,6 @@ def _cell(runs: list[CollectedRun], rule: str, metric: str) -> str:
     return spread(_values(runs, rule, metric))
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ['---'] * len(head), *rows]
-    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
-
-
 def _scores(labels: dict[str, list[CollectedRun]]) -> str:
     """A line a network, the best first: size, what it was given, and scores by both rules."""
     head = ['network', 'config', 'M parameters', 'G multiply-adds', 'pairs seen', 'minutes']
@@ -99,7 +95,7 @@ def _scores(labels: dict[str, list[CollectedRun]]) -> str:
         ]
         rows.append((mean(_values(runs, 't40', 'mIoU')), row))
     rows.sort(key=lambda entry: -entry[0])
-    return _table(head, [row for _, row in rows])
+    return markdown_table(head, [row for _, row in rows])
 
 
 def _choices(
@@ -117,7 +113,7 @@ def _choices(
         row = [label, spread(values), gain, _cell(runs, rule, 'aAcc'), seen]
         rows.append((label != base, -mean(values), [*row, spread([run.minutes for run in runs])]))
     head = ['choice', 'mIoU', 'difference', 'pixel accuracy', 'pairs seen', 'minutes']
-    return _table(head, [row for _, _, row in sorted(rows)])
+    return markdown_table(head, [row for _, _, row in sorted(rows)])
 
 
 def _growth(wanted: Sequence[list[CollectedRun]], rule: str) -> str:
@@ -129,7 +125,7 @@ def _growth(wanted: Sequence[list[CollectedRun]], rule: str) -> str:
         )
         seen = f'{round(mean(run.pairs_seen for run in runs)):,}'
         rows.append([pairs, seen, *(_cell(runs, rule, metric) for metric in METRICS)])
-    return _table(['pairs', 'pairs seen', *(HEADINGS[metric] for metric in METRICS)], rows)
+    return markdown_table(['pairs', 'pairs seen', *(HEADINGS[metric] for metric in METRICS)], rows)
 
 
 def _of(labels: dict[str, list[CollectedRun]], label: str) -> list[CollectedRun]:
@@ -153,7 +149,7 @@ def _classes(labels: dict[str, list[CollectedRun]], rule: str, wanted: Sequence[
         [name, *(f'{columns[label][name]:.1f}' for label in wanted)]
         for name in sorted(first, key=first.get, reverse=True)
     ]
-    return _table(['class', *wanted], rows)
+    return markdown_table(['class', *wanted], rows)
 
 
 def _coverage(labels: dict[str, list[CollectedRun]], rule: str) -> str:

@@ -25,6 +25,7 @@ import torch
 from pspnet_plugin.benchmarks.heads import HEADS
 from pspnet_plugin.benchmarks.parts import DTYPES, PARTS
 from pspnet_plugin.benchmarks.timing import measure_machine
+from pspnet_plugin.engine.arguments import parse_size, whole_number
 from pspnet_plugin.engine.command_line import add_debug, run_command
 from pspnet_plugin.engine.run_record_hook import processor_name
 from pspnet_plugin.prediction.outputs import KINDS
@@ -40,26 +41,13 @@ EXAMPLE = """examples:
 """
 
 
-def _size(text: str) -> tuple[int, int]:
-    height, _, width = text.partition('x')
-    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
-        raise argparse.ArgumentTypeError(f'{text!r} is no HEIGHTxWIDTH, such as 64x128')
-    return int(height), int(width)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f'{text!r} is no whole number of 1 or more')
-    return int(text)
-
-
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLE, formatter_class=raw)
     parts = parser.add_subparsers(dest='part', required=True)
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument('--rounds', type=_count, default=7, help='of timing (7)')
+    common.add_argument('--rounds', type=whole_number(1), default=7, help='of timing (7)')
     add_debug(common)
     common.add_argument('--json', type=Path, metavar='FILE', help='the figures, all of them')
     device = argparse.ArgumentParser(add_help=False)
@@ -70,13 +58,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     heads = parts.add_parser('heads', parents=[common, device], help='our heads beside stock ones')
     heads.add_argument('--only', nargs='+', choices=HEADS, default=list(HEADS), metavar='HEAD',
                        help=f'of {", ".join(HEADS)} (all)')  # fmt: skip
-    heads.add_argument('--map', nargs='+', type=_size, metavar='HxW',
+    heads.add_argument('--map', nargs='+', type=parse_size, metavar='HxW',
                        default=[(32, 32), (64, 128), (97, 97)],
                        help='sizes of the largest map (32x32 64x128 97x97: pictures of 256x256, '
                             '512x1024 and 769x769 at stride 8)')  # fmt: skip
     heads.add_argument(
         '--batch',
-        type=_count,
+        type=whole_number(1),
         default=1,
         help='in inference (1); in training at least 2, as stock heads need',
     )
@@ -90,7 +78,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     networks.add_argument('--config', default='configs/psp_r50-d8_cityscapes_pairs.py',
                           help='with one of our heads (%(default)s)')  # fmt: skip
     networks.add_argument('--checkpoint', help='weights of the config; random without')
-    networks.add_argument('--size', type=_size, default=(512, 1024), metavar='HxW',
+    networks.add_argument('--size', type=parse_size, default=(512, 1024), metavar='HxW',
                           help='of the picture (512x1024)')  # fmt: skip
     networks.add_argument('--compile', action='store_true', help='with torch.compile too')
     networks.add_argument('--onnxruntime', action='store_true',
@@ -101,21 +89,25 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                        default='configs/psp_article-rgb_cityscapes_pairs.py',
                        help='with a ColorPSPHead (%(default)s)')  # fmt: skip
     keras.add_argument('--checkpoint', type=Path, help='its weights (random)')
-    keras.add_argument('--size', type=_size, default=(256, 256), metavar='HxW', help='(256x256)')
-    keras.add_argument('--batch', type=_count, default=4, help='of the training step (4)')
+    keras.add_argument(
+        '--size', type=parse_size, default=(256, 256), metavar='HxW', help='(256x256)'
+    )
+    keras.add_argument('--batch', type=whole_number(1), default=4, help='of the training step (4)')
     keras.add_argument('--compile', action='store_true', help='with torch.compile')
 
     loader = parts.add_parser('loader', parents=[common], help='the loading of pairs')
     loader.add_argument('--data-root', default='data/cityscapes_pairs',
                         help='of pairs in the colours of Cityscapes (%(default)s)')  # fmt: skip
     loader.add_argument('--split', default='val', help='folder in it (val)')
-    loader.add_argument('--pairs', type=_count, default=200, help='at most so many (200)')
+    loader.add_argument('--pairs', type=whole_number(1), default=200, help='at most so many (200)')
 
     predict = parts.add_parser('predict', parents=[common, device], help='files of photos')
     predict.add_argument('inputs', nargs='+', help='photos, and folders of them')
     predict.add_argument('--config', type=Path, required=True, help='of the network')
     predict.add_argument('--checkpoint', type=Path, required=True, help='its weights')
-    predict.add_argument('--batch', type=_count, default=1, help='photos labelled at once (1)')
+    predict.add_argument(
+        '--batch', type=whole_number(1), default=1, help='photos labelled at once (1)'
+    )
     predict.add_argument('--save', nargs='+', choices=KINDS, default=['index', 'overlay'],
                          help='what is written of each (index overlay)')  # fmt: skip
     return parser.parse_args(argv)

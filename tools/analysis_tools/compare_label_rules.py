@@ -16,6 +16,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from pspnet_plugin.datasets import LabelCodec
+from pspnet_plugin.datasets.pair_making import jpeg_options
 from pspnet_plugin.datasets.resizing import largest_share
 from pspnet_plugin.datasets.scenes.plans import SCENES, LabelScene
 from pspnet_plugin.engine.command_line import add_debug, run_command
@@ -69,11 +70,7 @@ class Tally:
 def render(scene: LabelScene, *, resample: int, quality: int) -> np.ndarray:
     """The label picture of a scene, (256, 256, 3) uint8 BGR, as it comes out of the JPEG."""
     picture = Image.fromarray(scene.palette[scene.labels]).resize((SIZE, SIZE), resample)
-    options = [
-        cv2.IMWRITE_JPEG_QUALITY, quality,
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
-    ]  # fmt: skip
-    content = cv2.imencode('.jpg', np.asarray(picture)[..., ::-1], options)[1]
+    content = cv2.imencode('.jpg', np.asarray(picture)[..., ::-1], jpeg_options(quality))[1]
     return cv2.imdecode(content, cv2.IMREAD_COLOR)
 
 

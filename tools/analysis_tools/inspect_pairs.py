@@ -20,10 +20,10 @@ from pspnet_plugin.datasets.inspection.sheet import draw_sheet
 from pspnet_plugin.datasets.inspection.sheet_rows import choose_rows, most_rows
 from pspnet_plugin.datasets.inspection.splits import find_splits
 from pspnet_plugin.datasets.inspection.tallies import SplitTally
-from pspnet_plugin.datasets.label_codec import RULES, check_colors
-from pspnet_plugin.datasets.pair_files import SIDES
+from pspnet_plugin.datasets.label_codec import check_colors
 from pspnet_plugin.datasets.pair_splits import Split
 from pspnet_plugin.datasets.palettes import NAMED, read_metainfo
+from pspnet_plugin.engine.arguments import add_label_options, add_workers
 from pspnet_plugin.engine.command_line import add_debug, complain, run_command
 from pspnet_plugin.files.jobs import run_jobs, write_whole
 
@@ -38,38 +38,17 @@ that make no sense.
 """
 
 
-def _distance(text: str) -> float | None:
-    try:
-        return None if text == 'none' else float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f'{text!r} is no number, nor none') from None
-
-
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    cores = os.cpu_count() or 1
     add = parser.add_argument
     add('root', metavar='ROOT', type=Path, help='folder of the set, or of one split')
     add('--splits', metavar='NAME', nargs='+', default=[], help='of the splits, only these')
     add('--palette', default='cityscapes', help='name or .json, .yaml, .py file (cityscapes)')
-    add('--photo-side', choices=SIDES, default='left', help='half that holds the photo (left)')
-    add('--rule', choices=RULES, default='edge_aware', help='of decoding labels (edge_aware)')
-    add(
-        '--max-distance', type=_distance, default=40.0, metavar='D',
-        help='nearest: RGB distance from all colours at which a pixel is ignored, or none (40)',
-    )  # fmt: skip
-    add(
-        '--min-confidence', type=float, default=0.8, metavar='SHARE',
-        help='edge_aware: confidence that an unsure pixel must reach, 0 to 1 (0.8)',
-    )  # fmt: skip
-    add(
-        '--min-explained', type=float, default=0.5, metavar='SHARE',
-        help='share of pixels near a known colour that makes a label picture, 0 to 1 (0.5)',
-    )  # fmt: skip
-    add('--workers', type=int, default=cores, help=f'processes (all cores: {cores})')
+    add_label_options(parser)
+    add_workers(parser)
     add('--json', metavar='FILE', type=Path, help='write all figures and problems, as JSON')
     add('--sheet', metavar='FILE.png', type=Path, help='draw pairs with what they are read as')
     add('--pairs', type=int, default=6, help='on the sheet: spread evenly, and most unsure (6)')

@@ -6,9 +6,7 @@ tried without any data set.
 """
 
 import argparse
-import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from shlex import quote
 
@@ -26,6 +24,7 @@ from pspnet_plugin.datasets.photo_folders import (
     match_folders,
 )
 from pspnet_plugin.datasets.scenes.scene_folder import SPLITS, make_scenes
+from pspnet_plugin.engine.arguments import add_workers, whole_number
 from pspnet_plugin.engine.command_line import add_debug, complain, run_command
 from pspnet_plugin.files.jobs import Stopped
 
@@ -164,16 +163,6 @@ def _style(args: argparse.Namespace, legend: Legend) -> Style:
     return Style(legend, args.size, f'.{args.format}', args.quality or 95)
 
 
-def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
-    def whole(text: str) -> int:
-        if not text.isdecimal() or int(text) < least or (most and int(text) > most):
-            limits = f'from {least} to {most}' if most else f'of {least} or more'
-            raise argparse.ArgumentTypeError(f'{text!r} is no whole number {limits}')
-        return int(text)
-
-    return whole
-
-
 def _size(text: str) -> tuple[int, int]:
     sides = text.lower().split('x')
     if len(sides) > 2 or not all(side.isdecimal() and 0 < int(side) < 1 << 15 for side in sides):
@@ -183,7 +172,7 @@ def _size(text: str) -> tuple[int, int]:
 
 def _add_synthetic(command: argparse.ArgumentParser) -> None:
     command.add_argument('out', metavar='OUT', type=Path, help='folder of the pairs')
-    whole = _whole(0)
+    whole = whole_number(0)
     command.add_argument('--train', type=whole, default=400, help='pairs in OUT/train (400)')
     command.add_argument('--val', type=whole, default=60, help='pairs in OUT/val (60)')
     command.add_argument('--seed', type=whole, default=0, help='seed of all pictures (0)')
@@ -233,7 +222,7 @@ def _add_style(
         '--format', choices=('png', 'jpg'), default='png',
         help='png keeps the labels exactly (default); jpg is smaller, and coded as Kaggle\'s pairs',
     )  # fmt: skip
-    command.add_argument('--quality', type=_whole(1, 100), help='of jpg, 1 to 100 (95)')
+    command.add_argument('--quality', type=whole_number(1, 100), help='of jpg, 1 to 100 (95)')
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -258,10 +247,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         )
         add(command)
         add_debug(command)
-        cores = os.cpu_count() or 1
-        command.add_argument(
-            '--workers', type=_whole(1), default=cores, help=f'processes (all cores: {cores})'
-        )
+        add_workers(command)
     return parser.parse_args(argv)
 
 

@@ -4,7 +4,6 @@ Photos go to ``OUT/img_dir/SPLIT``, 8-bit index maps of the same names to ``OUT/
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -12,11 +11,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pspnet_plugin.datasets.label_codec import RULES, LabelCodec
-from pspnet_plugin.datasets.pair_files import SIDES
+from pspnet_plugin.datasets.label_codec import LabelCodec
 from pspnet_plugin.datasets.pair_splits import pictures_in, roots_of
 from pspnet_plugin.datasets.palettes import read_metainfo
 from pspnet_plugin.datasets.splitting import Job, find_jobs, split_pair
+from pspnet_plugin.engine.arguments import add_label_options, add_workers
 from pspnet_plugin.engine.command_line import add_debug, complain, run_command
 from pspnet_plugin.files.jobs import Stopped, run_jobs, stopping
 from pspnet_plugin.files.made_folder import check_free, claim
@@ -106,19 +105,6 @@ def split(args: argparse.Namespace) -> int:
     return split_all(jobs, args.out, codec=codec, args=args)
 
 
-def _distance(text: str) -> float | None:
-    try:
-        return None if text == 'none' else float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f'{text!r} is no number, nor none') from None
-
-
-def _workers(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text!r} is no whole number of 1 or more')
-    return int(text)
-
-
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -126,7 +112,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    cores = os.cpu_count() or 1
     add = parser.add_argument
     add('pairs', metavar='PAIRS', type=Path, help='folder of the splits, such as train and val')
     add('out', metavar='OUT', type=Path, help='folder to write; new, or of a run to go on with')
@@ -135,24 +120,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='cityscapes (default), camvid, a stock dataset (LoveDADataset …), or a .json, .yaml '
         'or .py file with classes and palette',
     )  # fmt: skip
-    add('--photo-side', choices=SIDES, default='left', help='half that holds the photo (left)')
-    add(
-        '--rule', choices=RULES, default='edge_aware',
-        help='how blurred label edges are read (edge_aware)',
-    )  # fmt: skip
-    add(
-        '--max-distance', type=_distance, default=40.0, metavar='D',
-        help='nearest: RGB distance from all colours at which a pixel is ignored, or none (40)',
-    )  # fmt: skip
-    add(
-        '--min-confidence', type=float, default=0.8, metavar='SHARE',
-        help='edge_aware: confidence that an unsure pixel must reach, 0 to 1 (0.8)',
-    )  # fmt: skip
-    add(
-        '--min-explained', type=float, default=0.5, metavar='SHARE',
-        help='share of pixels near a known colour that makes a label picture, 0 to 1 (0.5)',
-    )  # fmt: skip
-    add('--workers', type=_workers, default=cores, help=f'processes (all cores: {cores})')
+    add_label_options(parser)
+    add_workers(parser)
     add_debug(parser)
     return parser.parse_args(argv)
 

@@ -12,7 +12,6 @@ from pspnet_plugin.deployment.arguments import (
     add_cfg_options,
     check_out,
     made_whole,
-    parse_size,
     read_config,
 )
 from pspnet_plugin.deployment.checking import compare, sample_pictures, shapes_to_check
@@ -33,6 +32,7 @@ from pspnet_plugin.deployment.loading import (
     size_of,
 )
 from pspnet_plugin.deployment.network import DeployedNetwork
+from pspnet_plugin.engine.arguments import parse_size
 from pspnet_plugin.engine.command_line import add_debug, complain, run_command
 from pspnet_plugin.version import __version__
 

@@ -12,11 +12,11 @@ from pspnet_plugin.deployment.arguments import (
     add_cfg_options,
     check_out,
     made_whole,
-    parse_size,
     read_config,
 )
 from pspnet_plugin.deployment.exporting import quiet
 from pspnet_plugin.deployment.loading import load_model, size_of
+from pspnet_plugin.engine.arguments import parse_size
 from pspnet_plugin.engine.command_line import add_debug, run_command
 
 ROOT = Path(__file__).resolve().parents[2]
