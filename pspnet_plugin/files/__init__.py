@@ -1,1 +1,1 @@
-"""Files and folders that tools make: whole or not at all, and known again."""
+"""What tools make: files whole or not at all, folders known again, tables."""
