@@ -37,7 +37,7 @@ def test_config_is_found_here_first_and_then_under_the_root(tmp_path, monkeypatc
             ['c.py', '--cfg-options', 'x=1', 'x=2', '--resume'],
         ),
     ],
-    ids=['none', 'some'],
+    ids=['none', 'joined', 'some'],
 )
 def test_what_the_user_sets_comes_last(given, expected):
     assert add_cfg_options(given, ['x=1']) == expected

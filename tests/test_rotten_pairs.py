@@ -161,11 +161,11 @@ def test_on_request_it_is_left_out(rotten, caplog):
 
 @pytest.mark.parametrize('exif', [b'Exif\0\0II*\0', b'Exif\0\0MM'], ids=['cut off', 'no header'])
 def test_a_damaged_exif_is_named(exif, tmp_path):
-    path = tmp_path / '1.jpg'
-    save(path, exif=exif, quality=95)
-    with pytest.raises(BadPair, match=r'1\.jpg: its EXIF block, .*, is damaged .*; remove it'):
+    path = tmp_path / '1.png'
+    save(path, exif=exif)
+    with pytest.raises(BadPair, match=r'1\.png: its EXIF block, .*, is damaged .*; remove it'):
         read_pair(str(path))
-    with pytest.raises(ValueError, match=r'1\.jpg: its EXIF block'):
+    with pytest.raises(ValueError, match=r'1\.png: its EXIF block'):
         read_photo(path)
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import ROOT, build, run_tool, write_pair
-from mmengine.dataset import ConcatDataset, RepeatDataset
+from mmengine.dataset import ConcatDataset
 from mmengine.optim import build_optim_wrapper
 from training_runs import IMPORT_DEATH, die, finish, write_config
 
 from pspnet_plugin.engine import run_record_hook
+from pspnet_plugin.engine.positions import SeededDataset
 from pspnet_plugin.engine.run_record_hook import RECORD, _codecs_of, _decoding, _named
 
 HOOKS = "custom_hooks = [dict(type='RunRecordHook'), dict(type='Die')]"
@@ -113,7 +114,7 @@ def test_rules_of_datasets_within_wrappers(tmp_path):
         build(tmp_path, 'val', decode=dict(rule='nearest', max_distance=distance))
         for distance in (10, 10, 20)
     )
-    joined = RepeatDataset(ConcatDataset([strict, same]), 2)
+    joined = SeededDataset(ConcatDataset([strict, same]))
     assert _decoding(_codecs_of(joined)) == dict(rule='nearest', max_distance=10)
     assert _decoding(_codecs_of(ConcatDataset([strict, other]))) == dict(rule='several')
 

@@ -52,10 +52,13 @@ def orientation(image: Image.Image) -> int:
     """How a camera was held, as EXIF numbers it; 1, upright, where nothing is said.
 
     Raises:
+        OSError: the picture is cut off.
         ValueError: the EXIF block is damaged; the message continues the name of the file.
     """
     try:
         return image.getexif().get(_ORIENTATION, 1)
+    except OSError:  # of the picture itself, which some formats read for it
+        raise
     except Exception as error:  # Pillow lets through whatever it meets: struct.error, SyntaxError …
         raise ValueError(
             f'its EXIF block, which may say that it is turned, is damaged ({error}); remove it '

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from mmengine.logging import MMLogger
 from torch import Tensor
 
 from pspnet_plugin.deployment.network import DeployedNetwork
@@ -20,6 +21,8 @@ from pspnet_plugin.deployment.network import DeployedNetwork
 FORMATS = {'onnx': '.onnx', 'torch_export': '.pt2', 'torchscript': '.pt'}
 INPUT, OUTPUTS = 'picture', ('index_map', 'logits')
 METADATA = 'metadata.json'
+# Whose loggers speak of exports.
+TALKERS = ('torch', 'onnxscript', 'onnx_ir', 'keras', 'tensorflow', 'absl')
 OPSET = 20
 SMALL = 2**20  # sizes beyond are no limit
 OLDEST_OPSET = 18  # that torch's exporter writes
@@ -176,12 +179,27 @@ def open_exported(path: Path, *, form: str, threads: int = 0) -> Run:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps what exporters say about themselves off the screen; errors are raised all the same."""
-    before = logging.root.manager.disable
-    logging.disable(logging.ERROR)
+    """Keeps what exporters say about themselves off the screen; errors are raised all the same.
+
+    Warnings of the framework stay, such as that a checkpoint is loaded without protection.
+    """
+    # Not logging.disable: it forgets to tell mmengine's loggers, which remember that they are off.
+    known = [logging.getLogger(name) for name in TALKERS]
+    known += [
+        logger
+        for name, logger in list(logging.root.manager.loggerDict.items())
+        if isinstance(logger, logging.Logger) and name.startswith(tuple(f'{t}.' for t in TALKERS))
+    ]
+    levels = dict.fromkeys(known, logging.ERROR) | {
+        MMLogger.get_current_instance(): logging.WARNING
+    }
+    before = {logger: logger.level for logger in levels}
     try:
+        for logger, level in levels.items():
+            logger.setLevel(level)
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             yield
     finally:
-        logging.disable(before)
+        for logger, level in before.items():
+            logger.setLevel(level)

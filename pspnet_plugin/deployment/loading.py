@@ -151,7 +151,9 @@ def describe(model: EncoderDecoder, config: Config, meta: dict) -> dict:
     if len(classes) != model.num_classes:
         classes = palette = []
     # Stock pipelines read BGR; the preprocessor may turn it round.
-    order = 'RGB' if model.data_preprocessor.channel_conversion else 'BGR'
+    preprocessor = config.model.data_preprocessor
+    turned = preprocessor.get('bgr_to_rgb') or preprocessor.get('rgb_to_bgr')
+    order = 'RGB' if turned else 'BGR'
     palette = [[int(value) for value in colour] for colour in palette]
     by_min_max = isinstance(model.data_preprocessor, MinMaxDataPreProcessor)
     return dict(

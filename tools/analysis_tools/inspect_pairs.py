@@ -23,7 +23,7 @@ from pspnet_plugin.datasets.inspection.tallies import SplitTally
 from pspnet_plugin.datasets.label_codec import check_colors
 from pspnet_plugin.datasets.pair_splits import Split
 from pspnet_plugin.datasets.palettes import NAMED, read_metainfo
-from pspnet_plugin.engine.arguments import add_label_options, add_workers
+from pspnet_plugin.engine.arguments import add_label_options, add_workers, whole_number
 from pspnet_plugin.engine.command_line import add_debug, complain, run_command
 from pspnet_plugin.files.jobs import run_jobs, write_whole
 
@@ -51,7 +51,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add_workers(parser)
     add('--json', metavar='FILE', type=Path, help='write all figures and problems, as JSON')
     add('--sheet', metavar='FILE.png', type=Path, help='draw pairs with what they are read as')
-    add('--pairs', type=int, default=6, help='on the sheet: spread evenly, and most unsure (6)')
+    add(
+        '--pairs',
+        type=whole_number(1),
+        default=6,
+        help='on the sheet: spread evenly, and most unsure (6)',
+    )
     add_debug(parser)
     return parser.parse_args(argv)
 
@@ -64,8 +69,6 @@ def check_args(args: argparse.Namespace) -> None:
         FileNotFoundError: a file's folder is missing.
         PermissionError: it may not be written in.
     """
-    if args.workers < 1 or args.pairs < 1:
-        raise ValueError(f'--workers {args.workers} --pairs {args.pairs}: give numbers from 1 up')
     if args.sheet and args.sheet.suffix.lower() != '.png':
         raise ValueError(f'--sheet {args.sheet}: expected a name ending in .png')
     if args.sheet and args.pairs > most_rows():
