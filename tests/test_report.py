@@ -12,6 +12,7 @@ import pytest
 from conftest import ROOT, load_tool, on, run_tool
 
 from pspnet_plugin.engine.run_record_hook import RECORD
+from pspnet_plugin.evaluation.areas import areas_of
 from pspnet_plugin.prediction.sources import Picture
 from pspnet_plugin.reporting.examined import Examined, LabelledSet
 from pspnet_plugin.reporting.report_figures import (
@@ -40,9 +41,14 @@ def config_of(run: Path) -> Path:
     return path
 
 
+def examined_of(names, confusions, *, pixels) -> Examined:
+    areas = np.stack([areas_of(confusion) for confusion in confusions])
+    return Examined(names, confusions.sum(0), areas, pixels)
+
+
 @pytest.fixture
 def examined() -> Examined:
-    return Examined(['right', 'half', 'wrong'], CONFUSIONS, pixels=400)
+    return examined_of(['right', 'half', 'wrong'], CONFUSIONS, pixels=400)
 
 
 def test_a_report_of_a_run_that_was_moved(trained, tmp_path):
@@ -99,7 +105,7 @@ def test_its_scores_are_those_of_the_validation(trained):
     (shown,) = tool.show([('worst', 2)], pictures, [network], found)
     labels, truth = shown.predictions[0], shown.picture.truth
     known = truth != 255
-    assert np.trace(found.confusions[2]) == (labels[known] == truth[known]).sum()
+    assert found.areas[2, 0].sum() == (labels[known] == truth[known]).sum()
     assert shown.caption == f'worst 3.jpg, mIoU {found.picture_iou(2):.0f}'
 
 
@@ -112,7 +118,7 @@ def test_scores_of_counts(examined):
     assert examined.picture_iou(0) == 100
     assert examined.picture_iou(1) == pytest.approx(100 * (50 / 70 + 30 / 50) / 2)
     assert (examined.most_missed(0), examined.most_missed(1)) == (None, 1)
-    empty = Examined(['x'], np.zeros((1, 2, 2), np.int64), pixels=9)
+    empty = examined_of(['x'], np.zeros((1, 2, 2), np.int64), pixels=9)
     assert np.isnan(empty.iou).all() and np.isnan(empty.scores['mIoU'])
     assert np.isnan(empty.picture_iou(0)) and empty.by_score() == []
 
@@ -159,7 +165,7 @@ def test_the_worst_the_median_and_the_best_are_shown():
     scores = [5, 0, 3, 8, 1, 9, 2, 7, 4, 6]
     confusions = np.zeros((10, 2, 2), np.int64)
     confusions[:, 0, 0], confusions[:, 0, 1] = scores, 9
-    found = Examined([str(s) for s in scores], confusions, pixels=1000)
+    found = examined_of([str(s) for s in scores], confusions, pixels=1000)
     chosen = [(word, found.names[index]) for word, index in choose(found, 2)]
     assert chosen == [
         ('worst', '0'), ('worst', '1'), ('median', '4'), ('median', '5'), ('best', '8'),

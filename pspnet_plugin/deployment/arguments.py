@@ -2,7 +2,7 @@
 
 import argparse
 import contextlib
-import secrets
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from mmengine.config import Config, DictAction
 
 from pspnet_plugin.deployment.loading import load_config
 from pspnet_plugin.engine.stock_tools import find_config
+from pspnet_plugin.files.jobs import write_whole
 
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
@@ -42,12 +43,10 @@ def check_out(out: Path, *ends: str) -> str:
 
 @contextlib.contextmanager
 def made_whole(out: Path, *, end: str) -> Iterator[Path]:
-    """A file to write in place of ``out``, which it replaces if nothing fails, and else is gone."""
+    """A file to write in place of ``out``, which it becomes if nothing fails."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f'.{secrets.token_hex(4)}.part{end}')
-    try:
+    # Of the system's temporary files, so that one that a killed run leaves is swept away some day.
+    with tempfile.TemporaryDirectory() as folder:
+        part = Path(folder) / f'part{end}'
         yield part
-        part.replace(out)
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
+        write_whole(out, part.read_bytes())

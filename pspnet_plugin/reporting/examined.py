@@ -81,23 +81,20 @@ class Examined:
 
     Attributes:
         names: Of the pictures.
-        confusions: (M, K, K) int64: of each picture the pixels by truth (rows) and prediction.
+        confusion: (K, K) int64: of all pictures the pixels by truth (rows) and prediction.
+        areas: (M, 4, K) int64: of each picture, see ``evaluation/areas.py``.
         pixels: Of all pictures, ignored ones included.
     """
 
     names: list[str]
-    confusions: np.ndarray
+    confusion: np.ndarray
+    areas: np.ndarray
     pixels: int
-
-    @property
-    def confusion(self) -> np.ndarray:
-        """(K, K): over the set."""
-        return self.confusions.sum(0)
 
     @property
     def coverage(self) -> float:
         """Percentage of pixels that are labelled with a class."""
-        return 100 * float(self.confusions.sum()) / self.pixels
+        return 100 * float(self.confusion.sum()) / self.pixels
 
     @property
     def iou(self) -> np.ndarray:
@@ -112,9 +109,8 @@ class Examined:
 
     def picture_iou(self, index: int) -> float:
         """Percent: the mean over the classes that are in the truth of a picture; NaN: none is."""
-        confusion = self.confusions[index]
-        there = confusion.sum(1) > 0
-        return mean(scores(areas_of(confusion))['IoU'][there]) if there.any() else float('nan')
+        there = self.areas[index, 3] > 0
+        return mean(scores(self.areas[index])['IoU'][there]) if there.any() else float('nan')
 
     def by_score(self) -> list[int]:
         """The pictures with a label, the worst first."""
@@ -123,7 +119,7 @@ class Examined:
 
     def most_missed(self, label: int) -> int | None:
         """The picture with the most pixels of a class that were taken for others; None if none."""
-        missed = self.confusions[:, label].sum(1) - self.confusions[:, label, label]
+        missed = self.areas[:, 3, label] - self.areas[:, 0, label]
         return int(missed.argmax()) if missed.any() else None
 
 
@@ -138,8 +134,9 @@ def examine(network: Network, pictures: LabelledSet, *, batch: int = 4) -> Exami
     Raises:
         ValueError: a picture cannot be read or labelled, or its labels are no classes.
     """
-    names, confusions, pixels = [], [], []
+    names, found, pixels = [], [], []
     count = len(pictures.classes)
+    confusion = np.zeros((count, count), np.int64)
 
     def add(picture: Picture, labels: np.ndarray) -> None:
         truth = picture.truth
@@ -151,7 +148,9 @@ def examine(network: Network, pictures: LabelledSet, *, batch: int = 4) -> Exami
             )
         both = truth[known].astype(np.int64) * count + labels[known]
         names.append(picture.name)
-        confusions.append(np.bincount(both, minlength=count * count).reshape(count, count))
+        own = np.bincount(both, minlength=count * count).reshape(count, count)
+        np.add(confusion, own, out=confusion)
+        found.append(areas_of(own))
         pixels.append(truth.size)
 
     def fail(name: str, error: ValueError) -> None:
@@ -160,4 +159,4 @@ def examine(network: Network, pictures: LabelledSet, *, batch: int = 4) -> Exami
     with tqdm(total=len(pictures), unit='picture') as bar:
         for done in label_stream(pictures, network, add, batch=batch, bad=fail):
             bar.update(done)
-    return Examined(names, np.stack(confusions), sum(pixels))
+    return Examined(names, confusion, np.stack(found), sum(pixels))
