@@ -16,6 +16,10 @@ from pspnet_plugin.prediction.sources import BadPicture, shrunk
 from pspnet_plugin.prediction.stream import Network
 
 
+# Of more, each has a core or more, and no more is gained; what each holds is.
+MOST_LANES = 4
+
+
 class TorchNetwork:
     """A segmentor with the test pipeline of its config.
 
@@ -27,6 +31,7 @@ class TorchNetwork:
     Attributes:
         classes: Their names.
         palette: RGB of each.
+        lanes: On a CPU, one for each core, up to four; 1 on other devices.
 
     Raises:
         ValueError: the config has no test pipeline.
@@ -48,6 +53,13 @@ class TorchNetwork:
         loading = [{**step, 'type': 'LoadImageFromNDArray'} for step in loading or [{}]]
         steps = [step for step in steps if not step['type'].startswith('Load')]
         self._pipeline = Compose([*loading, *steps])
+        on_cpu = next(model.parameters()).device.type == 'cpu'
+        self._threads = torch.get_num_threads()
+        self.lanes = min(self._threads, MOST_LANES) if on_cpu else 1
+
+    def enter_lane(self) -> None:
+        """Gives this thread its share of the cores."""
+        torch.set_num_threads(self._threads // self.lanes)
 
     def prepare(self, photo: np.ndarray) -> dict:
         """A photo, (H, W, 3) uint8 BGR, as the test pipeline hands it to the network."""
@@ -97,6 +109,7 @@ class ShrinkingNetwork:
         self._network = network
         self._max_side = max_side
         self.classes, self.palette = network.classes, network.palette
+        self.lanes, self.enter_lane = network.lanes, network.enter_lane
 
     def label(self, photos: Sequence[np.ndarray]) -> list[np.ndarray]:
         """(H, W, 3) uint8 BGR each, of one size, to (H, W) uint8; raises what the network does."""

@@ -2,7 +2,9 @@
 
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +13,8 @@ from pspnet_plugin.prediction.sources import BadPicture, Picture
 
 # Batches that are read ahead of the network, and results that wait to be written.
 AHEAD = 2
+# Pixels of a batch that lanes take; of more, several at once might not fit into memory.
+SMALL = 2**18
 _END = object()
 
 
@@ -20,10 +24,15 @@ class Network(Protocol):
     Attributes:
         classes: Names of the classes.
         palette: (K, 3) uint8, RGB of each.
+        lanes: How many threads label at once what is small; 1: none beside the caller's.
     """
 
     classes: list[str]
     palette: np.ndarray
+    lanes: int
+
+    def enter_lane(self) -> None:
+        """Called first in each of the threads, if there are several."""
 
     def label(self, photos: Sequence[np.ndarray]) -> list[np.ndarray]:
         """(H, W, 3) uint8 BGR each to (H, W) uint8."""
@@ -39,9 +48,13 @@ def label_stream(
 ) -> Iterator[int]:
     """Labels pictures as they are read, by one thread, and written, by another.
 
+    Where the network has lanes, small batches are labelled side by side, each by fewer cores: that
+    takes less time than one after the other by all cores, which wait for each other at every layer
+    and for whatever reading and writing take of one of them.
+
     Args:
         pictures: Read in a thread of their own; bad ones are handed on.
-        network: Labels in this thread.
+        network: Labels in this thread, or small batches in threads of its own.
         write: Called with each picture and its labels, in order, in a thread of its own.
         batch: Consecutive pictures of one size that are labelled at once, at most.
         bad: Called with the name and what is wrong.
@@ -61,9 +74,9 @@ def label_stream(
     reader.start()
     writer.start()
     try:
-        for group in _groups(read, batch, bad, stop):
+        for group, labelled in _labelled(_groups(read, batch, bad, stop), network):
             try:
-                labels = network.label([picture.photo for picture in group])
+                labels = labelled.result()
             except BadPicture as error:
                 for picture in group:
                     bad(picture.name, error)
@@ -82,6 +95,42 @@ def label_stream(
         _empty(read)
         reader.join()
         writer.join()
+
+
+def _labelled(
+    groups: Iterable[list[Picture]], network: Network
+) -> Iterator[tuple[list[Picture], Future]]:
+    """Groups in their order, with what is made of them."""
+    if network.lanes < 2:
+        yield from ((group, _now(network, group)) for group in groups)
+        return
+    waiting: deque[tuple[list[Picture], Future]] = deque()
+    with ThreadPoolExecutor(network.lanes, initializer=network.enter_lane) as lanes:
+        for group in groups:
+            photos = [picture.photo for picture in group]
+            if sum(photo.shape[0] * photo.shape[1] for photo in photos) > SMALL:
+                yield from _emptied(waiting)  # it has all cores, and memory, to itself
+                yield group, _now(network, group)
+                continue
+            waiting.append((group, lanes.submit(network.label, photos)))
+            if len(waiting) > network.lanes:
+                yield waiting.popleft()
+        yield from _emptied(waiting)
+
+
+def _emptied(waiting: deque) -> Iterator[tuple[list[Picture], Future]]:
+    while waiting:
+        yield waiting.popleft()
+
+
+def _now(network: Network, group: Sequence[Picture]) -> Future:
+    """What is made of a group, in this thread."""
+    labelled: Future = Future()
+    try:
+        labelled.set_result(network.label([picture.photo for picture in group]))
+    except Exception as error:  # raised where the result is asked for
+        labelled.set_exception(error)
+    return labelled
 
 
 def _fill(pictures: Iterable[Picture | BadPicture], read: queue.Queue, stop) -> None:
