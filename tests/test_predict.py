@@ -78,6 +78,19 @@ def test_photos_are_labelled_as_by_the_framework(street, network, trained, tmp_p
             assert float(row[label]) == pytest.approx(100 * (labels == index).mean(), abs=1e-3)
 
 
+def test_lanes_label_as_one_does(street, network, tmp_path):
+    threads = torch.get_num_threads()
+    for count in (1, 2):
+        torch.set_num_threads(count)
+        try:
+            arguments = [str(street / 'day'), *network, '--out', str(tmp_path / str(count))]
+            assert main(arguments) == 0
+        finally:
+            torch.set_num_threads(threads)
+    for path in (tmp_path / '1/index').iterdir():
+        assert (read(path) == read(tmp_path / '2/index' / path.name)).mean() > 0.999
+
+
 def test_opacity_is_that_of_the_colours(network, tmp_path):
     smooth = cv2.resize(photo(6, 9), (144, 96))
     cv2.imwrite(str(tmp_path / 'smooth.png'), smooth)

@@ -15,9 +15,18 @@ from pspnet_plugin.prediction.stream import label_stream
 
 
 class Echo:
-    """Labels with the value of the first pixel."""
+    """Labels with the value of the first pixel; the later, the sooner it is done."""
+
+    def __init__(self, lanes=1):
+        self.lanes = lanes
+        self.entered = []
+
+    def enter_lane(self):
+        self.entered.append(threading.get_ident())
 
     def label(self, photos):
+        if self.lanes > 1:
+            time.sleep(0.02 / (1 + int(photos[0][0, 0, 0])))
         return [photo[..., 0] for photo in photos]
 
 
@@ -25,13 +34,14 @@ def pictures(count):
     return [Picture(str(i), np.full((2, 2 + i // 4, 3), i, np.uint8)) for i in range(count)]
 
 
-def test_a_stream_keeps_the_order_and_batches_one_size():
+@pytest.mark.parametrize('lanes', [1, 3])
+def test_a_stream_keeps_the_order_and_batches_one_size(lanes):
     made, groups = [], []
     bad = BadPicture('bad')
     stream = [*pictures(6)[:3], bad, *pictures(6)[3:]]
     seen = []
     for count in label_stream(
-        stream, Echo(), lambda p, labels: made.append((p.name, labels[0, 0])), batch=3,
+        stream, Echo(lanes), lambda p, labels: made.append((p.name, labels[0, 0])), batch=3,
         bad=lambda name, error: seen.append(error),
     ):  # fmt: skip
         groups.append(count)
@@ -39,8 +49,36 @@ def test_a_stream_keeps_the_order_and_batches_one_size():
     assert groups == [3, 1, 2] and seen == [bad]
 
 
+def test_small_pictures_are_labelled_side_by_side_and_a_large_one_alone():
+    small = [Picture(str(i), np.zeros((4, 4, 3), np.uint8)) for i in range(4)]
+    large = Picture('large', np.zeros((600, 600, 3), np.uint8))
+    together, running = threading.Barrier(2, timeout=20), []
+
+    class Meeting(Echo):
+        def label(self, photos):
+            running.append(1)
+            alone = len(running)
+            if len(photos[0]) == 4:
+                assert threading.get_ident() in self.entered
+                together.wait()
+            else:
+                assert alone == 1 and threading.current_thread() is threading.main_thread()
+            running.pop()
+            return super().label(photos)
+
+    made = []
+    stream = [*small[:2], large, *small[2:]]
+
+    def write(picture, labels):
+        made.append(picture.name)
+
+    assert sum(label_stream(stream, Meeting(2), write, batch=1, bad=pytest.fail)) == 5
+    assert made == ['0', '1', 'large', '2', '3']
+
+
+@pytest.mark.parametrize('lanes', [1, 2])
 @pytest.mark.parametrize('where', ['read', 'label', 'write'])
-def test_faults_end_a_stream_whereever_they_are(where):
+def test_faults_end_a_stream_whereever_they_are(where, lanes):
     def reading():
         yield from pictures(50)
         if where == 'read':
@@ -57,7 +95,7 @@ def test_faults_end_a_stream_whereever_they_are(where):
             return super().label(photos)
 
     with pytest.raises(OSError, match='full'):
-        for _ in label_stream(reading(), Faulty(), write, batch=2, bad=pytest.fail):
+        for _ in label_stream(reading(), Faulty(lanes), write, batch=2, bad=pytest.fail):
             pass
 
 

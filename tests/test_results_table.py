@@ -97,7 +97,7 @@ def test_classes_coverage_and_machines():
     assert table[2:] == [['road', '95.0', '95.0'], ['pole', '20.0', '30.0']]
     assert render("{{ coverage('clock', 't40') }}", runs) == '96.0'
     assert render("{{ machines('clock') }}", runs) == (
-        '- A, 2 cores, 2 threads; Python 3.11, torch 2, mmseg 1, mmengine 2, mmcv 3'
+        '- A, CPU cores: 2, threads: 2; Python 3.11, torch 2, mmseg 1, mmengine 2, mmcv 3'
     )
 
 

@@ -47,6 +47,8 @@ An interrupted run goes on when the same command is given again.
 class OnnxNetwork:
     """A file of export_onnx.py, by the program that runs it without torch."""
 
+    lanes = 1
+
     def __init__(self, path: Path) -> None:
         spec = importlib.util.spec_from_file_location('predict_onnx', PREDICT_ONNX)
         program = importlib.util.module_from_spec(spec)

@@ -15,7 +15,6 @@ from pspnet_plugin.deployment.loading import describe, load_model
 from pspnet_plugin.prediction.sources import BadPicture, shrunk
 from pspnet_plugin.prediction.stream import Network
 
-
 # Of more, each has a core or more, and no more is gained; what each holds is.
 MOST_LANES = 4
 

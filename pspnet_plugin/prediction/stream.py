@@ -63,7 +63,7 @@ def label_stream(
         After each batch, how many pictures it had.
 
     Raises:
-        What reading and writing raise, but for ``BadPicture`` of reading.
+        What reading, labelling, writing and ``bad`` raise, but for ``BadPicture``.
     """
     read: queue.Queue = queue.Queue(AHEAD * batch)
     made: queue.Queue = queue.Queue(AHEAD * batch)
@@ -133,7 +133,9 @@ def _now(network: Network, group: Sequence[Picture]) -> Future:
     return labelled
 
 
-def _fill(pictures: Iterable[Picture | BadPicture], read: queue.Queue, stop) -> None:
+def _fill(
+    pictures: Iterable[Picture | BadPicture], read: queue.Queue, stop: threading.Event
+) -> None:
     try:
         for picture in pictures:
             if not _put(read, picture, stop):
@@ -143,7 +145,7 @@ def _fill(pictures: Iterable[Picture | BadPicture], read: queue.Queue, stop) -> 
         _put(read, error, stop)
 
 
-def _drain(made: queue.Queue, write: Callable, faults: list, stop) -> None:
+def _drain(made: queue.Queue, write: Callable, faults: list, stop: threading.Event) -> None:
     try:
         while True:
             try:

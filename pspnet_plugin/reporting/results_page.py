@@ -163,7 +163,8 @@ def _coverage(labels: dict[str, list[CollectedRun]], rule: str) -> str:
 def _machines(labels: dict[str, list[CollectedRun]]) -> str:
     """What the runs of a group ran on, and under which versions."""
     lines = {
-        f'{part["gpu"] or part["processor"]}, {part["cores"]} cores, {part["threads"]} threads'
+        f'{part["gpu"] or part["processor"]}, '
+        f'CPU cores: {part["cores"]}, threads: {part["threads"]}'
         f'{", " + part["precision"] if part.get("precision") else ""}; '
         f'Python {part["python"]}, torch {part["torch"]}, mmseg {part["mmseg"]}, '
         f'mmengine {part["mmengine"]}, mmcv {part["mmcv"]}'
