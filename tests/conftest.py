@@ -264,13 +264,30 @@ def palette(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope='session')
+def network(trained) -> list[str]:
+    """Options of the tools that name the trained network."""
+    return ['--config', str(trained / 'psp_demo.py'), '--checkpoint', str(trained / 'iter_2.pth')]
+
+
+@pytest.fixture
+def street(tmp_path):
+    """Photos of two sizes in folders, a grey and a broken one among them."""
+    folder = tmp_path / 'street'
+    (folder / 'day').mkdir(parents=True)
+    for i, size in enumerate([(64, 96), (64, 96), (80, 64)]):
+        cv2.imwrite(str(folder / 'day' / f'{i}.png'), photo(*size, seed=i))
+    cv2.imwrite(str(folder / 'grey.jpg'), photo(48, 48)[..., 0])
+    (folder / 'broken.jpg').write_bytes(b'no picture')
+    return folder
+
+
 @pytest.fixture(scope='module')
 def browser() -> Iterator[Browser]:
     """Chromium, without a window."""
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox'])
+    options = dict(executable_path=CHROMIUM, args=['--no-sandbox'])
+    with sync_playwright() as playwright, playwright.chromium.launch(**options) as chromium:
         yield chromium
-        chromium.close()
 
 
 def pytest_collection_modifyitems(items):

@@ -1,9 +1,10 @@
-"""Photos and label maps as files, for the tests of the tool that makes pairs of them."""
+"""Photos and label maps as files, written and read, for the tests of several tools."""
 
 import struct
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 from conftest import META, coloured, label_map, photo
 from PIL import Image
@@ -57,3 +58,10 @@ def with_colors(labels: np.ndarray) -> np.ndarray:
     """(H, W, 3) RGB of a label map in the colours of ``META``."""
     colors = META['palette'] + META['void_palette']
     return coloured(np.where(labels == 255, 3, labels), colors)[..., ::-1]
+
+
+def read(path) -> np.ndarray:
+    """A picture as it is stored."""
+    picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert picture is not None, path
+    return picture

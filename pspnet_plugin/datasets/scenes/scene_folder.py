@@ -82,5 +82,4 @@ def make_scenes(
         claim(folder, marker=MARKER, made_by=made_by, within=SPLITS)
     jobs = list(missing(out, truth, seed=seed, counts=counts))
     with stopping():
-        for _ in run_jobs(make_picture, jobs, workers=workers, unit='pair'):
-            pass
+        list(run_jobs(make_picture, jobs, workers=workers, unit='pair'))  # it works as it is asked
