@@ -17,8 +17,8 @@ def render(template: str, runs: Sequence[CollectedRun]) -> str:
     """The page.
 
     Args:
-        template: Jinja2; may call ``scores(group)``, ``choices(group, rule, base, without=())``,
-            ``growth(rule, rows)``, the rows by group and label, ``classes(group, rule, labels)``,
+        template: Jinja2; may call ``scores(group)``, ``choices(group, rule, base)``, ``growth(rule,
+            rows)``, the rows by group and label, ``classes(group, rule, labels)``,
             ``coverage(group, rule)`` and ``machines(group)``.
         runs: All collected runs.
 
@@ -41,7 +41,7 @@ def render(template: str, runs: Sequence[CollectedRun]) -> str:
     )
     environment.globals.update(
         scores=lambda name: _scores(group(name)),
-        choices=lambda name, rule, base, without=(): _choices(group(name), rule, base, without),
+        choices=lambda name, rule, base: _choices(group(name), rule, base),
         growth=lambda rule, rows: _growth([_of(group(g), label) for g, label in rows], rule),
         classes=lambda name, rule, labels: _classes(group(name), rule, labels),
         coverage=lambda name, rule: _coverage(group(name), rule),
@@ -98,15 +98,11 @@ def _scores(labels: dict[str, list[CollectedRun]]) -> str:
     return markdown_table(head, [row for _, row in rows])
 
 
-def _choices(
-    labels: dict[str, list[CollectedRun]], rule: str, base: str, without: Sequence[str]
-) -> str:
+def _choices(labels: dict[str, list[CollectedRun]], rule: str, base: str) -> str:
     """A line a choice, with its difference to the run that all others change one thing of."""
     at = mean(_values(_of(labels, base), rule, 'mIoU'))
     rows = []
     for label, runs in labels.items():
-        if label in without:
-            continue
         values = _values(runs, rule, 'mIoU')
         gain = '' if label == base else f'{mean(values) - at:+.1f}'
         seen = f'{round(mean(run.pairs_seen for run in runs)):,}'
