@@ -32,6 +32,6 @@ model = dict(
     train_cfg=dict(),
     test_cfg=dict(mode='whole'),
 )
-# Every map is at full resolution, and so takes memory: batches are small. The rate stays that of
-# batches of 16.
+# Every map is at full resolution, and so takes memory: batches are small. The learning rate stays
+# that of batches of 16.
 train_dataloader = dict(batch_size=4)

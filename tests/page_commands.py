@@ -54,6 +54,7 @@ class Project:
             shutil.copytree(trained, folder / 'work_dirs' / run)
         shutil.copy(trained / 'iter_2.pth', folder / 'work_dirs/psp_demo/iter_600.pth')
         self._make_labels()
+        write_photos(folder / 'my_photos', maps(2))
         own = next(block for block in blocks('docs/data.md', 'python') if '_base_' in block)
         (folder / 'configs/my_pairs.py').write_text(own)
         (folder / 'bin').mkdir()

@@ -62,7 +62,7 @@ def test_peak_is_of_what_lives_at_once():
 
 def test_a_machine_has_a_speed():
     machine = measure_machine()
-    assert machine.floor(10**9) == 10**9 / machine.multiply_adds
+    assert 1e-5 < machine.floor(10**9) < 10  # seconds
     assert machine.bytes > 1e8
 
 

@@ -106,7 +106,7 @@ def test_ranks_train_and_evaluate_as_one_process(ranks, config, tmp_path):
     assert scored(config, tmp_path / 'one', ranks) == scored(config, tmp_path / 'one', 1)
 
 
-# Of each of two processes: one step's loss is no number in the second; clocks that do not agree; a
+# Of each of two processes: one step's loss is NaN in the second; clocks that do not agree; a
 # pair that the second has lost.
 ALONE = """
 import json, sys, time

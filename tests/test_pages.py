@@ -23,6 +23,10 @@ PAGES = [
 ]
 
 
+def read(path: str) -> str:
+    return Path(path).read_text().strip()
+
+
 def commands(page: str) -> list[str]:
     """Without comments, a command a line."""
     lines = '\n'.join(blocks(page, 'bash')).replace('\\\n', ' ').splitlines()
@@ -61,6 +65,7 @@ def test_the_commands_of_a_page(page, demo_root, trained, request, tmp_path, mon
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
     for line in todo:
         words = [os.path.expandvars(word) for word in shlex.split(line, comments=True)]
+        words = [re.sub(r'\$\(cat (\S+)\)', lambda m: read(m[1]), word) for word in words]
         env = {}
         if words[0] == 'export':
             name, _, value = words[1].partition('=')

@@ -1,6 +1,7 @@
 """``tools/predict.py``: it writes what the framework computes, and loses nothing."""
 
 import csv
+import re
 import shutil
 
 import cv2
@@ -140,7 +141,19 @@ def test_what_is_wrong_is_said_before_anything_is_made(
 
 def test_strict_ends_at_the_first_bad_picture(street, network, tmp_path, capsys):
     assert main([str(street), *network, '--out', str(tmp_path / 'out'), '--strict']) == 1
-    assert 'broken.jpg is no picture that OpenCV reads' in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.splitlines()[-1].endswith('broken.jpg is no picture that OpenCV reads')
+    assert not list((tmp_path / 'out').rglob('*.png')), 'it is the first of them'
+
+
+def test_a_bar_tells_the_speed_and_debug_the_cause(street, network, tmp_path, capsys):
+    arguments = [str(street), *network, '--out', str(tmp_path / 'out')]
+    assert main(arguments) == 1
+    said = capsys.readouterr().err
+    assert re.search(r'4/5 \[.*picture/s\]', said), said
+    assert 'Traceback' not in said
+    assert main([*arguments, '--debug']) == 1
+    assert 'Traceback' in capsys.readouterr().err
 
 
 def test_patterns_and_names(street):

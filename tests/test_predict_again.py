@@ -98,7 +98,10 @@ def test_what_was_made_is_no_input(street):
         find_sources([str(street / 'day' / 'made' / 'x.png')], without=street / 'day' / 'made')
 
 
-def test_an_interrupted_run_goes_on(network, tmp_path):
+@pytest.mark.parametrize(
+    ('sent', 'status'), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)]
+)
+def test_an_interrupted_run_goes_on(sent, status, network, tmp_path):
     folder = tmp_path / 'many'
     folder.mkdir()
     for i in range(30):
@@ -106,10 +109,15 @@ def test_an_interrupted_run_goes_on(network, tmp_path):
     out = tmp_path / 'out'
     arguments = [str(folder), *network, '--out', str(out), '--save', 'index']
     command = [sys.executable, str(TOOL), *arguments]
-    process = subprocess.Popen(command, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+        # A shell's background job starts with SIGINT ignored; a person's terminal does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     wait_for(process, lambda: len(list(out.glob('index/*.png'))) > 2)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.send_signal(sent)
+    assert process.wait() == status
     before = {path: path.stat().st_mtime_ns for path in out.glob('index/*.png')}
     assert 2 < len(before) < 30
     assert all(read(path).shape == (256, 256) for path in before)

@@ -41,6 +41,15 @@ def test_it_labels_as_the_checkpoint_does(demo_onnx, street, trained, tmp_path):
         assert drawn.shape[1] > expected.shape[1]  # with its legend: classes are in the file
 
 
+def test_large_photos_are_seen_shrunk(demo_onnx, street, network, tmp_path):
+    one, two = tmp_path / 'torch', tmp_path / 'onnx'
+    small = ['--max-side', '48']
+    assert main([str(street), *network, *small, '--out', str(one)]) == 0
+    assert main([str(street), '--onnx', str(demo_onnx), *small, '--out', str(two)]) == 0
+    for name in '01':
+        assert (labels(two, name) == labels(one, name)).mean() > 0.999
+
+
 def test_pairs_are_scored_alike(demo_onnx, demo_root, trained, tmp_path):
     config = ['--config', str(trained / 'psp_demo.py')]
     found = []

@@ -1,5 +1,6 @@
 """``report.py``: its figures are those of the test tool, and its page needs nothing else."""
 
+import html
 import io
 import json
 import re
@@ -22,7 +23,7 @@ from pspnet_plugin.reporting.report_figures import (
     draw_curves,
     draw_pictures,
 )
-from pspnet_plugin.reporting.report_page import differing, weakest
+from pspnet_plugin.reporting.report_page import differing, facts, weakest
 from pspnet_plugin.reporting.run_folders import open_run
 
 TOOL = 'analysis_tools/report.py'
@@ -66,8 +67,13 @@ def test_a_report_of_a_run_that_was_moved(trained, tmp_path):
         assert picture.shape[1] > 800, name
         assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20, name
     record = json.loads((trained / RECORD).read_text())
-    for text in ('Where it fails', 'psp_demo.py', record['parts'][-1]['torch'], 'iter_2.pth'):
-        assert text in page
+    told = facts(open_run(moved))
+    part = record['parts'][-1]
+    assert told['seed'] == '0' and told['commit'] == part['commit'] != ''
+    assert part['processor'] in told['hardware'] and part['torch'] in told['versions']
+    assert told['time'].startswith(f'{part["seconds"] / 60:.1f} minutes')
+    for text in ('Where it fails', 'psp_demo.py', 'iter_2.pth', *told, *told.values()):
+        assert html.escape(text) in page, text
     metrics = [s['metrics'] for s in record['scores'] if s['decode']['rule'] == 'nearest'][-1]
     named = dict(mIoU='mIoU', aAcc='pixel accuracy', mDice='mean Dice')
     for key, words in named.items():
@@ -143,6 +149,8 @@ def test_the_figures_show_what_was_found(examined):
     }
     assert bars == pytest.approx(dict(zip(names, examined.iou, strict=True)))
     assert list(bars.values()) == sorted(bars.values(), reverse=True)
+    shares = [t.get_text().partition('  ')[2] for t in axes.get_yticklabels()]
+    assert shares == ['(73 %)', '(27 %)', '(0 %)']
     axes = draw_confusion('run', examined, names).axes[0]
     shown = np.asarray(axes.images[0].get_array()) ** 2
     assert shown[1] == pytest.approx([100 * 38 / 80, 50, 100 * 2 / 80]), 'the poles, by prediction'
@@ -242,6 +250,15 @@ def test_a_folder_that_was_trained_in_twice_is_reported_on_once(trained, tmp_pat
     (run / RECORD).write_text(json.dumps(record))
     found = open_run(run)
     assert found.minutes > 1 and found.scalars('loss')[0] == [1, 2]
+
+
+def test_curves_are_those_of_the_log(trained):
+    run = open_run(trained)
+    loss, rate, score = draw_curves(['run'], [run]).axes
+    for axes, key in ((loss, 'loss'), (rate, 'lr'), (score, 'mIoU')):
+        (line,) = axes.lines
+        assert (line.get_xdata().tolist(), line.get_ydata().tolist()) == run.scalars(key), key
+    assert loss.lines[0].get_xdata().tolist() == [1, 2]
 
 
 def test_names_are_no_formulas(trained):

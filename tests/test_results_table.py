@@ -11,10 +11,12 @@ import cv2
 import pytest
 import yaml
 from conftest import ROOT, load_tool
+from PIL import Image
 
 from pspnet_plugin.engine.run_record_hook import RECORD
 from pspnet_plugin.reporting import CollectedRun, collect, load_runs
 from pspnet_plugin.reporting.collected import RULES
+from pspnet_plugin.reporting.curves import digest, draw_class_bars, draw_curves
 from pspnet_plugin.reporting.planned import read_runs
 from pspnet_plugin.reporting.results_page import render, spread
 
@@ -60,7 +62,7 @@ def test_a_table_of_scores_has_a_line_a_network_over_its_seeds():
     assert by_name['minutes'] == '24.5 (24.0 to 25.0)'
     assert by_name['M parameters'] == '2.35'
     assert by_name['G multiply-adds'] == '1.00'
-    assert by_name['pairs seen'] == '1,600'
+    assert by_name['pairs seen'] == '1,600 (1,600 to 1,600)'
     assert by_name['seeds'] == '0, 1'
     assert dict(zip(head, second, strict=True))['mIoU, t40'] == '30.0'
 
@@ -69,14 +71,13 @@ def test_choices_are_compared_with_the_one_they_change():
     runs = [made_run('base', seed=s, miou=30 + s) for s in (0, 1)]
     runs += [made_run('wider', seed=0, miou=32), made_run('no flips', seed=0, miou=28)]
     head, _, *rows = cells(render("{{ choices('clock', 't40', 'base') }}", runs))
-    assert [row[head.index('pairs seen')] for row in rows] == ['1,600'] * 3
+    seen = [row[head.index('pairs seen')] for row in rows]
+    assert seen == ['1,600 (1,600 to 1,600)', '1,600', '1,600']
     assert [row[:3] for row in rows] == [
         ['base', '30.5 (30.0 to 31.0)', ''],
         ['wider', '32.0', '+1.5'],
         ['no flips', '28.0', '-2.5'],
     ]
-    fewer = cells(render("{{ choices('clock', 't40', 'base', ['wider']) }}", runs))
-    assert [row[0] for row in fewer[2:]] == ['base', 'no flips']
 
 
 def test_growth_has_a_line_a_number_of_pairs():
@@ -92,13 +93,16 @@ def test_growth_has_a_line_a_number_of_pairs():
 
 def test_classes_coverage_and_machines():
     runs = [made_run('a', seed=0, miou=30), made_run('b', seed=0, miou=20)]
+    runs[0].parts[0]['commit'], runs[1].parts[0]['commit'] = 'abcd', '0123'
     table = cells(render("{{ classes('clock', 't40', ['b', 'a']) }}", runs))
     assert table[0] == ['class', 'b', 'a']
     assert table[2:] == [['road', '95.0', '95.0'], ['pole', '20.0', '30.0']]
     assert render("{{ coverage('clock', 't40') }}", runs) == '96.0'
     assert render("{{ machines('clock') }}", runs) == (
-        '- A, CPU cores: 2, threads: 2; Python 3.11, torch 2, mmseg 1, mmengine 2, mmcv 3'
+        '- A, CPU cores: 2, threads: 2; Python 3.11, torch 2, mmseg 1, mmengine 2, mmcv 3; '
+        'commit 0123, abcd'
     )
+    assert render("{{ steps('clock', 'b') }}", runs) == '100'
 
 
 @pytest.mark.parametrize(
@@ -226,6 +230,26 @@ def test_the_page_of_the_repository_is_what_its_logs_give():
     for run in runs:
         assert (results / run.path).is_file()
         assert run.score('t40')['mIoU'] > 0
+    for group in {run.group for run in runs}:
+        own = digest([run for run in runs if run.group == group])
+        for name in ('curves', 'classes'):
+            picture = Image.open(results / group / f'{name}.png')
+            assert picture.text['Description'] == own, f'{group}/{name}.png: results_table.py write'
+
+
+def test_the_pictures_show_the_logs():
+    runs = [made_run('small', seed=0, miou=30), made_run('large', seed=0, miou=40)]
+    runs.append(made_run('large', seed=1, miou=44))
+    runs.append(dataclasses.replace(runs[-1], label='large, flipped', tested=True, scores=[]))
+    lines = draw_curves(runs).axes[0].lines
+    assert len(lines) == 3, 'the same training is drawn once'
+    for line in lines:
+        assert line.get_xdata().tolist() == [16, 32] and line.get_ydata().tolist() == [2, 1]
+    assert lines[1].get_color() == lines[2].get_color() != lines[0].get_color()
+    axes = draw_class_bars(runs[:3]).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ['road', 'pole']
+    widths = {bars.get_label(): [bar.get_width() for bar in bars] for bars in axes.containers}
+    assert widths == dict(large=[95, 42], small=[95, 30])
 
 
 def test_the_readme_has_the_scores_of_the_results():

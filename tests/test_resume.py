@@ -2,7 +2,9 @@
 
 import random
 import re
+import shutil
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -157,6 +159,17 @@ def test_a_run_killed_before_a_validation_makes_up_for_it(whole, tmp_path, monke
     assert sorted(p.name for p in killed.glob('best*')) == sorted(
         p.name for p in whole.glob('best*')
     )
+
+
+def test_a_seed_that_nobody_gave_is_kept(demo_root, tmp_path):
+    more = 'randomness = dict(_delete_=True, deterministic=True)'
+    config = write_config(tmp_path, demo_root, more=more)
+    finish(config, tmp_path / 'whole')
+    resumed = Path(shutil.copytree(tmp_path / 'whole', tmp_path / 'resumed'))
+    (resumed / 'iter_8.pth').unlink()
+    (resumed / 'last_checkpoint').write_text(str(resumed / 'iter_6.pth'))
+    assert 'resumed epoch: 0, iter: 6' in finish(config, resumed)
+    assert differences(checkpoint(tmp_path / 'whole', 8), checkpoint(resumed, 8)) == []
 
 
 @pytest.mark.long

@@ -16,6 +16,7 @@ from mmseg.apis import MMSegInferencer, inference_model, init_model
 from mmseg.registry import DATASETS
 
 from pspnet_plugin.engine import find_stock_tool
+from pspnet_plugin.engine.stock_tools import find_missing
 
 STOCK = find_stock_tool('train.py').parent
 # What the frozen family cannot do on any data.
@@ -220,6 +221,24 @@ def test_missing_data_are_said_in_one_line(debug, tmp_path):
     assert 'data/demo_pairs' in last and 'make demo' in last
     assert ('Traceback' in output) == debug
     assert last.startswith('train.py: ') != debug
+
+
+@pytest.mark.parametrize(
+    ('tool', 'arguments', 'missing'),
+    [
+        ('train.py', ['configs/none.py', '--work-dir', 'run'], 'configs/none.py'),
+        ('test.py', [DEMO, 'none.pth'], 'none.pth'),
+    ],
+)
+def test_a_config_or_checkpoint_that_is_not_there_is_named(tool, arguments, missing, tmp_path):
+    output = run_tool(ROOT / 'tools' / tool, *arguments, cwd=tmp_path, status=2)
+    assert output.strip().splitlines()[-1].startswith(f'{tool}: {missing} does not exist')
+    assert 'Traceback' not in output
+
+
+def test_values_of_options_need_not_exist():
+    assert find_missing(['--work-dir', 'new.py', '--cfg-options', 'load_from=a.pth']) is None
+    assert find_missing([str(DEMO), 'https://a.org/b.pth']) is None
 
 
 def test_faults_of_others_keep_their_traceback(demo_root, tmp_path):

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ import pytest
 from conftest import ROOT, free_port, photo
 from mmseg.apis import inference_model, init_model
 from playwright.sync_api import Page, expect
+
+from pspnet_plugin.web.page import build_page, launch_options
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 VIEW = '#view-0'
@@ -190,6 +193,42 @@ def test_ten_uploads_at_once(browser, url, street):
     finally:
         for one in pages:
             one.close()
+
+
+class Slow:
+    """A network that notes how many photos it has at once."""
+
+    classes, palette = ['road'], np.zeros((1, 3), np.uint8)
+    now = most = count = 0
+
+    def label(self, photos):
+        self.now += 1
+        self.most = max(self.most, self.now)
+        time.sleep(0.3)
+        self.now -= 1
+        self.count += 1
+        return [np.zeros(one.shape[:2], np.uint8) for one in photos]
+
+
+def test_uploads_wait_for_their_turn(browser, street):
+    network = Slow()
+    served = build_page(dict(slow=network), max_side=512)
+    address = served.launch(
+        server_port=int(free_port()), prevent_thread_lock=True, **launch_options()
+    )[1]
+    pages = [browser.new_page() for _ in range(4)]
+    try:
+        for one in pages:
+            one.goto(address)
+        for one in pages:
+            upload(one, street)
+        for one in pages:
+            expect(one.locator(f'{VIEW} img.classes')).to_be_visible(timeout=60 * SECONDS)
+        assert network.most == 1 and network.count == 4
+    finally:
+        for one in pages:
+            one.close()
+        served.close()
 
 
 def test_a_phone_need_not_scroll_sideways(page, street):

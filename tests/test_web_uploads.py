@@ -10,9 +10,9 @@ import pytest
 from conftest import CITYSCAPES, coloured, load_tool, photo
 
 from pspnet_plugin.datasets.scenes import street_scene
-from pspnet_plugin.prediction.sources import BadPicture
+from pspnet_plugin.prediction.sources import BadPicture, TooLarge
 from pspnet_plugin.web import uploads
-from pspnet_plugin.web.page import samples
+from pspnet_plugin.web.page import label_photo, samples
 from pspnet_plugin.web.uploads import open_upload
 from pspnet_plugin.web.views import problem, view
 
@@ -155,3 +155,17 @@ def test_the_page_is_served_where_it_is_asked_for(monkeypatch, capsys):
 def test_what_is_wrong_is_said_before_a_page_is_served(arguments, message, capsys):
     assert load_tool('web_demo.py').main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('error', 'expected'),
+    [(TooLarge, 'this photo is too large for this machine'), (BadPicture, 'try one of another')],
+)
+def test_a_photo_that_a_network_does_not_take_is_explained(error, expected, capsys):
+    class Refusing:
+        def label(self, photos):
+            raise error('its own <words>')
+
+    (said,) = label_photo(dict(demo=Refusing()), photo(8, 8))
+    assert 'demo: this photo' in said and expected in said
+    assert 'words' not in said and 'demo: its own <words>' in capsys.readouterr().err

@@ -6,7 +6,8 @@ import importlib.util
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +18,12 @@ from pspnet_plugin.deployment.arguments import add_cfg_options, read_config
 from pspnet_plugin.engine.command_line import add_debug, complain, run_command
 from pspnet_plugin.files.jobs import Stopped, stopping, write_whole
 from pspnet_plugin.files.made_folder import check_free, claim, pictures
+from pspnet_plugin.prediction.labelling import label_files
 from pspnet_plugin.prediction.networks import ShrinkingNetwork, open_torch_network
 from pspnet_plugin.prediction.outputs import KINDS, Outputs, read_journal
 from pspnet_plugin.prediction.pair_reading import PairReader, make_pair_reader
-from pspnet_plugin.prediction.sources import (
-    BadPicture,
-    Picture,
-    Source,
-    count_frames,
-    find_sources,
-    read_frames,
-    read_photo,
-)
-from pspnet_plugin.prediction.stream import Network, label_stream
+from pspnet_plugin.prediction.sources import BadPicture, count_frames, find_sources
+from pspnet_plugin.prediction.stream import Network
 
 ROOT = Path(__file__).resolve().parents[1]
 PREDICT_ONNX = Path(__file__).parent / 'deployment' / 'predict_onnx.py'
@@ -44,8 +38,8 @@ An interrupted run goes on when the same command is given again.
 """
 
 
-class OnnxNetwork:
-    """A file of export_onnx.py, by the program that runs it without torch."""
+class OnnxNetwork(Network):
+    """A file of export_onnx.py, by the program that runs it without torch; a photo at a time."""
 
     lanes = 1
 
@@ -67,7 +61,7 @@ class OnnxNetwork:
             return [self._network.label(photo) for photo in photos]
         except Exception as error:  # onnxruntime's own have no common base
             text = ' '.join(str(error).split())[-300:]
-            raise BadPicture(f'cannot be labelled: {text}') from None
+            raise BadPicture(f'cannot be labelled: {text}') from error
 
 
 class Strict(Exception):
@@ -75,17 +69,20 @@ class Strict(Exception):
 
 
 class Progress:
-    """A bar with pictures a second, and what went wrong."""
+    """A bar with pictures per second, and what went wrong."""
 
-    def __init__(self, total: int, *, strict: bool) -> None:
+    def __init__(self, total: int, *, strict: bool, debug: bool) -> None:
         self.bar = tqdm(total=total or None, unit='picture')
         self.strict = strict
+        self.debug = debug
         self.bad = 0
 
     def add_bad(self, name: str, error: BadPicture) -> None:
         """Names a picture that is left out; with ``strict`` it ends the run."""
         self.bad += 1
         message = f'{name}: {error}' if name else str(error)
+        if self.debug:
+            tqdm.write(''.join(traceback.format_exception(error)), file=sys.stderr)
         if self.strict:
             raise Strict(message)
         tqdm.write(f'predict: {message}', file=sys.stderr)
@@ -123,18 +120,6 @@ def open_network(args: argparse.Namespace) -> tuple[Network, PairReader | None, 
             f'{args.config} have {", ".join(reader.classes)}. Give the config it was trained by'
         )
     return network, reader, named
-
-
-def read_all(sources: Sequence[Source], pairs: PairReader | None) -> Iterator[Picture | BadPicture]:
-    """All pictures of all files, and what is wrong with those that cannot be read."""
-    for source in sources:
-        try:
-            if source.is_video:
-                yield from read_frames(source)
-            else:
-                yield pairs.read(source) if pairs else read_photo(source)
-        except BadPicture as error:
-            yield error
 
 
 def predict(args: argparse.Namespace) -> int:
@@ -177,11 +162,10 @@ def predict(args: argparse.Namespace) -> int:
         if len(todo) < len(sources):
             print(f'{len(sources) - len(todo)} of {len(sources)} files are labelled already')
         frames = sum(count_frames(source) if source.is_video else 1 for source in todo)
-        progress = Progress(frames, strict=args.strict)
-        read = read_all(todo, pairs)
+        progress = Progress(frames, strict=args.strict, debug=args.debug)
         with progress.bar as bar, stopping():
-            for count in label_stream(
-                read, network, outputs.write, batch=args.batch, bad=progress.add_bad
+            for count in label_files(
+                todo, network, outputs, pairs=pairs, batch=args.batch, bad=progress.add_bad
             ):
                 bar.update(count)
     if 'shares' in args.save:
@@ -202,12 +186,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add('inputs', metavar='INPUT', nargs='+', 
+    add('inputs', metavar='INPUT', nargs='+',
         help="photos, videos, folders of them (with sub-folders), patterns such as 'day*/*.jpg'",
     )  # fmt: skip
     add('--config', type=Path, help='config of the network')
     add('--checkpoint', type=Path, help='its weights')
-    add('--onnx', type=Path, help='a file of export_onnx.py in place of config and checkpoint')
+    add('--onnx', type=Path, help='a file of export_onnx.py in place of the checkpoint and, without '
+        '--pairs, of the config',
+    )  # fmt: skip
     add('--out', metavar='DIR', type=Path, required=True, help='folder to write to')
     add('--save', nargs='+', choices=KINDS, default=['index', 'overlay'],
         help='index: PNG of class indices; color: PNG in the colours of the classes; overlay: '
@@ -215,7 +201,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         'datasets read them; shares: CSV of the classes\' shares (default: index overlay)',
     )  # fmt: skip
     add('--pairs', action='store_true', help='inputs are pairs: label their photos, and score')
-    add('--batch', type=int, default=1, help='photos of one size labelled at once (default 1)')
+    add('--batch', type=int, default=1, help='photos of one size labelled at once (default 1; '
+        '--onnx takes them one at a time)',
+    )  # fmt: skip
     add('--max-side', type=int, metavar='PIXELS', help='shrink larger photos to this length of the '
         'longer side for the network; what is written keeps their size (default: never)',
     )  # fmt: skip

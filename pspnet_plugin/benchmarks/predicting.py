@@ -13,10 +13,10 @@ from mmengine.dataset import pseudo_collate
 from pspnet_plugin.benchmarks.timing import Ratio, ratio, take_turns
 from pspnet_plugin.deployment.loading import load_config
 from pspnet_plugin.engine.run_record_hook import peak_of_process
+from pspnet_plugin.prediction.labelling import label_files
 from pspnet_plugin.prediction.networks import TorchNetwork, open_torch_network
 from pspnet_plugin.prediction.outputs import Outputs
 from pspnet_plugin.prediction.sources import Picture, Source, find_sources, read_photo
-from pspnet_plugin.prediction.stream import label_stream
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def time_predicting(
 
         def whole() -> None:
             folder = Path(tempfile.mkdtemp(dir=place))
-            _label_files(network, sources, folder, kinds, batch, memory)
+            _label(network, sources, folder, kinds=kinds, batch=batch, memory=memory)
 
         seconds = take_turns(dict(bare=bare, whole=whole), rounds=rounds)
     return Predicting(
@@ -100,10 +100,11 @@ def _batches(network: TorchNetwork, pictures: Sequence[Picture], batch: int) -> 
     ]
 
 
-def _label_files(
+def _label(
     network: TorchNetwork,
     sources: Sequence[Source],
     folder: Path,
+    *,
     kinds: Sequence[str],
     batch: int,
     memory: list[tuple[float, int]],
@@ -113,9 +114,7 @@ def _label_files(
     with Outputs(
         folder, kinds=kinds, classes=network.classes, palette=network.palette, opacity=0.5
     ) as outputs:
-        for count in label_stream(
-            map(read_photo, sources), network, outputs.write, batch=batch, bad=_fail
-        ):
+        for count in label_files(sources, network, outputs, batch=batch, bad=_fail):
             done += count
             if done == len(sources) or time.monotonic() - noted > 0.5:
                 noted = time.monotonic()

@@ -19,7 +19,7 @@ Shape shorthand in this module: H, W: height and width of one half.
 import os
 import struct
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from urllib.parse import parse_qsl, urlencode
 
@@ -273,13 +273,13 @@ def _side(fields: dict[str, str]) -> str:
 @lru_cache(maxsize=32)
 def _label_spec(spec: str) -> tuple[str, LabelCodec]:
     fields = dict(parse_qsl(spec, keep_blank_values=True))
-    number: Callable[[str], float | None] = lambda text: None if text == 'None' else float(text)  # noqa: E731
+    max_distance = fields.get('max_distance')
     try:
         codec = LabelCodec(
             _from_hex(fields['palette']),
             void_palette=_from_hex(fields['void']),
             rule=fields['rule'],
-            max_distance=number(fields['max_distance']),
+            max_distance=None if max_distance == 'None' else float(fields['max_distance']),
             min_confidence=float(fields['min_confidence']),
             min_explained=float(fields['min_explained']),
         )

@@ -1,4 +1,4 @@
-"""What the tools that carry networks off have in common: configs, and files made whole."""
+"""What the exporters and converters have in common: configs, and files made whole."""
 
 import argparse
 import contextlib

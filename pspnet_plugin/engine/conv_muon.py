@@ -17,6 +17,7 @@ from torch.optim.adamw import adamw
 # A quintic whose five-fold iteration brings singular values of 0.003 to 1 into 0.7 to 1.2.
 # Source: K. Jordan et al., Muon: an optimizer for hidden layers in neural networks, 2024.
 _QUINTIC = (3.4445, -4.7750, 2.0315)
+_ITERATIONS = 5  # Newton and Schulz's
 # Root mean square of AdamW's update over its learning rate, as measured by J. Liu et al., Muon is
 # scalable for LLM training, arXiv 2502.16982; so weights move as far as by AdamW of that rate.
 _RMS_OF_ADAMW = 0.2
@@ -28,9 +29,11 @@ def untraced(method: Callable) -> Callable:
     That takes a second, which each tool would spend at its start.
     """
 
+    disabled = functools.cache(lambda: torch.compiler.disable(method))
+
     @functools.wraps(method)
     def call(*args, **kwargs):
-        return torch.compiler.disable(method)(*args, **kwargs)
+        return disabled()(*args, **kwargs)
 
     return call
 
@@ -146,7 +149,7 @@ class ConvMuon(Optimizer):
         )
 
 
-def orthogonalized(matrix: Tensor, *, steps: int = 5) -> Tensor:
+def orthogonalized(matrix: Tensor) -> Tensor:
     """The nearest orthogonal matrix, roughly: its singular values are moved to about one.
 
     An iteration multiplies the matrix X from the left by Q = a + b A + c A A, where A = X Xᵀ. All
@@ -156,7 +159,6 @@ def orthogonalized(matrix: Tensor, *, steps: int = 5) -> Tensor:
 
     Args:
         matrix: (M, N).
-        steps: Of the Newton-Schulz iteration.
 
     Returns:
         (M, N), contiguous.
@@ -166,11 +168,11 @@ def orthogonalized(matrix: Tensor, *, steps: int = 5) -> Tensor:
     gram = wide @ wide.T
     norm = gram.trace().clamp(min=1e-14).sqrt()  # of the matrix; no singular value is larger
     gram, product = gram / norm.square(), None
-    for step in range(steps):
+    for step in range(_ITERATIONS):
         factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
         factor.diagonal().add_(a)
         product = factor if product is None else factor @ product
-        if step + 1 < steps:
+        if step + 1 < _ITERATIONS:
             gram = factor @ (factor @ gram)
     wide = (product / norm) @ wide
     return (wide if matrix.shape[0] <= matrix.shape[1] else wide.T).contiguous()

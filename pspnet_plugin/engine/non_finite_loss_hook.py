@@ -1,4 +1,4 @@
-"""Stops a training whose loss is no number, and says which pictures it was."""
+"""Stops a training whose loss is NaN or infinite, and says which pictures it was."""
 
 import math
 from collections.abc import Callable
@@ -21,7 +21,7 @@ ACTIONS = ('stop', 'skip')
 class NonFiniteLossHook(Hook):
     """Watches over the loss of every step.
 
-    Where it is infinite or no number, the run stops before anything is saved, with the iteration,
+    Where it is NaN or infinite, the run stops before anything is saved, with the iteration,
     the learning rate and the files of the batch; or the step is left out: neither weights nor
     statistics of norms change, in any process.
 

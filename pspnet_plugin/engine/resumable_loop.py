@@ -27,9 +27,10 @@ class ResumableTrainLoop(IterBasedTrainLoop):
     """Stock ``IterBasedTrainLoop``, exactly resumable.
 
     A run that was killed and resumed has the weights, the optimizer's state and the losses of one
-    that was not: order and augmentation of samples follow from ``randomness.seed`` and the sample's
-    position in the run, dropout from seed, process and iteration. (What computes differently twice,
-    such as some CUDA kernels without ``randomness.deterministic``, still does.)
+    that was not: order and augmentation of samples follow from the run's seed and the sample's
+    position in the run, dropout from seed, process and iteration. The seed is
+    ``randomness.seed`` or, without it, the drawn one that checkpoints hold. (What computes
+    differently twice, such as some CUDA kernels without ``randomness.deterministic``, still does.)
 
     On another number of processes, or with another batch size, the run goes on at the sample where
     it stopped; what that changes is logged.
@@ -155,3 +156,5 @@ class ResumableTrainLoop(IterBasedTrainLoop):
                 'number of steps stay those of the config.'
             )
         self.dataloader.sampler.start = self._place['samples']
+        # Where the config names no seed, a resumed run has that of its checkpoint only by now.
+        self.dataloader.sampler.seed = self.dataloader.dataset.seed = self.runner.seed

@@ -10,6 +10,7 @@ import runpy
 import sys
 from collections.abc import Sequence
 from importlib import util
+from itertools import pairwise
 from pathlib import Path
 
 import torch.distributed as dist
@@ -53,6 +54,9 @@ def run_stock_tool(name: str, *, root: Path) -> None:
     tool = find_stock_tool(name)
     debug = DEBUG in sys.argv
     arguments = [find_config(a, root=root) for a in sys.argv[1:] if a != DEBUG]
+    if missing := find_missing(arguments):
+        print(f'{name}: {missing} does not exist; give the path of one', file=sys.stderr)
+        sys.exit(2)
     on_cpu = launched_by_torchrun(arguments) and init_cpu_group()
     sys.argv[1:] = add_cfg_options(arguments, CPU_OPTIONS) if on_cpu else arguments
     try:
@@ -92,6 +96,15 @@ def find_config(argument: str, *, root: Path) -> str:
     if path.suffix == '.py' and not path.exists() and (root / path).is_file():
         return str(root / path)
     return argument
+
+
+def find_missing(arguments: Sequence[str]) -> str | None:
+    """The first config or checkpoint that is named and is not there; not the value of an option."""
+    for before, word in pairwise(['', *arguments]):
+        is_value = before.startswith('-') or '=' in word or '://' in word
+        if not is_value and word.endswith(('.py', '.pth')) and not Path(word).exists():
+            return word
+    return None
 
 
 def launched_by_torchrun(arguments: Sequence[str]) -> bool:

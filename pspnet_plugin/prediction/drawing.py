@@ -31,7 +31,6 @@ def overlay(
     classes: Sequence[str],
     *,
     opacity: float = 0.5,
-    legend: bool = True,
 ) -> np.ndarray:
     """The colours over the photo and, right of it, the classes that are there with their shares.
 
@@ -41,14 +40,11 @@ def overlay(
         palette: (K, 3) uint8, RGB.
         classes: Their names.
         opacity: Of the colours, 0 to 1.
-        legend: Whether there is one.
 
     Returns:
         (H, W + legend, 3) uint8 BGR.
     """
     mixed = cv2.addWeighted(photo, 1 - opacity, colored(labels, palette), opacity, 0)
-    if not legend:
-        return mixed
     return np.hstack([mixed, _legend(len(photo), labels, palette, classes)])
 
 

@@ -12,7 +12,7 @@ from mmengine.registry import init_default_scope
 from mmseg.models import EncoderDecoder
 
 from pspnet_plugin.deployment.loading import describe, load_model
-from pspnet_plugin.prediction.sources import BadPicture, shrunk
+from pspnet_plugin.prediction.sources import BadPicture, TooLarge, shrunk
 from pspnet_plugin.prediction.stream import Network
 
 # Of more, each has a core or more, and no more is gained; what each holds is.
@@ -74,7 +74,8 @@ class TorchNetwork:
             (H, W) uint8 each.
 
         Raises:
-            BadPicture: the network does not take them, or memory does not suffice.
+            TooLarge: memory does not suffice.
+            BadPicture: the network does not take them for another reason.
         """
         samples = [self.prepare(photo) for photo in photos]
         try:
@@ -83,10 +84,10 @@ class TorchNetwork:
         except (RuntimeError, ValueError, MemoryError) as error:
             height, width = photos[0].shape[:2]
             if 'memory' in str(error).lower() or isinstance(error, MemoryError):
-                raise BadPicture(
+                raise TooLarge(
                     f'{len(photos)} of {width}x{height} pixels do not fit into memory; make them '
                     'smaller, or the --batch'
-                ) from None
+                ) from error
             text = ' '.join(str(error).split())[-300:]
             raise BadPicture(f'{width}x{height} pixels cannot be labelled: {text}') from error
         return [r.pred_sem_seg.data[0].to(torch.uint8).cpu().numpy() for r in results]

@@ -19,6 +19,10 @@ class BadPicture(ValueError):
     """A picture cannot be read or labelled; the others can."""
 
 
+class TooLarge(BadPicture):
+    """A picture, or a batch, for which memory does not suffice."""
+
+
 @dataclass(frozen=True)
 class Source:
     """A file with a picture, or a video with many.

@@ -1,13 +1,18 @@
 """Learning curves and scores of classes of collected runs, as pictures."""
 
+import hashlib
+import io
 import json
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
 
 import numpy as np
 from matplotlib.figure import Figure
+
+from pspnet_plugin.files.jobs import write_whole
 
 from pspnet_plugin.reporting.collected import CollectedRun
 
@@ -15,13 +20,25 @@ from pspnet_plugin.reporting.collected import CollectedRun
 BARS = 3
 
 
-def draw_curves(runs: Sequence[CollectedRun], out: Path) -> None:
-    """Training loss over the pairs seen, a line a run, a colour a label.
+def digest(runs: Sequence[CollectedRun]) -> str:
+    """Of the logs of a group, by which a picture of others shows."""
+    logs = json.dumps([asdict(run) for run in runs], sort_keys=True)
+    return hashlib.sha256(logs.encode()).hexdigest()[:16]
 
-    Args:
-        runs: Of one group.
-        out: PNG to write.
-    """
+
+def write_pictures(runs: Sequence[CollectedRun], folder: Path) -> list[Path]:
+    """``curves.png`` and ``classes.png`` of a group, with its digest as their description."""
+    written = []
+    for name, figure in (('curves', draw_curves(runs)), ('classes', draw_class_bars(runs))):
+        file = io.BytesIO()
+        figure.savefig(file, dpi=90, format='png', metadata=dict(Description=digest(runs)))
+        written.append(folder / f'{name}.png')
+        write_whole(written[-1], file.getvalue())
+    return written
+
+
+def draw_curves(runs: Sequence[CollectedRun]) -> Figure:
+    """Training loss over the pairs seen of the runs of a group: a line a run, a colour a label."""
     trained: dict[str, CollectedRun] = {}
     for run in runs:  # some are another's training, tested in another way
         trained.setdefault(json.dumps(run.parts), run)
@@ -41,22 +58,15 @@ def draw_curves(runs: Sequence[CollectedRun], out: Path) -> None:
     axes.set(xlabel='pairs seen', ylabel='training loss', ylim=(0, None))
     axes.grid(alpha=0.3)
     figure.legend(fontsize=8, loc='outside right upper')
-    figure.savefig(out, dpi=90)
+    return figure
 
 
-def draw_class_bars(runs: Sequence[CollectedRun], out: Path) -> None:
-    """IoU of each class under t40 as bars, of the best networks, over their seeds.
-
-    Args:
-        runs: Of one group.
-        out: PNG to write.
-    """
+def draw_class_bars(runs: Sequence[CollectedRun]) -> Figure:
+    """IoU of each class under t40 as bars, of the best networks of a group, over their seeds."""
     scores = defaultdict(list)
     for run in runs:
         scores[run.label].append(run.score('t40'))
     best = sorted(scores, key=lambda label: -mean(s['mIoU'] for s in scores[label]))[:BARS]
-    if not best:
-        return
     columns = {label: _by_class(scores[label]) for label in best}
     first = columns[best[0]]
     order = sorted(first, key=first.get, reverse=True)
@@ -71,7 +81,7 @@ def draw_class_bars(runs: Sequence[CollectedRun], out: Path) -> None:
     axes.set(xlabel='IoU (%)', xlim=(0, 100))
     axes.grid(axis='x', alpha=0.3)
     axes.legend(fontsize=8, loc='lower right')
-    figure.savefig(out, dpi=90)
+    return figure
 
 
 def _by_class(scores: Sequence[dict[str, float]]) -> dict[str, float]:

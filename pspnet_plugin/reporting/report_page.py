@@ -53,11 +53,11 @@ class Weakness:
     picture: int | None
 
 
-def weakest(examined: Examined, classes: Sequence[str], count: int = WEAKEST) -> list[Weakness]:
+def weakest(examined: Examined, classes: Sequence[str]) -> list[Weakness]:
     """The classes of lowest IoU among those that are labelled anywhere, the worst first."""
     confusion, iou = examined.confusion, examined.iou
     labelled, predicted = confusion.sum(1), confusion.sum(0)
-    order = [i for i in np.argsort(iou, kind='stable') if labelled[i]][:count]
+    order = [i for i in np.argsort(iou, kind='stable') if labelled[i]][:WEAKEST]
     found = []
     for i in order:
         shares = confusion[i] / labelled[i]
@@ -132,7 +132,7 @@ def write_report(
     examined: Sequence[Examined],
     chosen: Sequence[Shown],
     telling: Sequence[Shown],
-) -> list[Path]:
+) -> None:
     """Writes the HTML file and, into a folder of its name, the figures.
 
     Args:
@@ -143,9 +143,6 @@ def write_report(
         examined: Their results on it; none while a run has no weights.
         chosen: Pictures to show.
         telling: One for each of the first run's weakest classes.
-
-    Returns:
-        All files.
     """
     classes, palette = pictures.classes, pictures.palette
     figures = {'curves': draw_curves(names, runs)}
@@ -159,11 +156,10 @@ def write_report(
             figures['weakest'] = draw_pictures(names, telling, classes, palette)
     folder = out.with_suffix('')
     folder.mkdir(parents=True, exist_ok=True)
-    files, embedded = [], {}
+    embedded = {}
     for key, figure in figures.items():
         content = _png(figure)
-        files.append(folder / f'{key}.png')
-        write_whole(files[-1], content)
+        write_whole(folder / f'{key}.png', content)
         embedded[key] = base64.b64encode(content).decode()
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -182,7 +178,6 @@ def write_report(
         ended=all(run.has_ended is not False for run in runs),
     )
     write_whole(out, page.encode())
-    return [out, *files]
 
 
 def _png(figure: Figure) -> bytes:

@@ -19,7 +19,8 @@ def render(template: str, runs: Sequence[CollectedRun]) -> str:
     Args:
         template: Jinja2; may call ``scores(group)``, ``choices(group, rule, base)``, ``growth(rule,
             rows)``, the rows by group and label, ``classes(group, rule, labels)``,
-            ``coverage(group, rule)`` and ``machines(group)``.
+            ``coverage(group, rule)``, ``machines(group)`` and ``steps(group, label)``, a number of
+            optimizer's steps.
         runs: All collected runs.
 
     Raises:
@@ -46,6 +47,7 @@ def render(template: str, runs: Sequence[CollectedRun]) -> str:
         classes=lambda name, rule, labels: _classes(group(name), rule, labels),
         coverage=lambda name, rule: _coverage(group(name), rule),
         machines=lambda name: _machines(group(name)),
+        steps=lambda name, label: _steps(_of(group(name), label)),
     )
     return environment.from_string(template).render()
 
@@ -76,6 +78,19 @@ def _cell(runs: list[CollectedRun], rule: str, metric: str) -> str:
     return spread(_values(runs, rule, metric))
 
 
+def _seen(runs: list[CollectedRun]) -> str:
+    """Training samples drawn, as ``spread`` has it."""
+    values = [run.pairs_seen for run in runs]
+    if len(values) == 1:
+        return f'{values[0]:,}'
+    return f'{round(mean(values)):,} ({min(values):,} to {max(values):,})'
+
+
+def _steps(runs: list[CollectedRun]) -> str:
+    """Of the optimizer."""
+    return ' or '.join(f'{n:,}' for n in sorted({run.parts[-1]['last_iteration'] for run in runs}))
+
+
 def _scores(labels: dict[str, list[CollectedRun]]) -> str:
     """A line a network, the best first: size, what it was given, and scores by both rules."""
     head = ['network', 'config', 'M parameters', 'G multiply-adds', 'pairs seen', 'minutes']
@@ -88,7 +103,7 @@ def _scores(labels: dict[str, list[CollectedRun]]) -> str:
             f'`{one.config}`',
             f'{one.parameters / 1e6:.2f}',
             f'{one.multiply_adds / 1e9:.2f}',
-            f'{round(mean(run.pairs_seen for run in runs)):,}',
+            _seen(runs),
             spread([run.minutes for run in runs]),
             *(_cell(runs, rule, metric) for rule in RULES for metric in METRICS),
             ', '.join(str(run.seed) for run in runs),
@@ -105,8 +120,7 @@ def _choices(labels: dict[str, list[CollectedRun]], rule: str, base: str) -> str
     for label, runs in labels.items():
         values = _values(runs, rule, 'mIoU')
         gain = '' if label == base else f'{mean(values) - at:+.1f}'
-        seen = f'{round(mean(run.pairs_seen for run in runs)):,}'
-        row = [label, spread(values), gain, _cell(runs, rule, 'aAcc'), seen]
+        row = [label, spread(values), gain, _cell(runs, rule, 'aAcc'), _seen(runs)]
         rows.append((label != base, -mean(values), [*row, spread([run.minutes for run in runs])]))
     head = ['choice', 'mIoU', 'difference', 'pixel accuracy', 'pairs seen', 'minutes']
     return markdown_table(head, [row for _, _, row in sorted(rows)])
@@ -119,8 +133,7 @@ def _growth(wanted: Sequence[list[CollectedRun]], rule: str) -> str:
         pairs = ' or '.join(
             f'{n:,}' for n in sorted({run.parts[-1]['train_pairs'] for run in runs})
         )
-        seen = f'{round(mean(run.pairs_seen for run in runs)):,}'
-        rows.append([pairs, seen, *(_cell(runs, rule, metric) for metric in METRICS)])
+        rows.append([pairs, _seen(runs), *(_cell(runs, rule, metric) for metric in METRICS)])
     return markdown_table(['pairs', 'pairs seen', *(HEADINGS[metric] for metric in METRICS)], rows)
 
 
@@ -157,15 +170,17 @@ def _coverage(labels: dict[str, list[CollectedRun]], rule: str) -> str:
 
 
 def _machines(labels: dict[str, list[CollectedRun]]) -> str:
-    """What the runs of a group ran on, and under which versions."""
-    lines = {
-        f'{part["gpu"] or part["processor"]}, '
-        f'CPU cores: {part["cores"]}, threads: {part["threads"]}'
-        f'{", " + part["precision"] if part.get("precision") else ""}; '
-        f'Python {part["python"]}, torch {part["torch"]}, mmseg {part["mmseg"]}, '
-        f'mmengine {part["mmengine"]}, mmcv {part["mmcv"]}'
-        for runs in labels.values()
-        for run in runs
-        for part in run.parts
-    }
-    return '\n'.join(f'- {line}' for line in sorted(lines))
+    """What the runs of a group ran on, under which versions, and of which commits."""
+    commits = defaultdict(set)
+    for part in (part for runs in labels.values() for run in runs for part in run.parts):
+        precision = f', {part["precision"]}' if part.get('precision') else ''
+        machine = (
+            f'{part["gpu"] or part["processor"]}, '
+            f'CPU cores: {part["cores"]}, threads: {part["threads"]}{precision}; '
+            f'Python {part["python"]}, torch {part["torch"]}, mmseg {part["mmseg"]}, '
+            f'mmengine {part["mmengine"]}, mmcv {part["mmcv"]}'
+        )
+        commits[machine].add(part.get('commit') or 'unknown')
+    return '\n'.join(
+        f'- {machine}; commit {", ".join(sorted(found))}' for machine, found in commits.items()
+    )

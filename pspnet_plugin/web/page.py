@@ -1,5 +1,6 @@
 """The page itself, by gradio: an upload, samples, a slider, a view a network."""
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from pspnet_plugin.datasets.scenes import street_scene
 from pspnet_plugin.prediction.networks import TorchNetwork
-from pspnet_plugin.prediction.sources import BadPicture
+from pspnet_plugin.prediction.sources import BadPicture, TooLarge
 from pspnet_plugin.web.uploads import MAX_BYTES, open_upload
 from pspnet_plugin.web.views import CSS, problem, view
 
@@ -31,6 +32,35 @@ def samples(count: int = SAMPLES) -> list[np.ndarray]:
     ]
 
 
+def label_photo(
+    networks: Mapping[str, TorchNetwork], photo: np.ndarray, note: str = ''
+) -> list[str]:
+    """A view for each network, or in its place why there is none.
+
+    Args:
+        networks: By what they are called.
+        photo: (H, W, 3) uint8 BGR.
+        note: Said of the photo.
+    """
+    views = []
+    for name, network in networks.items():
+        begun = time.perf_counter()
+        try:
+            (labels,) = network.label([photo])
+        except BadPicture as error:  # its own words are for who runs the page
+            print(f'web_demo: {name}: {error}', file=sys.stderr, flush=True)
+            if isinstance(error, TooLarge):
+                why = 'is too large for this machine'
+            else:
+                why = 'cannot be labelled by this network; try one of another size'
+            views.append(problem(f'{name}: this photo {why}.'))
+            continue
+        seconds = time.perf_counter() - begun
+        said = f'{photo.shape[1]} x {photo.shape[0]} pixels, {seconds:.2f} s{note}'
+        views.append(view(name, photo, labels, network.palette, network.classes, note=said))
+    return views
+
+
 def build_page(networks: Mapping[str, TorchNetwork], *, max_side: int) -> gr.Blocks:
     """The page, to be launched by ``launch_options``.
 
@@ -40,20 +70,6 @@ def build_page(networks: Mapping[str, TorchNetwork], *, max_side: int) -> gr.Blo
     """
     pictures = samples()
 
-    def label(photo: np.ndarray, note: str = '') -> list[str]:
-        views = []
-        for name, network in networks.items():
-            begun = time.perf_counter()
-            try:
-                (labels,) = network.label([photo])
-            except BadPicture:  # memory; its own words are for who runs it
-                views.append(problem(f'{name}: this photo is too large for this machine.'))
-                continue
-            seconds = time.perf_counter() - begun
-            said = f'{photo.shape[1]} x {photo.shape[0]} pixels, {seconds:.2f} s{note}'
-            views.append(view(name, photo, labels, network.palette, network.classes, note=said))
-        return views
-
     def label_upload(content: bytes) -> list[str | None]:
         try:
             upload = open_upload(content, max_side=max_side)
@@ -61,10 +77,10 @@ def build_page(networks: Mapping[str, TorchNetwork], *, max_side: int) -> gr.Blo
             return [None, problem(str(error))] + [''] * (len(networks) - 1)
         width, height = upload.original
         note = f'; shrunk from {width} x {height}' if upload.was_shrunk else ''
-        return [None, *label(upload.photo, note)]  # the place is free for the next
+        return [None, *label_photo(networks, upload.photo, note)]  # the place is free for the next
 
     def label_sample(event: gr.SelectData) -> list[str | None]:
-        return [None, *label(pictures[int(event.index) % len(pictures)])]
+        return [None, *label_photo(networks, pictures[int(event.index) % len(pictures)])]
 
     with (
         gr.Blocks(

@@ -123,7 +123,7 @@ def report(figures: dict[tuple[int, str, str], dict[str, float]], kinds: list[st
         rows = {rule: figures[quality, 'all', rule] for rule in RULES}
         lines += [
             f'JPEG quality {quality}, all kinds and ways of shrinking:', '',
-            '| rule | coverage | accuracy | phantom | thin IoU | beaten by edge_aware, |',
+            '| rule | coverage | accuracy | phantom | thin IoU | beaten by min_confidence |',
             '|---|---|---|---|---|---|',
         ]  # fmt: skip
         for rule, row in rows.items():

@@ -92,7 +92,7 @@ def report(args: argparse.Namespace) -> None:
         ]
         telling = show(missed, pictures, networks, first)
     out.parent.mkdir(parents=True, exist_ok=True)
-    files = write_report(
+    write_report(
         out,
         names=_names(runs),
         runs=runs,
@@ -101,7 +101,7 @@ def report(args: argparse.Namespace) -> None:
         chosen=chosen,
         telling=telling,
     )
-    print(f'report: {files[0]}')
+    print(f'report: {out}')
 
 
 def _examine(

@@ -18,7 +18,7 @@ import yaml
 from pspnet_plugin.engine.command_line import add_debug, run_command
 from pspnet_plugin.files.jobs import write_whole
 from pspnet_plugin.reporting import CollectedRun, collect, load_runs
-from pspnet_plugin.reporting.curves import draw_class_bars, draw_curves
+from pspnet_plugin.reporting.curves import write_pictures
 from pspnet_plugin.reporting.results_page import render
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,10 +108,9 @@ def run(args: argparse.Namespace) -> None:
     write_whole(args.page, page.encode())
     print(f'page: {args.page}')
     for group in sorted({run.group for run in runs}):
-        own, folder = [run for run in runs if run.group == group], args.results / group
-        draw_curves(own, folder / 'curves.png')
-        draw_class_bars(own, folder / 'classes.png')
-        print(f'pictures: {folder}/curves.png, classes.png')
+        own = [run for run in runs if run.group == group]
+        for picture in write_pictures(own, args.results / group):
+            print(f'picture: {picture}')
     write_index(args.index, runs, args.index_groups)
     print(f'index: {args.index}')
 

@@ -251,7 +251,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add('model', metavar='MODEL.onnx', type=Path, help='file of export_onnx.py')
-    add('inputs', metavar='PHOTO', type=Path, nargs='+', 
+    add('inputs', metavar='PHOTO', type=Path, nargs='+',
         help=f'photos, or folders of photos ({" ".join(SUFFIXES)}; not of their sub-folders)',
     )  # fmt: skip
     add('--out', metavar='DIR', type=Path, required=True, help='folder to write to')

@@ -1,0 +1,49 @@
+"""Files with pictures through a network, into files."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from pspnet_plugin.prediction.outputs import Outputs
+from pspnet_plugin.prediction.pair_reading import PairReader
+from pspnet_plugin.prediction.sources import BadPicture, Picture, Source, read_frames, read_photo
+from pspnet_plugin.prediction.stream import Network, label_stream
+
+
+def label_files(
+    sources: Sequence[Source],
+    network: Network,
+    outputs: Outputs,
+    *,
+    pairs: PairReader | None = None,
+    batch: int,
+    bad: Callable[[str, BadPicture], None],
+) -> Iterator[int]:
+    """Labels what files hold.
+
+    Args:
+        sources: Photos and videos, or pairs.
+        network: Labels them.
+        outputs: Writes what is made of each picture.
+        pairs: How pairs are read, if the files are pairs.
+        batch: Consecutive pictures of one size that are labelled at once, at most.
+        bad: Called with the name of a picture that is left out and what is wrong; the name is
+            empty where the error has it.
+
+    Yields:
+        After each batch, how many pictures it had.
+    """
+    read = _read_all(sources, pairs)
+    return label_stream(read, network, outputs.write, batch=batch, bad=bad)
+
+
+def _read_all(
+    sources: Sequence[Source], pairs: PairReader | None
+) -> Iterator[Picture | BadPicture]:
+    """All pictures of all files, and what is wrong with those that cannot be read."""
+    for source in sources:
+        try:
+            if source.is_video:
+                yield from read_frames(source)
+            else:
+                yield pairs.read(source) if pairs else read_photo(source)
+        except BadPicture as error:
+            yield error
