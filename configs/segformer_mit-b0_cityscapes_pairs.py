@@ -68,7 +68,8 @@ train_pipeline = [
     dict(type='PackSegInputs'),
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
-# Its paper's AdamW; ten times the learning rate, as nothing is pretrained; the head's ten times that.
+# Its paper's AdamW; ten times the learning rate, as nothing is pretrained, and for the head ten
+# times that.
 optim_wrapper = dict(
     _delete_=True,
     type='AutocastOptimWrapper',

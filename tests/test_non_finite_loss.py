@@ -1,4 +1,4 @@
-"""A loss that is NaN or infinite: the run stops and says which pictures, or the step is left out."""
+"""A loss that is NaN or infinite: the run stops and names pictures, or the step is left out."""
 
 import math
 import re

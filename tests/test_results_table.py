@@ -11,9 +11,12 @@ import cv2
 import pytest
 import yaml
 from conftest import ROOT, load_tool
+from mmengine.config import Config
+from mmseg.registry import METRICS
 from PIL import Image
 
-from pspnet_plugin.engine.run_record_hook import RECORD
+from pspnet_plugin.datasets.label_codec import LabelCodec
+from pspnet_plugin.engine.run_record_hook import RECORD, _decoding
 from pspnet_plugin.reporting import CollectedRun, collect, load_runs
 from pspnet_plugin.reporting.collected import RULES
 from pspnet_plugin.reporting.curves import digest, draw_class_bars, draw_curves
@@ -235,6 +238,14 @@ def test_the_page_of_the_repository_is_what_its_logs_give():
         for name in ('curves', 'classes'):
             picture = Image.open(results / group / f'{name}.png')
             assert picture.text['Description'] == own, f'{group}/{name}.png: results_table.py write'
+
+
+def test_the_rules_of_the_tables_are_those_that_configs_score_by():
+    config = Config.fromfile(ROOT / 'configs/psp_cityscapes_pairs.py')
+    rules = METRICS.build(config.val_evaluator).rules
+    for key, name in (('', 't40'), ('edge-aware', 'edge-aware')):
+        codec = LabelCodec([(0, 0, 0)], **rules[key])
+        assert _decoding([codec]) == RULES[name]
 
 
 def test_the_pictures_show_the_logs():

@@ -13,7 +13,7 @@ from mmengine.dataset import ConcatDataset
 from mmengine.optim import build_optim_wrapper
 from training_runs import IMPORT_DEATH, die, finish, write_config
 
-from pspnet_plugin.engine import run_record_hook
+from pspnet_plugin.engine import machine, run_record_hook
 from pspnet_plugin.engine.positions import SeededDataset
 from pspnet_plugin.engine.run_record_hook import RECORD, _codecs_of, _decoding, _named
 
@@ -62,7 +62,7 @@ def test_the_clock_begins_with_the_process():
 import time
 began = time.monotonic()
 time.sleep(1.5)
-from pspnet_plugin.engine.run_record_hook import BEGUN
+from pspnet_plugin.engine.machine import BEGUN
 print(began - BEGUN)
 """
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
@@ -74,20 +74,20 @@ def test_the_commit_is_said_to_be_changed_only_where_code_is(tmp_path, monkeypat
     def git(*words):
         subprocess.run(['git', '-C', tmp_path, *words], check=True, capture_output=True)
 
-    module = tmp_path / 'pspnet_plugin' / 'engine' / 'run_record_hook.py'
+    module = tmp_path / 'pspnet_plugin' / 'engine' / 'machine.py'
     module.parent.mkdir(parents=True)
     module.write_text('')
     (tmp_path / 'notes.md').write_text('')
-    monkeypatch.setattr(run_record_hook, '__file__', str(module))
+    monkeypatch.setattr(machine, '__file__', str(module))
     git('init', '-q')
     git('add', '.')
     git('-c', 'user.name=a', '-c', 'user.email=a@b', 'commit', '-qm', 'x')
-    clean = run_record_hook._commit()
+    clean = machine._commit()
     assert re.fullmatch('[0-9a-f]{12}', clean)
     (tmp_path / 'notes.md').write_text('more')
-    assert run_record_hook._commit() == clean
+    assert machine._commit() == clean
     module.write_text('more')
-    assert run_record_hook._commit() == f'{clean}-dirty'
+    assert machine._commit() == f'{clean}-dirty'
 
 
 @pytest.mark.parametrize(

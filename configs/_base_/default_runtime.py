@@ -11,8 +11,8 @@ env_cfg = dict(
 sync_bn = 'torch'
 vis_backends = [dict(type='LocalVisBackend')]
 visualizer = dict(type='SegLocalVisualizer', vis_backends=vis_backends, name='visualizer')
-# A loss that is NaN or infinite stops the run; pairs that were left out are reported; run_record.json
-# keeps what a table of results needs.
+# A loss that is NaN or infinite stops the run; pairs that were left out are reported;
+# run_record.json keeps what a table of results needs.
 custom_hooks = [
     dict(type='NonFiniteLossHook'),
     dict(type='BadPairsHook'),

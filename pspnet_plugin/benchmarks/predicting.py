@@ -1,6 +1,5 @@
 """Labelling files of photos as ``predict.py`` does, beside the bare network in a loop."""
 
-import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from mmengine.dataset import pseudo_collate
 
 from pspnet_plugin.benchmarks.timing import Ratio, ratio, take_turns
 from pspnet_plugin.deployment.loading import load_config
-from pspnet_plugin.engine.run_record_hook import peak_of_process
+from pspnet_plugin.engine.machine import bytes_in_memory
 from pspnet_plugin.prediction.labelling import label_files
 from pspnet_plugin.prediction.networks import TorchNetwork, open_torch_network
 from pspnet_plugin.prediction.outputs import Outputs
@@ -119,14 +118,6 @@ def _label(
             if done == len(sources) or time.monotonic() - noted > 0.5:
                 noted = time.monotonic()
                 memory.append((done / len(sources), bytes_in_memory()))
-
-
-def bytes_in_memory() -> int:
-    """Of this process, now; where the system does not tell, the most so far."""
-    statm = Path('/proc/self/statm')
-    if statm.is_file():
-        return int(statm.read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE')
-    return peak_of_process()
 
 
 def _fail(name: str, error: Exception) -> None:

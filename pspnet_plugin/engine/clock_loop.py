@@ -18,7 +18,7 @@ from mmengine.runner import Runner
 from mmseg.registry import LOOPS
 
 from pspnet_plugin.engine.resumable_loop import ResumableTrainLoop
-from pspnet_plugin.engine.run_record_hook import BEGUN
+from pspnet_plugin.engine.machine import BEGUN
 
 CLOCK = 'seconds_trained'
 VALIDATED = 'validations_by_the_clock'

@@ -6,18 +6,12 @@ computed, nor the hardware and the wall-clock time of all parts of a resumed run
 
 import json
 import os
-import platform
-import subprocess
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from numbers import Real
 from pathlib import Path
 
-import mmcv
-import mmengine
-import mmseg
 import torch
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
@@ -27,26 +21,11 @@ from mmseg.registry import HOOKS
 from torch.utils.data import Dataset
 
 from pspnet_plugin.datasets.label_codec import LabelCodec
+from pspnet_plugin.engine.machine import BEGUN, describe_machine, peak_of_process
 from pspnet_plugin.evaluation.classwise_iou import ClasswiseIoUMetric
 from pspnet_plugin.files.jobs import write_whole
 
 RECORD = 'run_record.json'
-# What a training follows from, beside data: changed or new files elsewhere do not count.
-CODE = ['pspnet_plugin', 'configs', 'tools', 'setup.py']
-
-
-def _age_of_process() -> float:
-    """Seconds; 0 where the system does not tell, or this was imported long after the start."""
-    stat, uptime = Path('/proc/self/stat'), Path('/proc/uptime')
-    if not (stat.is_file() and uptime.is_file()):
-        return 0.0
-    ticks = int(stat.read_text().rpartition(')')[2].split()[19])  # field 22, from the boot on
-    age = float(uptime.read_text().split()[0]) - ticks / os.sysconf('SC_CLK_TCK')
-    return age if 0 <= age < 600 else 0.0
-
-
-# When this process began, by time.monotonic().
-BEGUN = time.monotonic() - _age_of_process()
 
 
 @HOOKS.register_module()
@@ -67,7 +46,8 @@ class RunRecordHook(Hook):
         self._part = dict(
             config=Path(runner.cfg.filename or '').name,
             seed=runner.seed,
-            **_machine(),
+            started=_now(),
+            **describe_machine(),
             precision=_precision(runner.optim_wrapper),
             processes=get_world_size(),
             batch_size=loader.batch_size,
@@ -187,47 +167,8 @@ def _rule(codec: LabelCodec) -> dict:
     return dict(rule=codec.rule, min_confidence=codec.min_confidence)
 
 
-def _machine() -> dict:
-    return dict(
-        started=_now(),
-        processor=processor_name(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count(),
-        threads=torch.get_num_threads(),
-        gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else '',
-        python=platform.python_version(),
-        torch=torch.__version__,
-        mmseg=mmseg.__version__,
-        mmengine=mmengine.__version__,
-        mmcv=mmcv.__version__,
-        commit=_commit(),
-    )
-
-
 def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec='seconds')
-
-
-def _commit() -> str:
-    """Of this package's checkout, with ``-dirty`` where files were changed; '' outside of one."""
-    here = Path(__file__).resolve()
-
-    def git(*command: str) -> str:
-        done = subprocess.run(
-            ['git', '-C', str(here.parents[2]), *command],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return done.stdout.strip()
-
-    try:
-        # In an environment below somebody's own checkout, git would speak of that one.
-        git('ls-files', '--error-unmatch', str(here))
-        commit = git('rev-parse', '--short=12', 'HEAD')
-        changed = git('status', '--porcelain', '--', *CODE)
-    except (OSError, subprocess.CalledProcessError):
-        return ''
-    return f'{commit}-dirty' if changed else commit
 
 
 def _precision(wrapper: OptimWrapper | OptimWrapperDict) -> str:
@@ -237,26 +178,6 @@ def _precision(wrapper: OptimWrapper | OptimWrapperDict) -> str:
     return getattr(wrapper, 'precision', 'float32')
 
 
-def processor_name() -> str:
-    """Of the CPU, as the system calls it."""
-    info = Path('/proc/cpuinfo')
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith('model name'):
-                return line.partition(':')[2].strip()
-    return platform.processor() or platform.machine()
-
-
 def _peak_bytes() -> int:
     """Of the GPU where there is one, else of this process."""
     return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else peak_of_process()
-
-
-def peak_of_process() -> int:
-    """Most bytes of memory that this process has had, without its workers; 0 where unknown."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == 'darwin' else peak * 1024

@@ -27,7 +27,7 @@ from pspnet_plugin.benchmarks.parts import DTYPES, PARTS
 from pspnet_plugin.benchmarks.timing import measure_machine
 from pspnet_plugin.engine.arguments import parse_size, whole_number
 from pspnet_plugin.engine.command_line import add_debug, run_command
-from pspnet_plugin.engine.run_record_hook import processor_name
+from pspnet_plugin.engine.machine import processor_name
 from pspnet_plugin.prediction.outputs import KINDS
 from pspnet_plugin.version import __version__
 

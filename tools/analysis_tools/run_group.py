@@ -7,9 +7,9 @@ Examples:
     python tools/analysis_tools/run_group.py cpu25 --dry-run       # the commands, nothing else
 
 ``docs/results/runs.yml`` says what the runs of each group are. A run is trained by ``train.py`` in
-a work dir of its own, and goes on there if it was interrupted; its logs are kept by
-``results_table.py collect``. Runs that are kept already are left out, and named. For Linux, where
-processes can be given cores.
+a work dir of its own, and goes on there if it was interrupted; its logs are kept as
+``results_table.py collect`` keeps them. Runs that are kept already are left out, and named. For
+Linux, where processes can be given cores.
 """
 
 import argparse
