@@ -70,6 +70,16 @@ def test_a_table_of_scores_has_a_line_a_network_over_its_seeds():
     assert dict(zip(head, second, strict=True))['mIoU, t40'] == '30.0'
 
 
+def test_costs_have_a_line_a_training():
+    runs = [made_run('small', seed=0, miou=30, minutes=1), made_run('large', seed=0, miou=40)]
+    runs.append(dataclasses.replace(runs[0], label='small, flipped', tested=True))
+    for run, memory in zip(runs, (5 * 10**8, 2 * 10**9), strict=False):
+        run.parts[0]['peak_bytes'] = memory
+    head, _, *rows = cells(render("{{ costs('clock') }}", runs))
+    assert head == ['network', 'training pairs a second', 'memory, GB']
+    assert rows == [['small', '26.7', '0.5'], ['large', '1.1', '2.0']]
+
+
 def test_choices_are_compared_with_the_one_they_change():
     runs = [made_run('base', seed=s, miou=30 + s) for s in (0, 1)]
     runs += [made_run('wider', seed=0, miou=32), made_run('no flips', seed=0, miou=28)]
@@ -249,7 +259,7 @@ def test_the_rules_of_the_tables_are_those_that_configs_score_by():
 
 
 def test_the_pictures_show_the_logs():
-    runs = [made_run('small', seed=0, miou=30), made_run('large', seed=0, miou=40)]
+    runs = [made_run('small', seed=0, miou=30, minutes=24), made_run('large', seed=0, miou=40)]
     runs.append(made_run('large', seed=1, miou=44))
     runs.append(dataclasses.replace(runs[-1], label='large, flipped', tested=True, scores=[]))
     lines = draw_curves(runs).axes[0].lines

@@ -6,6 +6,7 @@ protocol and are compared; those that differ in their seed only share a label.
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -175,6 +176,14 @@ def collect(
         tested=tested,
         recipe=recipe,
     )
+
+
+def trainings(runs: Sequence[CollectedRun]) -> list[CollectedRun]:
+    """One run of each training: some are another's, tested in another way."""
+    found: dict[str, CollectedRun] = {}
+    for run in sorted(runs, key=lambda run: run.tested):
+        found.setdefault(json.dumps(run.parts), run)
+    return [run for run in runs if any(run is one for one in found.values())]
 
 
 def load_runs(folder: Path) -> list[CollectedRun]:

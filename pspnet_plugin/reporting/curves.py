@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from pspnet_plugin.files.jobs import write_whole
 
-from pspnet_plugin.reporting.collected import CollectedRun
+from pspnet_plugin.reporting.collected import CollectedRun, trainings
 
 # So many networks can be told apart as bars.
 BARS = 3
@@ -39,10 +39,7 @@ def write_pictures(runs: Sequence[CollectedRun], folder: Path) -> list[Path]:
 
 def draw_curves(runs: Sequence[CollectedRun]) -> Figure:
     """Training loss over the pairs seen of the runs of a group: a line a run, a colour a label."""
-    trained: dict[str, CollectedRun] = {}
-    for run in runs:  # some are another's training, tested in another way
-        trained.setdefault(json.dumps(run.parts), run)
-    runs = list(trained.values())
+    runs = trainings(runs)
     labels = list(dict.fromkeys(run.label for run in runs))
     figure = Figure(figsize=(12, 5), layout='constrained')
     axes = figure.subplots()

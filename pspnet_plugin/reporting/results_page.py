@@ -7,7 +7,7 @@ from statistics import mean
 import jinja2
 
 from pspnet_plugin.files.tables import markdown_table
-from pspnet_plugin.reporting.collected import RULES, CollectedRun
+from pspnet_plugin.reporting.collected import RULES, CollectedRun, trainings
 
 METRICS = ('mIoU', 'aAcc', 'mDice')
 HEADINGS = dict(mIoU='mIoU', aAcc='pixel accuracy', mDice='mean Dice')
@@ -17,10 +17,10 @@ def render(template: str, runs: Sequence[CollectedRun]) -> str:
     """The page.
 
     Args:
-        template: Jinja2; may call ``scores(group)``, ``choices(group, rule, base)``, ``growth(rule,
-            rows)``, the rows by group and label, ``classes(group, rule, labels)``,
-            ``coverage(group, rule)``, ``machines(group)`` and ``steps(group, label)``, a number of
-            optimizer's steps.
+        template: Jinja2; may call ``scores(group)``, ``costs(group)``, ``choices(group, rule,
+            base)``, ``growth(rule, rows)``, the rows by group and label, ``classes(group, rule,
+            labels)``, ``coverage(group, rule)``, ``machines(group)`` and ``steps(group, label)``, a
+            number of optimizer's steps.
         runs: All collected runs.
 
     Raises:
@@ -42,6 +42,7 @@ def render(template: str, runs: Sequence[CollectedRun]) -> str:
     )
     environment.globals.update(
         scores=lambda name: _scores(group(name)),
+        costs=lambda name: _costs(sum(group(name).values(), [])),
         choices=lambda name, rule, base: _choices(group(name), rule, base),
         growth=lambda rule, rows: _growth([_of(group(g), label) for g, label in rows], rule),
         classes=lambda name, rule, labels: _classes(group(name), rule, labels),
@@ -111,6 +112,20 @@ def _scores(labels: dict[str, list[CollectedRun]]) -> str:
         rows.append((mean(_values(runs, 't40', 'mIoU')), row))
     rows.sort(key=lambda entry: -entry[0])
     return markdown_table(head, [row for _, row in rows])
+
+
+def _costs(runs: Sequence[CollectedRun]) -> str:
+    """A line a training, the fastest first: what it made of the machine, and took of it."""
+    labels = defaultdict(list)
+    for run in trainings(runs):
+        labels[run.label].append(run)
+    rows = []
+    for label, own in labels.items():
+        speeds = [run.pairs_seen / run.minutes / 60 for run in own]
+        memory = [max(part['peak_bytes'] for part in run.parts) / 1e9 for run in own]
+        rows.append((-mean(speeds), [label, spread(speeds), spread(memory)]))
+    head = ['network', 'training pairs a second', 'memory, GB']
+    return markdown_table(head, [row for _, row in sorted(rows)])
 
 
 def _choices(labels: dict[str, list[CollectedRun]], rule: str, base: str) -> str:
