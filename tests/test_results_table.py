@@ -299,8 +299,7 @@ def test_kept_rows_are_of_the_recipes_that_are_planned():
     planned = [run for group in yaml.safe_load(path.read_text()) for run in read_runs(path, group)]
     planned = {(run.group, run.label, run.seed): run for run in planned}
     kept = load_runs(ROOT / 'docs/results')
-    without = {(run.group, run.label) for run in kept if not run.recipe}  # older ones lack it
-    assert {row for row in without if row[0] != 'choices'} <= {('cpu25', 'stock PSPNet R18-D8')}
-    assert len(without) < len(kept)
-    for run in (run for run in kept if run.recipe):
-        assert run.recipe == planned[run.group, run.label, run.seed].recipe(ROOT), run.path
+    assert kept
+    for run in kept:
+        plan = planned[run.group, run.label, run.seed]
+        assert (run.recipe, run.command) == (plan.recipe(ROOT), plan.command), run.path

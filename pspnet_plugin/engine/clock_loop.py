@@ -17,8 +17,8 @@ from mmengine.optim.scheduler import ReduceOnPlateauParamScheduler
 from mmengine.runner import Runner
 from mmseg.registry import LOOPS
 
-from pspnet_plugin.engine.resumable_loop import ResumableTrainLoop
 from pspnet_plugin.engine.machine import BEGUN
+from pspnet_plugin.engine.resumable_loop import ResumableTrainLoop
 
 CLOCK = 'seconds_trained'
 VALIDATED = 'validations_by_the_clock'

@@ -28,7 +28,6 @@ def untraced(method: Callable) -> Callable:
 
     That takes a second, which each tool would spend at its start.
     """
-
     disabled = functools.cache(lambda: torch.compiler.disable(method))
 
     @functools.wraps(method)

@@ -47,6 +47,7 @@ class ResumableTrainLoop(IterBasedTrainLoop):
 
     def __init__(self, runner: Runner, dataloader: dict, **kwargs) -> None:
         config = self._seeded(dataloader, seed=runner.seed)
+        self._dataset = config['dataset']
         seeded = runner.build_dataloader(config)
         # Stock may ask its loader for an iterator at once; that of this one begins nothing.
         super().__init__(runner, DataLoader(seeded.dataset), **kwargs)
@@ -157,4 +158,4 @@ class ResumableTrainLoop(IterBasedTrainLoop):
             )
         self.dataloader.sampler.start = self._place['samples']
         # Where the config names no seed, a resumed run has that of its checkpoint only by now.
-        self.dataloader.sampler.seed = self.dataloader.dataset.seed = self.runner.seed
+        self.dataloader.sampler.seed = self._dataset.seed = self.runner.seed

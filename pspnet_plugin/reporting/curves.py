@@ -13,7 +13,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pspnet_plugin.files.jobs import write_whole
-
 from pspnet_plugin.reporting.collected import CollectedRun, trainings
 
 # So many networks can be told apart as bars.
