@@ -192,7 +192,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--config', type=Path, help='config of the network')
     add('--checkpoint', type=Path, help='its weights')
     add('--onnx', type=Path,
-        help='a file of export_onnx.py in place of the checkpoint and, without --pairs, of the config',
+        help='a file of export_onnx.py in place of the checkpoint and, without --pairs, of the '
+        'config',
     )  # fmt: skip
     add('--out', metavar='DIR', type=Path, required=True, help='folder to write to')
     add('--save', nargs='+', choices=KINDS, default=['index', 'overlay'],
