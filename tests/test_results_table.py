@@ -72,7 +72,9 @@ def test_a_table_of_scores_has_a_line_a_network_over_its_seeds():
 
 def test_costs_have_a_line_a_training():
     runs = [made_run('small', seed=0, miou=30, minutes=1), made_run('large', seed=0, miou=40)]
-    runs.append(dataclasses.replace(runs[0], label='small, flipped', tested=True))
+    tests = [{**score, 'loop': 'test'} for score in runs[0].scores]
+    flipped = dict(label='small, flipped', tested=True, scores=runs[0].scores + tests)
+    runs.append(dataclasses.replace(runs[0], **flipped))
     for run, memory in zip(runs, (5 * 10**8, 2 * 10**9), strict=False):
         run.parts[0]['peak_bytes'] = memory
     head, _, *rows = cells(render("{{ costs('clock') }}", runs))

@@ -28,11 +28,10 @@ def untraced(method: Callable) -> Callable:
 
     That takes a second, which each tool would spend at its start.
     """
-    disabled = functools.cache(lambda: torch.compiler.disable(method))
 
     @functools.wraps(method)
     def call(*args, **kwargs):
-        return disabled()(*args, **kwargs)
+        return torch.compiler.disable(method)(*args, **kwargs)
 
     return call
 
