@@ -47,7 +47,6 @@ class ResumableTrainLoop(IterBasedTrainLoop):
 
     def __init__(self, runner: Runner, dataloader: dict, **kwargs) -> None:
         config = self._seeded(dataloader, seed=runner.seed)
-        self._dataset = config['dataset']
         seeded = runner.build_dataloader(config)
         # Stock may ask its loader for an iterator at once; that of this one begins nothing.
         super().__init__(runner, DataLoader(seeded.dataset), **kwargs)
@@ -158,4 +157,7 @@ class ResumableTrainLoop(IterBasedTrainLoop):
             )
         self.dataloader.sampler.start = self._place['samples']
         # Where the config names no seed, a resumed run has that of its checkpoint only by now.
-        self.dataloader.sampler.seed = self._dataset.seed = self.runner.seed
+        dataset = self.dataloader.dataset
+        if not isinstance(dataset, SeededDataset):  # the part of it that num_batch_per_epoch leaves
+            dataset = dataset._dataset
+        self.dataloader.sampler.seed = dataset.seed = self.runner.seed
