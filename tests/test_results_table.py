@@ -305,3 +305,34 @@ def test_kept_rows_are_of_the_recipes_that_are_planned():
     for run in kept:
         plan = planned[run.group, run.label, run.seed]
         assert (run.recipe, run.command) == (plan.recipe(ROOT), plan.command), run.path
+
+
+@pytest.mark.parametrize(
+    'content',
+    ['', '{"group": "cpu25"', '[]', '{"group": "cpu25"}', '{"more": 1}'],
+)
+def test_a_file_that_is_no_kept_run_is_named(content, tmp_path, capsys):
+    results = Path(shutil.copytree(ROOT / 'docs/results', tmp_path / 'results'))
+    path = results / 'cpu25/recommended_seed1.json'
+    path.write_text(content)
+    page = ['--page', str(tmp_path / 'page.md'), '--index', str(tmp_path / 'index.yml')]
+    assert load_tool(TOOL).main(['--results', str(results), 'write', *page]) == 2
+    assert f'{path} is no kept run' in capsys.readouterr().err
+    arguments = ['cpu25', '--results', str(results), '--dry-run']
+    assert load_tool('analysis_tools/run_group.py').main(arguments) == 2
+    assert f'{path} is no kept run' in capsys.readouterr().err
+
+
+def test_what_would_change_scores_silently_is_refused(tmp_path, capsys):
+    results = Path(shutil.copytree(ROOT / 'docs/results', tmp_path / 'results'))
+    index = Path(shutil.copy(ROOT / 'model-index.yml', tmp_path))
+    write = ['write', '--page', str(tmp_path / 'page.md'), '--index', str(index)]
+    main = load_tool(TOOL).main
+    assert main(['--results', str(results), *write, '--index-groups', 'cpu52']) == 2
+    assert "no run was collected into 'cpu52'; there are choices, cpu25" in capsys.readouterr().err
+    kept = results / 'cpu25/recommended_seed1.json'
+    shutil.copy(kept, kept.with_name('recommended_seed1 (copy).json'))
+    assert main(['--results', str(results), *write]) == 2
+    assert 'would count twice' in capsys.readouterr().err
+    assert main(['--results', str(tmp_path), *write]) == 2
+    assert index.read_text() == (ROOT / 'model-index.yml').read_text()

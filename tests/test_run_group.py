@@ -1,10 +1,13 @@
 """The tool that trains the rows of a table: what it reads, says and keeps."""
 
 import json
+import re
 
 import pytest
 import yaml
 from conftest import load_tool
+
+from pspnet_plugin.reporting.planned import read_runs
 
 TOOL = 'analysis_tools/run_group.py'
 
@@ -101,6 +104,32 @@ def test_what_is_not_there_is_named(runs, capsys, change, arguments, message):
     runs.write_text(yaml.safe_dump({k: v for k, v in content.items() if v is not None}))
     assert call(runs, *arguments) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('g: [a: {b', 'runs.yml is no YAML'),
+        ('- g', 'runs.yml: expected names with values'),
+        ('g: 5', 'g: expected names with values, got 5'),
+        ('g: {runs: [a]}', 'g, runs: expected names with values'),
+        ('g: {runs: {a: }}', 'g, a: expected names with values, got None'),
+        ('g: {runs: {3: {config: c}}}', 'g, 3: expected a text, got 3'),
+        ('g: {runs: {a: {config: 7}}}', 'g, a, config: expected a text, got 7'),
+        ('g: {runs: {a: {config: c, seeds: 3}}}', 'g, a, seeds: expected a list, got 3'),
+        ('g: {runs: {a: {config: c, seeds: [x]}}}', 'seeds: expected a whole number'),
+        ('g: {runs: {a: {config: c, seeds: []}}}', 'a seed at least'),
+        ('g: {runs: {a: {config: c, options: a=1}}}', "options: expected a list, got 'a=1'"),
+        ('g: {runs: {a: {config: c, options: [a]}}}', "options: expected KEY=VALUE, got 'a'"),
+        ('g: {runs: {a: {config: c, test: --tta}}}', "test: expected a list, got '--tta'"),
+        ('g: {cores: 0, runs: {a: {config: c}}}', 'g: expected cores from 1 up'),
+    ],
+)
+def test_a_file_that_plans_no_runs_is_explained(text, message, tmp_path):
+    path = tmp_path / 'runs.yml'
+    path.write_text(text)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        read_runs(path, 'g')
 
 
 def test_a_run_that_fails_is_named_with_its_log(runs, capsys):

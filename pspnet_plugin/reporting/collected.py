@@ -187,9 +187,40 @@ def trainings(runs: Sequence[CollectedRun]) -> list[CollectedRun]:
 
 
 def load_runs(folder: Path) -> list[CollectedRun]:
-    """All collected runs below a folder, by group, label and seed."""
-    runs = [CollectedRun(**json.loads(path.read_text())) for path in sorted(folder.rglob('*.json'))]
+    """All collected runs below a folder, by group, label and seed.
+
+    Raises:
+        ValueError: a file is none, or lies where another run would be kept.
+    """
+    runs = []
+    for path in sorted(folder.glob('*/*_seed*.json')):
+        run = read_kept(path)
+        if path.relative_to(folder) != run.path:
+            raise ValueError(
+                f'{path} holds the run that is kept as {run.path}, and would count twice or '
+                'elsewhere; remove it'
+            )
+        runs.append(run)
     return sorted(runs, key=lambda run: (run.group, run.label, run.seed))
+
+
+def read_kept(path: Path) -> CollectedRun:
+    """A collected run.
+
+    Raises:
+        ValueError: the file holds none.
+    """
+    try:
+        run = CollectedRun(**json.loads(path.read_text()))
+        if not run.parts:
+            raise ValueError('it has no parts')
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        text = ' '.join(str(error).split())[:200]
+        raise ValueError(
+            f'{path} is no kept run ({type(error).__name__}: {text}); remove it, and run_group.py '
+            'runs it again'
+        ) from None
+    return run
 
 
 def _size(config: Config) -> tuple[int, int]:

@@ -104,19 +104,32 @@ def read_runs(path: Path, group: str) -> list[Run]:
     Raises:
         ValueError: there is no such group, or what it says of a run cannot be used.
     """
-    groups = yaml.safe_load(path.read_text()) or {}
+    try:
+        groups = yaml.safe_load(path.read_text()) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f'{path} is no YAML: {" ".join(str(error).split())}') from None
+    _check_kind(groups, dict, f'{path}')
     if group not in groups:
         raise ValueError(f'{path} has no group {group!r}; there are {", ".join(groups) or "none"}')
     content = groups[group]
+    _check_kind(content, dict, f'{path}, {group}')
     if unknown := set(content) - GROUP_KEYS:
-        raise ValueError(f'{path}, {group}: unknown key {", ".join(sorted(unknown))}')
+        raise ValueError(f'{path}, {group}: unknown key {", ".join(sorted(map(str, unknown)))}')
     rows = content.get('runs') or {}
     if not rows:
         raise ValueError(f'{path}, {group}: it has no runs')
+    _check_kind(rows, dict, f'{path}, {group}, runs')
+    _check_values(content, f'{path}, {group}')
     found = []
     for label, own in rows.items():
+        where = f'{path}, {group}, {label}'
+        _check_kind(label, str, where)
+        _check_kind(own, dict, where)
+        _check_values(own, where)
         if unknown := set(own) - RUN_KEYS:
-            raise ValueError(f'{path}, {group}, {label}: unknown key {", ".join(sorted(unknown))}')
+            raise ValueError(
+                f'{path}, {group}, {label}: unknown key {", ".join(sorted(map(str, unknown)))}'
+            )
         base = rows.get(own['of']) if 'of' in own else own
         if base is None or 'config' not in base or ('of' in own and set(own) - {'of', *OF_KEYS}):
             raise ValueError(
@@ -141,3 +154,27 @@ def read_runs(path: Path, group: str) -> list[Run]:
     if twice := [run for run in found if names.count(run.kept) > 1]:
         raise ValueError(f'{path}, {group}: two runs would be kept as {twice[0].kept}')
     return found
+
+
+def _check_values(values: dict, where: str) -> None:
+    """Of the keys that groups and runs have in common, and of a run's own."""
+    for key, kind, item in (
+        ('options', list, str), ('test', list, str), ('seeds', list, int), ('cores', int, None),
+        ('config', str, None), ('test_config', str, None), ('of', str, None),
+    ):  # fmt: skip
+        if key not in values:
+            continue
+        _check_kind(values[key], kind, f'{where}, {key}')
+        for value in values[key] if item else ():
+            _check_kind(value, item, f'{where}, {key}')
+    for option in values.get('options', ()):
+        if '=' not in option:
+            raise ValueError(f'{where}, options: expected KEY=VALUE, got {option!r}')
+    if values.get('cores', 1) < 1 or values.get('seeds') == []:
+        raise ValueError(f'{where}: expected cores from 1 up, and a seed at least')
+
+
+def _check_kind(value: object, kind: type, where: str) -> None:
+    words = {dict: 'names with values', list: 'a list', str: 'a text', int: 'a whole number'}
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ValueError(f'{where}: expected {words[kind]}, got {value!r}')

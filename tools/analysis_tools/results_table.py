@@ -103,11 +103,19 @@ def run(args: argparse.Namespace) -> None:
         print(f'kept: {kept.write(args.results)}')
         return
     runs = load_runs(args.results)
+    groups = sorted({run.group for run in runs})
+    if not runs:
+        raise ValueError(f'{args.results} holds no kept run; give the folder of run_group.py')
+    if unknown := [group for group in args.index_groups if group not in groups]:
+        raise ValueError(
+            f'--index-groups: no run was collected into {unknown[0]!r}; there are '
+            f'{", ".join(groups)}'
+        )
     template = args.results / 'results.md.j2'
     page = render(template.read_text(), runs)
     write_whole(args.page, page.encode())
     print(f'page: {args.page}')
-    for group in sorted({run.group for run in runs}):
+    for group in groups:
         own = [run for run in runs if run.group == group]
         for picture in write_pictures(own, args.results / group):
             print(f'picture: {picture}')

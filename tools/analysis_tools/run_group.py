@@ -26,6 +26,7 @@ from typing import TextIO
 from pspnet_plugin.engine.command_line import add_debug, run_command
 from pspnet_plugin.engine.run_record_hook import RECORD
 from pspnet_plugin.reporting import collect
+from pspnet_plugin.reporting.collected import read_kept
 from pspnet_plugin.reporting.planned import Run, read_runs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,7 +51,10 @@ def do(run: Run, *, work_dirs: Path, results: Path) -> Path:
         _stays_what_it_was(run, folder)
         if not _has_ended(folder):
             if run.of is not None:
-                raise ValueError(f'{run.of!r} is not trained; let it run too')
+                raise ValueError(
+                    f'{folder} does not hold the weights of {run.of!r}; give the --work-dirs where '
+                    'it was trained, or other --results and both labels, to train it'
+                )
             _run(['train.py', *where, '--resume', *run.training], run.cores, log)
         if run.test is not None:
             pointer = (folder / 'last_checkpoint').read_text()
@@ -165,11 +169,13 @@ def run(args: argparse.Namespace) -> int:
         for run in runs
         if (not args.only or run.label in args.only) and (not args.seeds or run.seed in args.seeds)
     ]
+    if not wanted:
+        raise ValueError(f'{args.group}: no run that --only names has such --seeds')
     missing = [run for run in wanted if not (args.results / run.kept).is_file()]
     for one in wanted:
         if one not in missing:
             path = args.results / one.kept
-            recipe = json.loads(path.read_text()).get('recipe')
+            recipe = read_kept(path).recipe
             other = ', of other settings' if recipe and recipe != one.recipe(ROOT) else ''
             print(f'{one.label}, seed {one.seed}: kept already{other}, {path}')
     if args.dry_run:
