@@ -49,7 +49,11 @@ def do(run: Run, *, work_dirs: Path, results: Path) -> Path:
         except OSError:
             raise ValueError(f'{folder} is in use by another run_group.py') from None
         _stays_what_it_was(run, folder)
-        if not _has_ended(folder):
+        ended = _has_ended(folder)
+        if ended and run.of is None:
+            said = f'trained before in {folder}; --work-dirs elsewhere trains it anew'
+            print(f'{run.label}, seed {run.seed}: {said}', flush=True)
+        if not ended:
             if run.of is not None:
                 raise ValueError(
                     f'{folder} does not hold the weights of {run.of!r}; give the --work-dirs where '
