@@ -1,7 +1,6 @@
 """``report.py``: its figures are those of the test tool, and its page needs nothing else."""
 
 import html
-import io
 import json
 import re
 import shutil
@@ -20,7 +19,6 @@ from pspnet_plugin.reporting.report_figures import (
     Shown,
     draw_classes,
     draw_confusion,
-    draw_curves,
     draw_pictures,
 )
 from pspnet_plugin.reporting.report_page import differing, facts, weakest
@@ -250,23 +248,6 @@ def test_a_folder_that_was_trained_in_twice_is_reported_on_once(trained, tmp_pat
     (run / RECORD).write_text(json.dumps(record))
     found = open_run(run)
     assert found.minutes > 1 and found.scalars('loss')[0] == [1, 2]
-
-
-def test_curves_are_those_of_the_log(trained):
-    run = open_run(trained)
-    loss, rate, score = draw_curves(['run'], [run]).axes
-    for axes, key in ((loss, 'loss'), (rate, 'lr'), (score, 'mIoU')):
-        (line,) = axes.lines
-        assert (line.get_xdata().tolist(), line.get_ydata().tolist()) == run.scalars(key), key
-    assert loss.lines[0].get_xdata().tolist() == [1, 2]
-
-
-def test_names_are_no_formulas(trained):
-    run = open_run(trained)
-    figure = draw_curves(['_$a$b$', 'plain'], [run, run])
-    figure.savefig(io.BytesIO(), format='png')
-    legends = [axes.get_legend() for axes in figure.axes if axes.get_legend()]
-    assert legends and all(len(legend.get_texts()) == 2 for legend in legends)
 
 
 def test_settings_that_differ(trained):

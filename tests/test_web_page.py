@@ -84,6 +84,21 @@ def upload(page: Page, path: Path) -> None:
     page.locator('#upload input[type=file]').set_input_files(str(path))
 
 
+@contextlib.contextmanager
+def uploaded_at_once(browser, url: str, path: Path, *, count: int) -> Iterator[list[Page]]:
+    """Pages that all send the same photo."""
+    pages = [browser.new_page() for _ in range(count)]
+    try:
+        for one in pages:
+            one.goto(url)
+        for one in pages:
+            upload(one, path)
+        yield pages
+    finally:
+        for one in pages:
+            one.close()
+
+
 def shoot(page: Page, name: str) -> None:
     if SHOTS:
         page.screenshot(path=f'{SHOTS}/{name}.png', full_page=True)
@@ -182,17 +197,9 @@ def test_one_network_alone(browser, trained, street):
 
 
 def test_ten_uploads_at_once(browser, url, street):
-    pages = [browser.new_page() for _ in range(10)]
-    try:
-        for one in pages:
-            one.goto(url)
-        for one in pages:
-            upload(one, street)
+    with uploaded_at_once(browser, url, street, count=10) as pages:
         for one in pages:
             expect_seen(one)
-    finally:
-        for one in pages:
-            one.close()
 
 
 class Slow:
@@ -216,18 +223,12 @@ def test_uploads_wait_for_their_turn(browser, street):
     address = served.launch(
         server_port=int(free_port()), prevent_thread_lock=True, **launch_options()
     )[1]
-    pages = [browser.new_page() for _ in range(4)]
     try:
-        for one in pages:
-            one.goto(address)
-        for one in pages:
-            upload(one, street)
-        for one in pages:
-            expect(one.locator(f'{VIEW} img.classes')).to_be_visible(timeout=60 * SECONDS)
-        assert network.most == 1 and network.count == 4
+        with uploaded_at_once(browser, address, street, count=4) as pages:
+            for one in pages:
+                expect(one.locator(f'{VIEW} img.classes')).to_be_visible(timeout=60 * SECONDS)
+            assert network.most == 1 and network.count == 4
     finally:
-        for one in pages:
-            one.close()
         served.close()
 
 
