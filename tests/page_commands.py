@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable
 from importlib.metadata import metadata
 from pathlib import Path
@@ -174,7 +175,10 @@ def serves(project: Project, words: list[str], env: dict) -> None:
         stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     try:
-        assert any('Open http://127.0.0.1' in line for line in server.stdout)
+        found = (re.search(r'Open (http://127\.0\.0\.1:\d+)', line) for line in server.stdout)
+        address = next(filter(None, found))[1]
+        with urllib.request.urlopen(address, timeout=60) as answer:
+            assert 'Street scenes by class' in answer.read().decode()
     finally:
         server.terminate()
         server.wait(timeout=20)

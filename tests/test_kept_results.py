@@ -106,4 +106,10 @@ def test_what_would_change_scores_silently_is_refused(tmp_path, capsys):
     assert main(['--results', str(results), *write]) == 2
     assert 'would count twice' in capsys.readouterr().err
     assert main(['--results', str(tmp_path), *write]) == 2
+    kept.with_name('recommended_seed1 (copy).json').unlink()
+    other = tmp_path / 'other.yml'
+    other.write_text('models: []')
+    assert main(['--results', str(results), *write[:3], '--index', str(other)]) == 2
+    assert f'{other}: expected Models, each with its Config' in capsys.readouterr().err
+    assert not (tmp_path / 'page.md').exists(), 'nothing is written by a run that fails'
     assert index.read_text() == (ROOT / 'model-index.yml').read_text()

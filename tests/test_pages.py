@@ -10,8 +10,9 @@ import shlex
 import shutil
 from pathlib import Path
 
+import cv2
 import pytest
-from conftest import ROOT
+from conftest import ROOT, photo
 from mmengine.config import Config
 from mmseg.registry import METRICS, MODELS
 from page_commands import RULES, Project, blocks
@@ -79,6 +80,18 @@ def test_the_commands_of_a_page(page, demo_root, trained, request, tmp_path, mon
         rule = next((rule for pattern, rule in RULES if re.match(pattern, text)), None)
         assert rule, f'{page}: no rule runs {line!r}'
         rule(project, words, env)
+
+
+@pytest.mark.slow
+def test_the_program_of_a_page_runs(trained, demo_root, tmp_path, monkeypatch):
+    found = [block for block in blocks('docs/predict.md', 'python') if 'import' in block]
+    assert found
+    Project(tmp_path, demo_root, trained)
+    cv2.imwrite(str(tmp_path / 'photo.jpg'), photo(64, 96))
+    monkeypatch.chdir(tmp_path)
+    for block in found:
+        exec(compile(block, 'docs/predict.md', 'exec'), {})
+    assert [path.name for path in (tmp_path / 'labelled/vis').iterdir()] == ['photo.jpg']
 
 
 def test_the_pages_have_commands():

@@ -3,6 +3,7 @@
 import csv
 import re
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,7 +15,8 @@ from mmengine.config import Config
 from mmseg.apis import inference_model, init_model
 from mmseg.registry import MODELS
 
-from pspnet_plugin.prediction.sources import find_sources
+from pspnet_plugin.deployment.loading import load_config
+from pspnet_plugin.prediction.networks import ShrinkingNetwork, TorchNetwork, open_torch_network
 
 main = load_tool('predict.py').main
 
@@ -46,16 +48,21 @@ def test_photos_are_labelled_as_by_the_framework(street, network, trained, tmp_p
             assert float(row[label]) == pytest.approx(100 * (labels == index).mean(), abs=1e-3)
 
 
-def test_lanes_label_as_one_does(street, network, tmp_path):
-    threads = torch.get_num_threads()
+def test_lanes_label_as_one_does(street, network, tmp_path, monkeypatch):
+    threads, lanes = torch.get_num_threads(), []
+    enter = TorchNetwork.enter_lane
+    monkeypatch.setattr(TorchNetwork, 'enter_lane', lambda self: lanes.append(1) or enter(self))
     for count in (1, 2):
         torch.set_num_threads(count)
         try:
             arguments = [str(street / 'day'), *network, '--out', str(tmp_path / str(count))]
             assert main(arguments) == 0
+            assert len(lanes) == (0 if count == 1 else 2)
         finally:
             torch.set_num_threads(threads)
-    for path in (tmp_path / '1/index').iterdir():
+    made = sorted((tmp_path / '1/index').iterdir())
+    assert len(made) == 3
+    for path in made:
         assert (read(path) == read(tmp_path / '2/index' / path.name)).mean() > 0.999
 
 
@@ -156,8 +163,47 @@ def test_a_bar_tells_the_speed_and_debug_the_cause(street, network, tmp_path, ca
     assert 'Traceback' in capsys.readouterr().err
 
 
-def test_patterns_and_names(street):
-    found = find_sources([f'{street}/day/*.png', f'{street}/gr*.jpg'])
-    assert [source.name for source in found] == ['0', '1', '2', 'grey']
-    found = find_sources([str(street)])
-    assert [source.name for source in found] == ['broken', 'day/0', 'day/1', 'day/2', 'grey']
+def test_what_a_network_sees_is_what_its_pipeline_makes(network):
+    config = load_config(Path(network[1]), whole=False)
+    steps = config.test_dataloader.dataset.pipeline
+    steps.insert(1, dict(type='Resize', scale=(400, 200), keep_ratio=True))
+    opened = open_torch_network(config, Path(network[3]), device='cpu')
+    assert opened.seen(100, 100) == 200 * 200
+    assert ShrinkingNetwork(opened, 50).seen(100, 400) == 96 * 400  # of 12 x 50
+
+
+def test_a_fault_of_the_pipeline_is_one_of_the_photo(network, tmp_path, capsys):
+    cv2.imwrite(str(tmp_path / 'strip.png'), photo(1, 5000))
+    cv2.imwrite(str(tmp_path / 'plain.png'), photo(64, 64))
+    config = Config.fromfile(network[1])
+    config.test_dataloader.dataset.pipeline.insert(
+        1, dict(type='Resize', scale=(2048, 1024), keep_ratio=True)
+    )
+    config.dump(tmp_path / 'resized.py')
+    arguments = [str(tmp_path), '--config', str(tmp_path / 'resized.py'), *network[2:]]
+    assert main([*arguments, '--out', str(tmp_path / 'out'), '--save', 'index']) == 1
+    assert 'strip: 5000x1 pixels cannot be labelled' in capsys.readouterr().err
+    assert (tmp_path / 'out/index/plain.png').is_file()
+
+
+def test_more_classes_than_index_maps_hold(tmp_path, capsys):
+    config = Config.fromfile(DEMO)
+    config.model.decode_head.update(num_classes=300, loss_decode=dict(type='CrossEntropyLoss'))
+    config.model.auxiliary_head = None
+    config.dump(tmp_path / 'many.py')
+    weights = MODELS.build(config.model).state_dict()
+    torch.save(dict(state_dict=weights, meta={}), tmp_path / 'many.pth')
+    cv2.imwrite(str(tmp_path / 'plain.png'), photo(64, 64))
+    network = ['--config', str(tmp_path / 'many.py'), '--checkpoint', str(tmp_path / 'many.pth')]
+    assert main([str(tmp_path / 'plain.png'), *network, '--out', str(tmp_path / 'out')]) == 2
+    assert 'has 300 classes; index maps of 8 bits hold 256' in capsys.readouterr().err
+
+
+def test_pairs_are_made_as_the_config_reads_them(network, tmp_path):
+    cv2.imwrite(str(tmp_path / 'plain.png'), photo(64, 64))
+    arguments = [str(tmp_path / 'plain.png'), *network, '--out', str(tmp_path / 'out')]
+    side = ['--cfg-options', 'test_dataloader.dataset.photo_side=right']
+    assert main([*arguments, '--save', 'pairs', 'color', *side]) == 0
+    colors = read(tmp_path / 'out/color/plain.png')
+    expected = np.hstack([colors, photo(64, 64)])
+    assert (read(tmp_path / 'out/pairs/plain.png') == expected).all()

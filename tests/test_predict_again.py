@@ -69,13 +69,56 @@ def test_what_was_made_of_other_content_does_not_count(street, network, tmp_path
     assert [row['name'] for row in csv.DictReader((out / 'shares.csv').open())] == ['0', '2']
 
 
-def test_files_of_somebody_else_are_left_alone(street, network, tmp_path, capsys):
-    own = tmp_path / 'out/pairs/train/1.png'
+@pytest.mark.parametrize(
+    'name', ['pairs/train/1.png', 'overlay/holiday.mp4', 'shares.csv', 'scores.json']
+)
+def test_files_of_somebody_else_are_left_alone(name, demo_root, network, tmp_path, capsys):
+    own = tmp_path / 'out' / name
     own.parent.mkdir(parents=True)
-    cv2.imwrite(str(own), photo(8, 16))
-    arguments = [str(street / 'day'), *network, '--out', str(tmp_path / 'out'), '--save', 'pairs']
-    assert main(arguments) == 2
+    own.write_bytes(b'mine')
+    arguments = [str(demo_root / 'val'), *network, '--out', str(tmp_path / 'out'), '--pairs']
+    assert main([*arguments, '--save', 'pairs', 'overlay', 'shares']) == 2
     assert f'{own} was not made by this tool' in capsys.readouterr().err
+    assert own.read_bytes() == b'mine'
+
+
+@pytest.mark.parametrize('lost', ['[!.]*', 'overlay', 'index/1.png'])
+def test_what_was_removed_is_made_again(lost, street, network, tmp_path, capsys):
+    out = tmp_path / 'out'
+    arguments = [str(street / 'day'), *network, '--out', str(out)]
+    assert main([*arguments, '--save', 'index', 'overlay']) == 0
+    made = {path: path.read_bytes() for path in out.glob('*/*')}
+    assert len(made) == 6
+    for path in out.glob(lost):
+        shutil.rmtree(path) if path.is_dir() else path.write_bytes(b'')
+    capsys.readouterr()
+    assert main([*arguments, '--save', 'overlay', 'index', 'index']) == 0, 'the order says nothing'
+    assert {path: path.read_bytes() for path in out.glob('*/*')} == made
+    expected = '2 of 3 files are labelled already' if lost.endswith('.png') else '3 pictures'
+    assert expected in capsys.readouterr().out
+
+
+def test_scores_of_former_content_go(demo_root, network, tmp_path):
+    pair = shutil.copy(demo_root / 'val/1.jpg', tmp_path)
+    out = tmp_path / 'out'
+    arguments = [str(pair), *network, '--out', str(out), '--pairs', '--save', 'shares']
+    assert main(arguments) == 0 and (out / 'scores.json').is_file()
+    (tmp_path / '1.jpg').write_bytes(b'no pair')
+    assert main(arguments) == 1 and not (out / 'scores.json').exists()
+
+
+def test_what_was_made_stays_while_its_file_is_away(street, network, tmp_path, capsys):
+    out = tmp_path / 'out'
+    link = tmp_path / 'links/0.png'
+    link.parent.mkdir()
+    link.symlink_to(street / 'day/0.png')
+    arguments = [str(link.parent), *network, '--out', str(out), '--save', 'index']
+    assert main(arguments) == 0
+    before = read(out / 'index/0.png')
+    (street / 'day').rename(street / 'away')
+    assert main(arguments) == 1
+    assert f'{link} cannot be read: No such file' in capsys.readouterr().err
+    assert (read(out / 'index/0.png') == before).all()
 
 
 def test_a_second_run_into_a_folder_in_use_is_refused(street, network, tmp_path, capsys):

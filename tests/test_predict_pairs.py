@@ -45,6 +45,29 @@ def test_pairs_are_scored_by_the_rule_of_the_evaluator(demo_root, trained, netwo
     assert abs(found[0] - found[1]) > 0.01
 
 
+def test_pairs_that_few_colours_explain_are_scored_as_by_the_test_tool(
+    demo_root, trained, network, tmp_path, capsys
+):
+    pair = read(demo_root / 'val/1.jpg')
+    half = pair.shape[1] // 2
+    pair[: len(pair) * 2 // 3, half:] = (60, 90, 30)  # mostly unlabelled
+    (tmp_path / 'pairs/val').mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / 'pairs/val/1.png'), pair)
+    options = on(tmp_path / 'pairs', 'test_evaluator.decode.rule=nearest')
+    options += ['test_evaluator.decode.max_distance=40']
+    takes = 'test_dataloader.dataset.decode.min_explained=0'
+    output = run_tool(
+        ROOT / 'tools/test.py', trained / 'psp_demo.py', trained / 'iter_2.pth', '--work-dir',
+        tmp_path / 'test', *options, takes,
+    )  # fmt: skip
+    arguments = [str(tmp_path / 'pairs/val'), *network, '--out', str(tmp_path / 'out'), '--pairs']
+    assert main([*arguments, *options]) == 1
+    assert 'are expected of a label picture' in capsys.readouterr().err
+    assert main([*arguments[:-3], '--out', str(tmp_path / 'more'), '--pairs', *options, takes]) == 0
+    scores = json.loads((tmp_path / 'more/scores.json').read_text())
+    assert f' mIoU: {scores["mIoU"]:.2f}' in output
+
+
 def test_some_of_the_classes_are_scored_as_by_the_test_tool(demo_root, tmp_path, monkeypatch):
     config = Config.fromfile(DEMO)
     for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
@@ -59,7 +82,9 @@ def test_some_of_the_classes_are_scored_as_by_the_test_tool(demo_root, tmp_path,
     arguments = ['--config', 'two.py', '--checkpoint', 'two.pth', '--out', 'out', '--pairs']
     assert main([str(demo_root / 'val'), *arguments, '--save', 'index', 'color']) == 0
     metainfo = DATASETS.build(config.test_dataloader.dataset).metainfo
-    for path in (tmp_path / 'out/index').iterdir():
+    made = sorted((tmp_path / 'out/index').iterdir())
+    assert made
+    for path in made:
         expected = coloured(read(path), metainfo['palette'])
         assert (read(tmp_path / 'out/color' / path.name) == expected).all()
     assert metainfo_of(config)['palette'] == metainfo['palette']

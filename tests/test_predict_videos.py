@@ -1,6 +1,8 @@
 """``tools/predict.py`` on videos."""
 
 import itertools
+import os
+import re
 
 import cv2
 import pytest
@@ -8,7 +10,9 @@ from conftest import load_tool, photo
 from label_files import read
 from mmseg.apis import inference_model, init_model
 
+from pspnet_plugin.prediction import films
 from pspnet_plugin.prediction.networks import TorchNetwork
+from pspnet_plugin.prediction.reading import count_frames
 from pspnet_plugin.prediction.sources import BadPicture, find_sources
 
 main = load_tool('predict.py').main
@@ -63,7 +67,90 @@ def test_frames_that_were_left_out_are_made_up_for(network, tmp_path, monkeypatc
     assert main(arguments) == 0 and main(arguments) == 0
     said = capsys.readouterr().out
     assert said.count('1 of 1 files are labelled already') == 1
-    assert len(list((tmp_path / 'out/index/drive').iterdir())) == 4 and len(calls) == 8
+    assert len(list((tmp_path / 'out/index/drive').iterdir())) == 4
+    assert len(calls) == 5, 'only the frame that was missing is labelled again'
+
+
+def test_an_interrupted_video_goes_on_where_it_was(network, tmp_path, monkeypatch, capsys):
+    path = tmp_path / 'drive.mp4'
+    write_film(path, 6)
+    label, calls = TorchNetwork.label, []
+
+    def counts(self, photos):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return label(self, photos)
+
+    monkeypatch.setattr(TorchNetwork, 'label', counts)
+    monkeypatch.setattr(TorchNetwork, 'seen', lambda *size: 10**9)  # no lanes
+    arguments = [str(path), *network, '--out', str(tmp_path / 'out'), '--save', 'index']
+    assert main(arguments) == 130
+    made = len(list((tmp_path / 'out/index/drive').iterdir()))
+    assert main(arguments) == 0
+    assert len(list((tmp_path / 'out/index/drive').iterdir())) == 6
+    assert len(calls) == 4 + 6 - made and made
+    assert f'{6 - made}/{6 - made} [' in capsys.readouterr().err, 'the bar counts what is left'
+
+
+def test_a_film_may_lack_a_frame(network, tmp_path, monkeypatch, capsys):
+    path = tmp_path / 'drive.mp4'
+    write_film(path, 4)
+    label, calls = TorchNetwork.label, []
+
+    def fails_last(self, photos):
+        calls.append(1)
+        if len(calls) == 4:
+            raise BadPicture('does not fit')
+        return label(self, photos)
+
+    monkeypatch.setattr(TorchNetwork, 'label', fails_last)
+    monkeypatch.setattr(TorchNetwork, 'seen', lambda *size: 10**9)
+    arguments = [str(path), *network, '--out', str(tmp_path / 'out'), '--save', 'overlay']
+    assert main(arguments) == 1
+    assert 'drive/000004: does not fit' in capsys.readouterr().err
+    film = tmp_path / 'out/overlay/drive.mp4'
+    assert [made.name for made in film.parent.iterdir()] == ['drive.mp4']
+    assert count_frames(film) == 3
+    assert main(arguments) == 0 and count_frames(film) == 4
+
+
+def test_a_film_that_could_not_be_written_whole_is_not_kept(network, tmp_path, monkeypatch, capsys):
+    write_film(tmp_path / 'drive.mp4', 3)
+    monkeypatch.setattr(films, 'count_frames', lambda path: 2)
+    arguments = [str(tmp_path / 'drive.mp4'), *network, '--out', str(tmp_path / 'out')]
+    assert main([*arguments, '--save', 'overlay']) == 1
+    assert 'drive.mp4: 2 of 3 frames could be written' in capsys.readouterr().err
+    assert not list((tmp_path / 'out/overlay').iterdir())
+
+
+@pytest.mark.parametrize('save', ['index', 'overlay'])
+def test_a_cut_off_video_is_named(save, network, tmp_path, capsys):
+    path = tmp_path / 'drive.avi'
+    film = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 10, (96, 64))
+    for i in range(20):
+        film.write(cv2.resize(photo(8, 12, seed=i), (96, 64)))
+    film.release()
+    assert count_frames(path) == 20
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    arguments = [str(path), *network, '--out', str(tmp_path / 'out'), '--save', save]
+    for _ in range(2):
+        assert main(arguments) == 1
+        said = capsys.readouterr().err
+        assert re.search(rf'{path} ends after \d+ of the 20 frames', said), said
+
+
+def test_a_name_that_is_not_utf8(network, tmp_path, capsys):
+    path = tmp_path / os.fsdecode(b'caf\xe9.mp4')
+    write_film(tmp_path / 'drive.mp4', 2)
+    (tmp_path / 'drive.mp4').rename(path)
+    cv2.imwrite(str(tmp_path / 'plain.png'), photo(64, 64))
+    (tmp_path / 'plain.png').rename(tmp_path / os.fsdecode(b'th\xe9.png'))
+    arguments = [str(tmp_path), *network, '--out', str(tmp_path / 'out')]
+    assert main([*arguments, '--save', 'index', 'shares']) == 1
+    assert 'has a name that is not UTF-8' in capsys.readouterr().err
+    assert b'\nth\xe9,' in (tmp_path / 'out/shares.csv').read_bytes()
+    assert (tmp_path / 'out/index' / os.fsdecode(b'th\xe9.png')).is_file()
 
 
 def test_photos_named_as_frames_are_refused(tmp_path):

@@ -8,9 +8,10 @@ import pytest
 from conftest import CITYSCAPES, coloured, photo
 
 from pspnet_plugin.evaluation.areas import areas
-from pspnet_plugin.prediction import drawing
+from pspnet_plugin.prediction import drawing, fonts
 from pspnet_plugin.prediction.drawing import colored, overlay
-from pspnet_plugin.prediction.sources import BadPicture, Picture
+from pspnet_plugin.prediction.reading import Picture
+from pspnet_plugin.prediction.sources import BadPicture
 from pspnet_plugin.prediction.stream import label_stream
 
 
@@ -23,6 +24,9 @@ class Echo:
 
     def enter_lane(self):
         self.entered.append(threading.get_ident())
+
+    def seen(self, height, width):
+        return height * width
 
     def label(self, photos):
         if self.lanes > 1:
@@ -99,6 +103,20 @@ def test_faults_end_a_stream_whereever_they_are(where, lanes):
             pass
 
 
+def test_a_picture_that_cannot_be_written_is_left_out():
+    made, bad = [], []
+
+    def write(picture, labels):
+        if picture.name == '1':
+            raise BadPicture('too tall')
+        made.append(picture.name)
+
+    stream = label_stream(
+        pictures(4), Echo(), write, batch=2, bad=lambda name, error: bad.append((name, str(error)))
+    )
+    assert sum(stream) == 4 and made == ['0', '2', '3'] and bad == [('1', 'too tall')]
+
+
 def test_a_fault_of_writing_ends_a_stream_that_waits_for_reading():
     written = threading.Event()
 
@@ -142,6 +160,20 @@ def test_an_overlay_is_of_photo_and_colours_by_its_opacity_and_the_legend_of_sha
     expected = 0.75 * picture + 0.25 * colored(labels, palette)
     assert np.abs(drawn[:, : labels.shape[1]] - expected).max() <= 1
     assert words[-6:] == ['building', '62.5 %', 'road', '12.5 %', 'car', '12.5 %']
+
+
+def test_names_are_written_in_a_font_that_has_their_letters(monkeypatch):
+    other = fonts.fontManager.ttflist[0]
+    has = {fonts.findfont(fonts.PLAIN): 'road', other.fname: '道路'}
+    monkeypatch.setattr(fonts, '_letters', lambda file: frozenset(map(ord, has.get(file, ''))))
+    fonts.font_of.cache_clear()
+    try:
+        assert fonts.font_of('road')[0] == fonts.PLAIN
+        assert fonts.font_of('道 路') == (other.name, other.fname)
+        with pytest.warns(UserWarning, match="no font here has all letters of 'ถนน'"):
+            assert fonts.font_of('ถนน')[0] == fonts.PLAIN
+    finally:
+        fonts.font_of.cache_clear()
 
 
 def test_areas_leave_out_what_is_ignored():

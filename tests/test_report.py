@@ -13,13 +13,14 @@ from conftest import ROOT, load_tool, on, run_tool
 
 from pspnet_plugin.engine.run_record_hook import RECORD
 from pspnet_plugin.evaluation.areas import areas_of
-from pspnet_plugin.prediction.sources import Picture
+from pspnet_plugin.prediction.reading import Picture
 from pspnet_plugin.reporting.examined import Examined, LabelledSet
 from pspnet_plugin.reporting.report_figures import (
     Shown,
     draw_classes,
     draw_confusion,
     draw_pictures,
+    percent,
 )
 from pspnet_plugin.reporting.report_page import differing, facts, weakest
 from pspnet_plugin.reporting.run_folders import open_run
@@ -98,7 +99,8 @@ def test_its_scores_are_those_of_the_validation(trained):
     run = open_run(trained)
     pictures = LabelledSet(run.config)
     args = tool.parse_args([str(trained), '--device', 'cpu', '--batch', '1'])
-    (network,), (found,) = tool._examine([run], pictures, args)
+    (network,), examined = tool._examine(dict(run=run), pictures, args)
+    found = examined['run']
     last = next(s for s in reversed(run.record['scores']) if s['decode'] == pictures.decode | {})
     for key, value in found.scores.items():
         assert value == pytest.approx(last['metrics'][key], abs=0.006), key
@@ -140,7 +142,7 @@ def test_what_is_wrong_with_the_weakest_classes(examined):
 
 def test_the_figures_show_what_was_found(examined):
     names = ['road', 'pole', 'train']
-    axes = draw_classes(['run'], [examined], names).axes[0]
+    axes = draw_classes(dict(run=examined), names).axes[0]
     bars = {
         t.get_text().split()[0]: b.get_width()
         for t, b in zip(axes.get_yticklabels(), axes.patches, strict=True)
@@ -148,7 +150,7 @@ def test_the_figures_show_what_was_found(examined):
     assert bars == pytest.approx(dict(zip(names, examined.iou, strict=True)))
     assert list(bars.values()) == sorted(bars.values(), reverse=True)
     shares = [t.get_text().partition('  ')[2] for t in axes.get_yticklabels()]
-    assert shares == ['(73 %)', '(27 %)', '(0 %)']
+    assert shares == ['(73.3 %)', '(26.7 %)', '(0 %)']
     axes = draw_confusion('run', examined, names).axes[0]
     shown = np.asarray(axes.images[0].get_array()) ** 2
     assert shown[1] == pytest.approx([100 * 38 / 80, 50, 100 * 2 / 80]), 'the poles, by prediction'
@@ -216,6 +218,30 @@ def test_a_running_training_without_weights_has_its_curves(trained, tmp_path, ca
     assert [path.name for path in (running / 'report').iterdir()] == ['curves.png']
 
 
+def test_a_finished_run_beside_one_that_has_begun(trained, tmp_path, capsys):
+    begun = shutil.copytree(trained, tmp_path / 'begun')
+    (begun / 'last_checkpoint').unlink()
+    record = json.loads((begun / RECORD).read_text())
+    record['parts'][-1]['ended'] = False
+    (begun / RECORD).write_text(json.dumps(record))
+    out = tmp_path / 'compared.html'
+    assert load_tool(TOOL).main([str(begun), str(trained), '--out', str(out)]) == 0
+    assert f'{begun}: no checkpoint yet' in capsys.readouterr().err
+    page = out.read_text()
+    assert page.count('class="tiles"') == 1
+    assert 'begun has no weights yet' in page and 'begun has not come to its end' in page
+    assert 'psp_demo has no' not in page and 'Where it fails: psp_demo' in page
+
+
+@pytest.mark.parametrize(
+    ('value', 'text'),
+    [(100, '100.0 %'), (99.64, '99.6 %'), (10, '10.0 %'), (1.25, '1.2 %'), (0.043, '0.043 %'),
+     (1e-5, '< 0.01 %'), (0, '0 %')],
+)  # fmt: skip
+def test_percentages(value, text):
+    assert percent(value) == text
+
+
 def test_a_run_without_a_record_says_so(trained, tmp_path):
     moved = shutil.copytree(trained, tmp_path / 'moved')
     (moved / RECORD).unlink()
@@ -239,7 +265,10 @@ def test_a_later_test_with_augmentation_changes_nothing(trained, demo_root, tmp_
 def test_a_folder_that_was_trained_in_twice_is_reported_on_once(trained, tmp_path):
     run = shutil.copytree(trained, tmp_path / 'run')
     record = json.loads((run / RECORD).read_text())
-    later = {**record['parts'][0], 'started': '2999-01-01T00:00:00+00:00', 'seconds': 60}
+    later = {
+        **record['parts'][0], 'started': '2999-01-01T00:00:00+00:00', 'seconds': 60,
+        'log': '29990101_000000',
+    }  # fmt: skip
     record['parts'].append(later)
     (run / RECORD).write_text(json.dumps(record))
     found = open_run(run)

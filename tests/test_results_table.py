@@ -120,6 +120,14 @@ def test_classes_coverage_and_machines():
         ("{{ choices('clock', 't40', 'b') }}", "no run is called 'b'; there are \\['a'\\]"),
         ("{{ growth('t40', [('clock', 'b')]) }}", "no run is called 'b'; there are \\['a'\\]"),
         ("{{ classes('clock', 't40', ['b']) }}", "no run is called 'b'; there are \\['a'\\]"),
+        ("{{ classes('clock', 't40', []) }}", 'classes: expected labels of runs'),
+        (
+            "{{ classes('clock', 't4', ['a']) }}",
+            "no rule is called 't4'; there are t40, edge-aware",
+        ),
+        ("{{ choices('clock') }}", 'the template: .* missing 2 required'),
+        ('{{ score() }}', "the template: 'score' is undefined"),
+        ('\n{{ scores(', 'the template, line 2: '),
     ],
 )
 def test_a_template_that_asks_for_what_is_not_there(template, message):
@@ -147,6 +155,11 @@ def test_rows_that_do_not_compare_are_refused():
     runs[1] = made_run('b', seed=0, miou=30, scores=held_out)
     with pytest.raises(ValueError, match='different sets: 297 pairs of train, 500 pairs of val'):
         render("{{ scores('clock') }}", runs)
+    for run, group in zip(runs, ('one', 'two'), strict=True):
+        run.parts[0]['train_pairs'] = 300
+        runs[runs.index(run)] = dataclasses.replace(run, group=group)
+    with pytest.raises(ValueError, match='growth: its runs were scored on different sets'):
+        render("{{ growth('t40', [('one', 'a'), ('two', 'b')]) }}", runs)
 
 
 def test_what_was_trained_before_in_a_folder_does_not_count(trained, tmp_path):

@@ -1,5 +1,6 @@
 """The tool that trains the rows of a table: what it reads, says and keeps."""
 
+import fcntl
 import json
 import re
 
@@ -109,7 +110,13 @@ def test_what_is_not_there_is_named(runs, capsys, change, arguments, message):
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('g: [a: {b', 'runs.yml is no YAML'),
+        ('g: [a: {b', 'runs.yml cannot be used: while parsing'),
+        ('g: {runs: {a: {config: c}, a: {config: d}}}', "'a' stands there twice"),
+        ('g: {runs: {a: {config: c}, b: {of: a}}}', 'g, b: expected a config, or the label'),
+        ('g: {runs: {a: {config: c}, b: {of: a, test: [], seeds: [1]}}}', "'a' has no seed 1; it"),
+        ('g: {runs: {a: {config: c, options: [randomness.seed=1]}}}', 'what seeds are for'),
+        ('g: {runs: {a: 3}}', 'g, a: expected names with values, got 3'),
+        ('g: {runs: {a: {config: c}, b: {of: c, test: []}}}', 'g, b: expected a config'),
         ('- g', 'runs.yml: expected names with values'),
         ('g: 5', 'g: expected names with values, got 5'),
         ('g: {runs: [a]}', 'g, runs: expected names with values'),
@@ -123,6 +130,7 @@ def test_what_is_not_there_is_named(runs, capsys, change, arguments, message):
         ('g: {runs: {a: {config: c, options: [a]}}}', "options: expected KEY=VALUE, got 'a'"),
         ('g: {runs: {a: {config: c, test: --tta}}}', "test: expected a list, got '--tta'"),
         ('g: {cores: 0, runs: {a: {config: c}}}', 'g: expected cores from 1 up'),
+        ("g: {runs: {'?': {config: c}}}", "label '?': they name a folder and a file"),
     ],
 )
 def test_a_file_that_plans_no_runs_is_explained(text, message, tmp_path):
@@ -138,8 +146,31 @@ def test_a_run_that_fails_is_named_with_its_log(runs, capsys):
     runs.write_text(yaml.safe_dump(content))
     assert call(runs, '--only', 'base') == 1
     said = capsys.readouterr().err
-    assert 'base, seed 0:' in said and 'base_seed0/log.txt says more' in said
+    assert 'base, seed 0: train.py ended with 1' in said and 'base_seed0/log.txt says why' in said
     assert 'NoLoop' in (runs.parent / 'work_dirs/quick/base_seed0/log.txt').read_text()
+
+
+def test_what_would_fail_after_a_training_is_noticed_before(runs, capsys):
+    content = yaml.safe_load(runs.read_text())
+    content['quick']['runs']['base']['config'] = 'configs/psp_dmeo.py'
+    runs.write_text(yaml.safe_dump(content))
+    assert call(runs, '--only', 'base') == 2
+    assert 'base: configs/psp_dmeo.py is missing' in capsys.readouterr().err
+    (runs.parent / 'results').mkdir()
+    (runs.parent / 'results/quick').write_text('')
+    assert call(runs, '--only', 'two seeds') == 2
+    assert str(runs.parent / 'results/quick') in capsys.readouterr().err
+    assert not (runs.parent / 'work_dirs').exists()
+
+
+def test_a_folder_that_a_training_is_at_work_in_is_left_alone(runs, capsys):
+    folder = runs.parent / 'work_dirs/quick/base_seed0'
+    folder.mkdir(parents=True)
+    with (folder / 'log.txt').open('w') as log:
+        fcntl.flock(log, fcntl.LOCK_EX)
+        assert call(runs, '--only', 'base') == 1
+    assert 'or by a training that was left behind by' in capsys.readouterr().err
+    assert [path.name for path in folder.iterdir()] == ['log.txt']
 
 
 def test_a_run_may_be_scored_by_another_config(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, build, run_tool, write_pair
+from conftest import ROOT, build, on, run_tool, write_pair
 from mmengine.dataset import ConcatDataset
 from mmengine.optim import build_optim_wrapper
 from training_runs import IMPORT_DEATH, die, finish, write_config
@@ -128,3 +128,14 @@ def test_names_of_classes_may_have_a_slash():
     }
     assert _named(metrics, '', ['edge-aware']) == {'mIoU': 1.0, 'IoU.car/van': 2.0}
     assert _named(metrics, 'edge-aware', ['']) == {'mIoU': 3.0, 'IoU.car/van': 4.0}
+
+
+def test_a_test_needs_no_data_of_the_training(demo_root, trained, tmp_path):
+    options = on(demo_root, 'train_dataloader.dataset.data_root=nowhere')
+    output = run_tool(
+        ROOT / 'tools/test.py', trained / 'psp_demo.py', trained / 'iter_2.pth',
+        '--work-dir', tmp_path, *options,
+    )  # fmt: skip
+    assert 'mIoU' in output
+    score = json.loads((tmp_path / RECORD).read_text())['scores'][0]
+    assert (score['loop'], score['iteration']) == ('test', 0)

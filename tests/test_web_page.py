@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -27,15 +28,15 @@ SHOTS = os.environ.get('SCREENSHOTS')
 
 
 @contextlib.contextmanager
-def served(trained: Path, iterations: Sequence[int]) -> Iterator[str]:
-    """Address of a page with these checkpoints."""
+def served(trained: Path, iterations: Sequence[int], temporary: Path) -> Iterator[str]:
+    """Address of a page with these checkpoints; after it, nothing is left of what was sent."""
     configs = [str(trained / 'psp_demo.py')] * len(iterations)
     weights = [str(trained / f'iter_{i}.pth') for i in iterations]
     command = [sys.executable, str(ROOT / 'tools/web_demo.py'), '--config', *configs]
     command += ['--checkpoint', *weights, '--port', free_port(), '--max-side', '512']
     server = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, 'CUDA_VISIBLE_DEVICES': ''},
+        env={**os.environ, 'CUDA_VISIBLE_DEVICES': '', 'TMPDIR': str(temporary)},
     )  # fmt: skip
     said = []
     for line in server.stdout:
@@ -46,15 +47,17 @@ def served(trained: Path, iterations: Sequence[int]) -> Iterator[str]:
         pytest.fail(''.join(said))
     try:
         yield found[1]
+        assert list(temporary.rglob('*.png')), 'where uploads are kept'
     finally:
         server.terminate()
-        server.wait(timeout=20)
+        assert server.wait(timeout=20) == 128 + signal.SIGTERM
+        assert not list(temporary.iterdir())
 
 
 @pytest.fixture(scope='module')
-def url(trained) -> Iterator[str]:
+def url(trained, tmp_path_factory) -> Iterator[str]:
     """Address of a page with two checkpoints."""
-    with served(trained, (1, 2)) as address:
+    with served(trained, (1, 2), tmp_path_factory.mktemp('temporary')) as address:
         yield address
 
 
@@ -152,7 +155,7 @@ def test_bad_files_are_explained_and_the_page_goes_on(page, street, tmp_path):
     text = tmp_path / 'letter.jpg'
     text.write_text('Dear Sir or Madam, this is a letter. ' * 50)
     upload(page, text)
-    expect_problem(page, 'This is not a picture, whatever its name says')
+    expect_problem(page, 'This is not a picture of a kind that is known here')
     shoot(page, 'problem')
     huge = tmp_path / 'huge.png'
     cv2.imwrite(str(huge), np.zeros((12_000, 12_000), np.uint8))
@@ -182,8 +185,8 @@ def test_names_of_uploads_do_nothing(page, street, tmp_path):
     assert not list(ROOT.glob('hacked*')) and not list(tmp_path.rglob('hacked'))
 
 
-def test_one_network_alone(browser, trained, street):
-    with served(trained, (2,)) as address:
+def test_one_network_alone(browser, trained, street, tmp_path_factory):
+    with served(trained, (2,), tmp_path_factory.mktemp('temporary')) as address:
         page = browser.new_page()
         page.goto(address)
         upload(page, street)

@@ -2,6 +2,7 @@
 
 import base64
 import re
+import socket
 import zlib
 
 import cv2
@@ -64,11 +65,13 @@ def test_a_camera_that_was_turned():
     ('content', 'message'),
     [
         (b'', 'is empty'),
-        (b'not a picture, though it is called one.jpg', 'not a picture, whatever its name says'),
+        (b'not a picture, though it is called one.jpg', 'known here, whatever its name says'),
         (coded(photo(9, 9))[:60], 'cannot be decoded: it is damaged'),
+        (coded(photo(64, 64), '.jpg')[:3000], 'cannot be decoded: it is damaged'),
         (b'GIF89a' + b'\0' * 3, 'not a picture'),
+        (b'\0\0\0\x18ftypheic\0\0\0\0mif1heic' + b'\0' * 99, "a phone's HEIC photo can be saved"),
     ],
-    ids=['empty', 'text', 'torn', 'stub'],
+    ids=['empty', 'text', 'torn', 'cut', 'stub', 'heic'],
 )
 def test_files_that_are_no_photos_are_explained(content, message):
     with pytest.raises(BadPicture, match=message):
@@ -118,28 +121,13 @@ def test_samples_are_in_the_channel_order_of_photos():
     assert (sample[..., ::-1] == small).all() and (sample != small).any()
 
 
-def test_the_page_is_served_where_it_is_asked_for(monkeypatch, capsys):
-    asked = {}
-
-    class Page:
-        def launch(self, **options):
-            asked.update(options)
-            if options['server_port'] == 81:
-                raise OSError
-            return None, 'http://there', None
-
-        def block_thread(self):
-            pass
-
-    tool = load_tool('web_demo.py')
-    monkeypatch.setattr(tool, 'open_networks', lambda args: {})
-    monkeypatch.setattr('pspnet_plugin.web.page.build_page', lambda networks, max_side: Page())
-    arguments = ['--config', 'a.py', '--checkpoint', 'a.pth', '--host', '127.0.0.9']
-    assert tool.main([*arguments, '--port', '80']) == 0
-    assert (asked['server_name'], asked['server_port']) == ('127.0.0.9', 80)
-    assert 'Open http://there in a browser' in capsys.readouterr().out
-    assert tool.main([*arguments, '--port', '81']) == 2
-    assert '127.0.0.9:81 cannot be listened on: it is taken' in capsys.readouterr().err
+def test_a_taken_port_is_named(network, capsys):
+    with socket.socket() as taken:
+        taken.bind(('127.0.0.1', 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert load_tool('web_demo.py').main([*network, '--port', port]) == 2
+    assert f'127.0.0.1:{port} cannot be listened on: it is taken' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

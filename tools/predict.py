@@ -3,15 +3,17 @@
 import argparse
 import hashlib
 import importlib.util
+import itertools
 import json
 import math
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from tqdm import tqdm
 
 from pspnet_plugin.deployment.arguments import add_cfg_options, read_config
@@ -21,8 +23,9 @@ from pspnet_plugin.files.made_folder import check_free, claim, pictures
 from pspnet_plugin.prediction.labelling import label_files
 from pspnet_plugin.prediction.networks import ShrinkingNetwork, open_torch_network
 from pspnet_plugin.prediction.outputs import KINDS, Outputs, read_journal
-from pspnet_plugin.prediction.pair_reading import PairReader, make_pair_reader
-from pspnet_plugin.prediction.sources import BadPicture, count_frames, find_sources
+from pspnet_plugin.prediction.pair_reading import PairReader, make_pair_reader, photo_side_of
+from pspnet_plugin.prediction.reading import count_frames
+from pspnet_plugin.prediction.sources import BadPicture, find_sources
 from pspnet_plugin.prediction.stream import Network
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,6 +57,8 @@ class OnnxNetwork(Network):
             ) from None
         self._network = program.open_network(path)
         self.classes, self.palette = self._network.classes, self._network.palette
+        if self._network.size:
+            print(program.size_note(path, self._network.size))
 
     def label(self, photos: Sequence[np.ndarray]) -> list[np.ndarray]:
         """(H, W, 3) uint8 BGR each to (H, W) uint8."""
@@ -75,12 +80,12 @@ class Progress:
         self.bar = tqdm(total=total or None, unit='picture')
         self.strict = strict
         self.debug = debug
-        self.bad = 0
+        self.bad: list[str] = []  # by several threads
 
     def add_bad(self, name: str, error: BadPicture) -> None:
         """Names a picture that is left out; with ``strict`` it ends the run."""
-        self.bad += 1
         message = f'{name}: {error}' if name else str(error)
+        self.bad.append(message)
         if self.debug:
             tqdm.write(''.join(traceback.format_exception(error)), file=sys.stderr)
         if self.strict:
@@ -88,38 +93,64 @@ class Progress:
         tqdm.write(f'predict: {message}', file=sys.stderr)
 
 
-def open_network(args: argparse.Namespace) -> tuple[Network, PairReader | None, str]:
-    """The network, with ``--pairs`` how pairs are read, and what names the config as it is.
+def open_network(args: argparse.Namespace, config: Config | None) -> Network:
+    """The network, whose classes are known.
 
     Raises:
         FileNotFoundError: a file is missing.
         ValueError: the network is unusable, or does not say what its classes are.
     """
-    config = read_config(args, root=ROOT, whole=False) if args.config else None
-    text = config.pretty_text if config else ''
-    named = (
-        f'{args.config.name} ({hashlib.sha256(text.encode()).hexdigest()[:12]})' if config else ''
-    )
     if args.onnx:
         network = OnnxNetwork(args.onnx)
     else:
         device = args.device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
         network = open_torch_network(config, args.checkpoint, device=device)
-    origin = args.onnx or args.checkpoint
     if not network.classes or not len(network.palette):
+        does_not = 'does not say what its classes are'
+        source = 'a test_dataloader whose dataset has them in its metainfo'
         raise ValueError(
-            f'{origin} does not say what its classes are, nor does the config; give one with a '
-            'test_dataloader whose dataset has them in its metainfo'
+            f'{args.onnx} {does_not}; export it again by a config with {source}'
+            if args.onnx
+            else f'{args.checkpoint} {does_not}, nor does the config; give one with {source}'
         )
-    if not args.pairs:
-        return network, None, named
+    return network
+
+
+def open_pairs(args: argparse.Namespace, config: Config | None, network: Network) -> PairReader:
+    """How pairs are read.
+
+    Raises:
+        ValueError: the config has none, or their classes are not the network's.
+    """
     reader = make_pair_reader(config)
     if list(network.classes) != list(reader.classes):
         raise ValueError(
-            f'--pairs: {origin} knows the classes {", ".join(network.classes)}; the pairs of '
-            f'{args.config} have {", ".join(reader.classes)}. Give the config it was trained by'
+            f'--pairs: {args.onnx or args.checkpoint} knows the classes '
+            f'{", ".join(network.classes)}; the pairs of {args.config} have '
+            f'{", ".join(reader.classes)}. Give the config it was trained by'
         )
-    return network, reader, named
+    return reader
+
+
+def made_by(args: argparse.Namespace, config: str) -> dict:
+    """What the files of a folder follow from, beside the inputs; a config counts as its text."""
+    weights = args.onnx or args.checkpoint
+    digest = hashlib.sha256(config.encode()).hexdigest()[:12]
+    named = f'{args.config.name} ({digest})' if args.config else ''
+    return dict(
+        weights=str(weights.resolve()), changed=weights.stat().st_mtime, config=named,
+        save=sorted(set(args.save)), opacity=args.opacity, pairs=args.pairs,
+        max_side=args.max_side,
+    )  # fmt: skip
+
+
+def foreign_files(args: argparse.Namespace) -> Iterator[Path]:
+    """What would be replaced or mixed with others in a folder that is not this tool's."""
+    yield from itertools.chain.from_iterable(pictures(args.out / kind) for kind in args.save)
+    if 'overlay' in args.save:
+        yield from (args.out / 'overlay').rglob('*.mp4')
+    tables = [('shares.csv', 'shares' in args.save), ('scores.json', args.pairs)]
+    yield from (args.out / name for name, made in tables if made and (args.out / name).exists())
 
 
 def predict(args: argparse.Namespace) -> int:
@@ -140,29 +171,30 @@ def predict(args: argparse.Namespace) -> int:
     sources = find_sources(args.inputs, without=args.out)
     if args.pairs and (videos := [s.path for s in sources if s.is_video]):
         raise ValueError(f'--pairs: {videos[0]} is a video')
-    network, pairs, config = open_network(args)
+    config = read_config(args, root=ROOT, whole=False) if args.config else None
+    text = config.pretty_text if config else ''  # opening the network changes it
+    network = open_network(args, config)
+    settings = made_by(args, text)
+    pairs = open_pairs(args, config, network) if args.pairs else None
     if args.max_side:
         network = ShrinkingNetwork(network, args.max_side)
-    weights = args.onnx or args.checkpoint
-    made_by = dict(
-        weights=str(weights.resolve()), changed=weights.stat().st_mtime, config=config,
-        save=args.save, opacity=args.opacity, pairs=args.pairs, max_side=args.max_side,
-    )  # fmt: skip
-    begun = bool(read_journal(args.out)[0])
-    own = (picture for kind in args.save for picture in pictures(args.out / kind))
-    check_free(args.out, marker=MARKER, made_by=made_by, foreign=own, begun=begun)
-    claim(args.out, marker=MARKER, made_by=made_by)
+    begun, foreign = bool(read_journal(args.out)[0]), foreign_files(args)
+    check_free(args.out, marker=MARKER, made_by=settings, foreign=foreign, begun=begun)
+    claim(args.out, marker=MARKER, made_by=settings)
     outputs = Outputs(
-        args.out, kinds=args.save, classes=network.classes, palette=network.palette,
-        opacity=args.opacity,
+        args.out, kinds=settings['save'], classes=network.classes, palette=network.palette,
+        opacity=args.opacity, photo_side=photo_side_of(config),
     )  # fmt: skip
     with outputs:
         todo = [source for source in sources if not outputs.has(source)]
         outputs.forget(todo)
         if len(todo) < len(sources):
             print(f'{len(sources) - len(todo)} of {len(sources)} files are labelled already')
-        frames = sum(count_frames(source) if source.is_video else 1 for source in todo)
-        progress = Progress(frames, strict=args.strict, debug=args.debug)
+        left = (
+            count_frames(source.path) - outputs.count_frames(source) if source.is_video else 1
+            for source in todo
+        )
+        progress = Progress(sum(left), strict=args.strict, debug=args.debug)
         with progress.bar as bar, stopping():
             for count in label_files(
                 todo, network, outputs, pairs=pairs, batch=args.batch, bad=progress.add_bad
@@ -170,13 +202,16 @@ def predict(args: argparse.Namespace) -> int:
                 bar.update(count)
     if 'shares' in args.save:
         print(f'shares: {outputs.write_shares(sources)}')
+    table = args.out / 'scores.json'
     if scores := outputs.scores(sources):
         print(' '.join(f'{key} {scores[key]:.2f}' for key in ('mIoU', 'aAcc', 'mDice')))
         values = {key: None if math.isnan(value) else value for key, value in scores.items()}
-        write_whole(args.out / 'scores.json', json.dumps(values, indent=1).encode())
+        write_whole(table, json.dumps(values, indent=1).encode())
+    elif args.pairs:
+        table.unlink(missing_ok=True)  # of other content of these files
     print(f'{len(outputs.of(sources))} pictures are labelled in {args.out}')
     if progress.bad:
-        complain('predict', f'left out, each named above: {progress.bad}')
+        complain('predict', f'left out, each named above: {len(progress.bad)}')
     return 1 if progress.bad else 0
 
 
@@ -216,6 +251,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if bool(args.onnx) == bool(args.checkpoint) or (args.checkpoint and not args.config):
         parser.error('give --config and --checkpoint, or --onnx')
+    if args.onnx and args.device:
+        parser.error('--device is for --checkpoint; onnxruntime takes a GPU if it has one')
     return args
 
 

@@ -5,7 +5,13 @@ Two networks are shown side by side: give two configs and two checkpoints.
 """
 
 import argparse
+import contextlib
+import os
+import signal
 import sys
+import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -77,11 +83,29 @@ def parse_args(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def serve(args: argparse.Namespace) -> None:
-    """Serves until it is interrupted.
+    """Serves until it is interrupted or terminated; what was uploaded goes with it.
 
     Raises:
         ValueError: an argument is unusable, or gradio is missing.
     """
+    with uploads_to_the_end():
+        _serve(args)
+
+
+@contextlib.contextmanager
+def uploads_to_the_end() -> Iterator[None]:
+    """Keeps uploads in a folder of their own, which goes at the end, be it by SIGTERM."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        with tempfile.TemporaryDirectory(prefix='web_demo_') as folder:
+            os.environ['GRADIO_TEMP_DIR'] = folder  # which is read when gradio is imported
+            yield
+    finally:
+        os.environ.pop('GRADIO_TEMP_DIR', None)
+        signal.signal(signal.SIGTERM, before)
+
+
+def _serve(args: argparse.Namespace) -> None:
     try:
         from pspnet_plugin.web.page import build_page, launch_options
     except ImportError as error:
@@ -100,7 +124,10 @@ def serve(args: argparse.Namespace) -> None:
             'machine; give another --port or --host'
         ) from None
     print(f'Open {url} in a browser; Ctrl-C ends it.', flush=True)
-    page.block_thread()
+    try:
+        threading.Event().wait()
+    finally:
+        page.close(verbose=False)
 
 
 def main(argv: list[str] | None = None) -> int:

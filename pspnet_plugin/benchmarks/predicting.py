@@ -15,7 +15,8 @@ from pspnet_plugin.engine.machine import bytes_in_memory
 from pspnet_plugin.prediction.labelling import label_files
 from pspnet_plugin.prediction.networks import TorchNetwork, open_torch_network
 from pspnet_plugin.prediction.outputs import Outputs
-from pspnet_plugin.prediction.sources import Picture, Source, find_sources, read_photo
+from pspnet_plugin.prediction.reading import Picture, read_photo
+from pspnet_plugin.prediction.sources import Source, find_sources
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def decode_picture(content: bytes) -> np.ndarray:
             message is the end of a sentence that begins with the file's name.
     """
     picture = None
-    if _check_header(content) != 'JPEG' or _jpeg_ends(content):
+    if _check_header(content) != 'JPEG' or jpeg_ends(content):
         picture = _decoded(content)
     if picture is None:
         raise ValueError(_no_picture(content))
@@ -87,7 +87,7 @@ def _decoded(content: bytes) -> np.ndarray | None:
         return None
 
 
-def _jpeg_ends(content: bytes) -> bool:
+def jpeg_ends(content: bytes) -> bool:
     """Whether a JPEG's compressed data is followed by its end marker.
 
     The search starts behind the header: thumbnails in it have an end marker of their own. In the

@@ -45,6 +45,7 @@ class RunRecordHook(Hook):
         loader = runner.train_dataloader
         self._part = dict(
             config=Path(runner.cfg.filename or '').name,
+            log=runner.timestamp,
             seed=runner.seed,
             started=_now(),
             **describe_machine(),
@@ -87,7 +88,8 @@ class RunRecordHook(Hook):
         split = getattr(dataset, 'data_prefix', {}).get('img_path', '')
         common = dict(
             loop=kind,
-            iteration=runner.iter,
+            # A test alone has no training, and must not need its data: ``runner.iter`` builds it.
+            iteration=runner.iter if hasattr(self, '_part') else 0,
             config=Path(runner.cfg.filename or '').name,
             checkpoint=Path(runner.cfg.get('load_from') or '').name if kind == 'test' else '',
             split=os.path.basename(split.rstrip('/')),

@@ -5,8 +5,9 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont
+
+from pspnet_plugin.prediction.fonts import font_of
 
 
 def colored(labels: np.ndarray, palette: np.ndarray) -> np.ndarray:
@@ -90,14 +91,13 @@ def _numbers(size: int) -> int:
 @lru_cache(maxsize=4096)
 def _words(text: str, size: int) -> np.ndarray:
     """Black on white, (H, W); pictures have the same few words, and drawing them takes long."""
-    font = _font(size)
+    font = _font(font_of(text)[1], size)
     height, width = size + max(size // 4, 2), max(int(font.getlength(text) + 1), 1)
     canvas = Image.new('L', (width, height), 255)
     ImageDraw.Draw(canvas).text((0, 0), text, 0, font)
     return np.asarray(canvas)
 
 
-@lru_cache(maxsize=8)
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    # It comes with matplotlib, and knows the letters of most languages.
-    return ImageFont.truetype(font_manager.findfont('DejaVu Sans'), size)
+@lru_cache(maxsize=32)
+def _font(file: str, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(file, size)

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from pspnet_plugin.prediction.outputs import Outputs
 from pspnet_plugin.prediction.pair_reading import PairReader
-from pspnet_plugin.prediction.sources import BadPicture, Picture, Source, read_frames, read_photo
+from pspnet_plugin.prediction.reading import Picture, read_frames, read_photo
+from pspnet_plugin.prediction.sources import BadPicture, Source
 from pspnet_plugin.prediction.stream import Network, label_stream
 
 
@@ -31,18 +32,18 @@ def label_files(
     Yields:
         After each batch, how many pictures it had.
     """
-    read = _read_all(sources, pairs)
+    read = _read_all(sources, pairs, outputs)
     return label_stream(read, network, outputs.write, batch=batch, bad=bad)
 
 
 def _read_all(
-    sources: Sequence[Source], pairs: PairReader | None
+    sources: Sequence[Source], pairs: PairReader | None, outputs: Outputs
 ) -> Iterator[Picture | BadPicture]:
-    """All pictures of all files, and what is wrong with those that cannot be read."""
+    """All pictures that are to be labelled, and what is wrong with those that cannot be read."""
     for source in sources:
         try:
             if source.is_video:
-                yield from read_frames(source)
+                yield from (f for f in read_frames(source) if not outputs.has_frame(f))
             else:
                 yield pairs.read(source) if pairs else read_photo(source)
         except BadPicture as error:

@@ -12,9 +12,12 @@ from mmengine.registry import init_default_scope
 from mmseg.models import EncoderDecoder
 
 from pspnet_plugin.deployment.loading import describe, load_model
-from pspnet_plugin.prediction.sources import BadPicture, TooLarge, shrunk
+from pspnet_plugin.prediction.reading import shrunk
+from pspnet_plugin.prediction.sources import BadPicture, TooLarge
 from pspnet_plugin.prediction.stream import Network
 
+# What pipelines and networks raise of a photo that they do not take.
+FAULTS = (RuntimeError, ValueError, MemoryError, AssertionError, cv2.error)
 # Of more, each has a core or more, and no more is gained; what each holds is.
 MOST_LANES = 4
 
@@ -33,10 +36,14 @@ class TorchNetwork:
         lanes: On a CPU, one for each core, up to four; 1 on other devices.
 
     Raises:
-        ValueError: the config has no test pipeline.
+        ValueError: the config has no test pipeline, or index maps cannot hold the classes.
     """
 
     def __init__(self, model: EncoderDecoder, config: Config, about: dict) -> None:
+        if model.out_channels > 256:
+            raise ValueError(
+                f'the network has {model.out_channels} classes; index maps of 8 bits hold 256'
+            )
         init_default_scope(config.get('default_scope', 'mmseg'))
         self.model = model
         self.classes: list[str] = about['classes']
@@ -55,10 +62,22 @@ class TorchNetwork:
         on_cpu = next(model.parameters()).device.type == 'cpu'
         self._threads = torch.get_num_threads()
         self.lanes = min(self._threads, MOST_LANES) if on_cpu else 1
+        self._seen: dict[tuple[int, int], int] = {}
 
     def enter_lane(self) -> None:
         """Gives this thread its share of the cores."""
         torch.set_num_threads(self._threads // self.lanes)
+
+    def seen(self, height: int, width: int) -> int:
+        """Pixels that the network is given of a photo of a size."""
+        size = height, width
+        if size not in self._seen:
+            try:
+                seen = self.prepare(np.zeros((*size, 3), np.uint8))['inputs'].shape[-2:]
+            except FAULTS:  # the photo itself will say so
+                seen = size
+            self._seen[size] = seen[0] * seen[1]
+        return self._seen[size]
 
     def prepare(self, photo: np.ndarray) -> dict:
         """A photo, (H, W, 3) uint8 BGR, as the test pipeline hands it to the network."""
@@ -77,11 +96,11 @@ class TorchNetwork:
             TooLarge: memory does not suffice.
             BadPicture: the network does not take them for another reason.
         """
-        samples = [self.prepare(photo) for photo in photos]
         try:
+            samples = [self.prepare(photo) for photo in photos]
             with torch.inference_mode():
                 results = self.model.test_step(pseudo_collate(samples))
-        except (RuntimeError, ValueError, MemoryError) as error:
+        except FAULTS as error:
             height, width = photos[0].shape[:2]
             if 'memory' in str(error).lower() or isinstance(error, MemoryError):
                 raise TooLarge(
@@ -110,6 +129,11 @@ class ShrinkingNetwork:
         self._max_side = max_side
         self.classes, self.palette = network.classes, network.palette
         self.lanes, self.enter_lane = network.lanes, network.enter_lane
+
+    def seen(self, height: int, width: int) -> int:
+        """Pixels that the network is given of a photo of a size."""
+        scale = min(self._max_side / max(height, width), 1)
+        return self._network.seen(*(max(round(side * scale), 1) for side in (height, width)))
 
     def label(self, photos: Sequence[np.ndarray]) -> list[np.ndarray]:
         """(H, W, 3) uint8 BGR each, of one size, to (H, W) uint8; raises what the network does."""

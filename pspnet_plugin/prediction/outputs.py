@@ -2,12 +2,13 @@
 
 Below the output folder: ``index/NAME.png`` (grey values are class indices), ``color/NAME.png``,
 ``overlay/NAME.jpg``, ``pairs/NAME.png`` (photo left, colours right, as the datasets read them) and
-``shares.csv``; of a video ``overlay/NAME.mp4``.
+``shares.csv``; of a video ``index/NAME/000001.png`` and so on, and ``overlay/NAME.mp4``.
 """
 
 import csv
 import io
 import json
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,9 @@ import numpy as np
 from pspnet_plugin.evaluation.areas import areas, scores
 from pspnet_plugin.files.jobs import lock, write_whole
 from pspnet_plugin.prediction.drawing import colored, overlay
-from pspnet_plugin.prediction.sources import Picture, Source, frame_rate
+from pspnet_plugin.prediction.films import Film
+from pspnet_plugin.prediction.reading import Picture, frame_rate
+from pspnet_plugin.prediction.sources import BadPicture, Source
 
 KINDS = ('index', 'color', 'overlay', 'pairs', 'shares')
 ENDS = dict(index='.png', color='.png', overlay='.jpg', pairs='.png')
@@ -37,6 +40,7 @@ class Outputs:
         classes: Their names.
         palette: (K, 3) uint8, RGB.
         opacity: Of overlays.
+        photo_side: Of pairs, ``'left'`` or ``'right'``.
 
     Raises:
         ValueError: another run writes into the folder.
@@ -50,12 +54,14 @@ class Outputs:
         classes: Sequence[str],
         palette: np.ndarray,
         opacity: float,
+        photo_side: str = 'left',
     ) -> None:
         self.folder = folder
         self.kinds = kinds
         self.classes = classes
         self.palette = palette
         self.opacity = opacity
+        self.photo_side = photo_side
         self._journal = (folder / JOURNAL).open('a')
         if lock(self._journal) is False:
             raise ValueError(f'{folder} is written to by another run; wait, or give another folder')
@@ -65,17 +71,21 @@ class Outputs:
             self._made[entry['source']][entry['name']] = entry
         if not whole:
             self._journal.write('\n')
-        self._films: dict[str, cv2.VideoWriter] = {}
+        self._films: dict[str, Film] = {}
 
     def __enter__(self) -> 'Outputs':
         return self
 
-    def __exit__(self, *error: object) -> None:
-        """What is unfinished of videos is removed; the journal is whole."""
-        for name, film in self._films.items():
-            film.release()
-            self._film(name, part=True).unlink(missing_ok=True)
-        self._journal.close()
+    def __exit__(self, kind: type | None, *error: object) -> None:
+        """Of films, those that lack their last frame are kept, those of a broken-off run not."""
+        try:
+            for film in self._films.values():
+                if kind is None:
+                    film.finish()
+                else:
+                    film.discard()
+        finally:
+            self._journal.close()
 
     def has(self, source: Source) -> bool:
         """Whether all that is asked for of a file is there already.
@@ -91,13 +101,28 @@ class Outputs:
                     'it; give another folder'
                 )
         own = self.of([source])
-        if source.is_video:
-            return any(entry.get('frames') == len(own) for entry in own)
-        return bool(own)
+        if not own or not all(self._has_files(source, entry['name']) for entry in own):
+            return False
+        if not source.is_video:
+            return True
+        all_frames = any(entry.get('frames') == len(own) for entry in own)
+        return all_frames and ('overlay' not in self.kinds or _has_content(self._film(source.name)))
+
+    def has_frame(self, frame: Picture) -> bool:
+        """Whether nothing is to be done for a frame; a film is made of all of them at once."""
+        entry = self._made[frame.source.name].get(frame.name)
+        known = entry is not None and entry['stamp'] == frame.source.stamp
+        return known and 'overlay' not in self.kinds and self._has_files(frame.source, frame.name)
+
+    def count_frames(self, video: Source) -> int:
+        """Of how many ``has_frame`` is true."""
+        if 'overlay' in self.kinds:
+            return 0
+        return sum(self._has_files(video, entry['name']) for entry in self.of([video]))
 
     def forget(self, sources: Sequence[Source]) -> None:
-        """Removes what was made of files whose content was another one."""
-        for source in sources:
+        """Removes what was made of former content of files; not of files that are gone."""
+        for source in (source for source in sources if source.is_there):
             entries = self._made[source.name]
             for name in [n for n, entry in entries.items() if entry['stamp'] != source.stamp]:
                 del entries[name]
@@ -106,32 +131,35 @@ class Outputs:
                 self._film(source.name).unlink(missing_ok=True)
 
     def write(self, picture: Picture, labels: np.ndarray) -> None:
-        """Files of one picture, then its line in the journal."""
-        for kind in self.kinds:
-            if kind == 'shares':
-                continue
-            made = self._draw(kind, picture, labels)
-            if kind == 'overlay' and picture.source.is_video:
-                self._add_frame(picture.source, made)
-                continue
-            path = self.folder / kind / f'{picture.name}{ENDS[kind]}'
-            path.parent.mkdir(parents=True, exist_ok=True)
-            flags = _JPEG if ENDS[kind] == '.jpg' else _PNG
-            content = cv2.imencode(ENDS[kind], made, flags)[1].tobytes()
-            write_whole(path, content, durable=False)
-        counts = np.bincount(labels.ravel(), minlength=256)[: len(self.classes)]
+        """Files of one picture, then its line in the journal.
+
+        Raises:
+            BadPicture: what is asked for cannot be made of it; nothing was written.
+            OSError: it cannot be written.
+        """
         source = picture.source
+        drawn = {kind: self._draw(kind, picture, labels) for kind in self.kinds if kind in ENDS}
+        frame = drawn.pop('overlay', None) if source.is_video else None
+        files = {
+            self._file(kind, picture.name): _encoded(ENDS[kind], made)
+            for kind, made in drawn.items()
+        }
+        for path, content in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, content, durable=False)
+        if frame is not None:
+            self._add_frame(source, frame)
+        counts = np.bincount(labels.ravel(), minlength=256)[: len(self.classes)]
         entry = dict(
             name=picture.name, source=source.name, stamp=source.stamp, pixels=int(labels.size),
             counts=counts.tolist(),
         )  # fmt: skip
         if picture.truth is not None:
             entry['areas'] = areas(labels, picture.truth, len(self.classes)).tolist()
-        if picture.is_last:
-            entry['frames'] = int(picture.name.rpartition('/')[2])
+        if picture.frames is not None:
+            entry['frames'] = picture.frames
             if film := self._films.pop(source.name, None):
-                film.release()
-                self._film(source.name, part=True).replace(self._film(source.name))
+                film.finish()
         self._made[source.name][picture.name] = entry
         self._journal.write(json.dumps(entry) + '\n')
         self._journal.flush()
@@ -154,7 +182,8 @@ class Outputs:
             shares = (f'{100 * count / entry["pixels"]:.3f}' for count in entry['counts'])
             table.writerow([entry['name'], *shares])
         path = self.folder / 'shares.csv'
-        write_whole(path, text.getvalue().encode())
+        # Names that are not UTF-8 stay the bytes that they are.
+        write_whole(path, text.getvalue().encode(errors='surrogateescape'))
         return path
 
     def scores(self, sources: Sequence[Source]) -> dict[str, float] | None:
@@ -172,25 +201,45 @@ class Outputs:
         if kind == 'color':
             return colored(labels, self.palette)
         if kind == 'pairs':
-            return np.hstack([picture.photo, colored(labels, self.palette)])
+            halves = [picture.photo, colored(labels, self.palette)]
+            return np.hstack(halves if self.photo_side == 'left' else halves[::-1])
         return overlay(picture.photo, labels, self.palette, self.classes, opacity=self.opacity)
 
     def _add_frame(self, video: Source, frame: np.ndarray) -> None:
         if video.name not in self._films:
-            path = self._film(video.name, part=True)
+            path, size = self._film(video.name), frame.shape[1::-1]
             path.parent.mkdir(parents=True, exist_ok=True)
-            codec, size = cv2.VideoWriter_fourcc(*'mp4v'), frame.shape[1::-1]
-            film = cv2.VideoWriter(str(path), codec, frame_rate(video), size)
-            if not film.isOpened():
-                raise ValueError(
-                    f'{path} cannot be written: this OpenCV has no encoder for mp4v. Save what '
-                    'needs none: --save index color'
-                )
-            self._films[video.name] = film
-        self._films[video.name].write(frame)
+            self._films[video.name] = Film(path, rate=frame_rate(video.path), size=size)
+        self._films[video.name].add(frame)
 
-    def _film(self, name: str, *, part: bool = False) -> Path:
-        return self.folder / 'overlay' / f'{name}{".part" if part else ""}.mp4'
+    def _film(self, name: str) -> Path:
+        return self.folder / 'overlay' / f'{name}.mp4'
+
+    def _file(self, kind: str, name: str) -> Path:
+        return self.folder / kind / f'{name}{ENDS[kind]}'
+
+    def _has_files(self, source: Source, name: str) -> bool:
+        """Whether the files of a picture, which people may have removed, are there."""
+        kinds = [k for k in self.kinds if k in ENDS and not (k == 'overlay' and source.is_video)]
+        return all(_has_content(self._file(kind, name)) for kind in kinds)
+
+
+def _has_content(path: Path) -> bool:
+    return path.is_file() and os.path.getsize(path) > 0
+
+
+def _encoded(end: str, picture: np.ndarray) -> bytes:
+    try:
+        done, content = cv2.imencode(end, picture, _JPEG if end == '.jpg' else _PNG)
+    except cv2.error:
+        done = False
+    if not done:
+        height, width = picture.shape[:2]
+        raise BadPicture(
+            f'{width}x{height} pixels cannot be written as a {end} file (.jpg takes 65,500 on a '
+            'side); --save index color writes .png'
+        )
+    return content.tobytes()
 
 
 def read_journal(folder: Path) -> tuple[list[dict], bool]:

@@ -13,7 +13,8 @@ from pspnet_plugin.datasets.pair_files import halves, read_pair
 from pspnet_plugin.datasets.pairs import PairsDataset
 from pspnet_plugin.datasets.palettes import read_metainfo
 from pspnet_plugin.evaluation.classwise_iou import main_rule
-from pspnet_plugin.prediction.sources import BadPicture, Picture, Source
+from pspnet_plugin.prediction.reading import Picture
+from pspnet_plugin.prediction.sources import BadPicture, Source
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,8 @@ def make_pair_reader(config: Config | None) -> PairReader:
     Raises:
         ValueError: it has no dataset of pairs.
     """
-    dataset = (config.get('test_dataloader') or {}).get('dataset', {}) if config else {}
-    kind = DATASETS.get(dataset['type']) if 'type' in dataset else None
-    if kind is None or not issubclass(kind, PairsDataset):
+    dataset, kind = _dataset_of_pairs(config)
+    if kind is None:
         raise ValueError(
             '--pairs needs --config with a test_dataloader of pairs (CityscapesPairsDataset, '
             'PairsDataset): it says which half is the photo, and which colours are known'
@@ -69,10 +69,29 @@ def make_pair_reader(config: Config | None) -> PairReader:
     metainfo = dataset.get('metainfo')
     if isinstance(metainfo, str):
         metainfo = read_metainfo(metainfo, option='metainfo=')
-    decode = main_rule(config.get('test_evaluator')) or dataset.get('decode') or {}
-    codec = kind.make_codec(metainfo, dict(decode))
+    own = dict(dataset.get('decode') or {})
+    if rule := main_rule(config.get('test_evaluator')):  # as ``read_by`` does
+        own = {key: own[key] for key in ('min_explained',) if key in own} | rule
+    codec = kind.make_codec(metainfo, own)
     table = np.arange(256, dtype=np.uint8)
     classes = kind._load_metainfo(metainfo).get('classes')
     for of_files, of_network in (kind.get_label_map(classes and list(classes)) or {}).items():
         table[of_files] = of_network
     return PairReader(codec, dataset.get('photo_side', 'left'), table, classes)
+
+
+def photo_side_of(config: Config | None) -> str:
+    """``'left'`` or ``'right'``: where photos are in the pairs of a config; left where it has none.
+
+    Args:
+        config: Its ``test_dataloader`` counts.
+    """
+    dataset, kind = _dataset_of_pairs(config)
+    return dataset.get('photo_side', 'left') if kind else 'left'
+
+
+def _dataset_of_pairs(config: Config | None) -> tuple[dict, type[PairsDataset] | None]:
+    """Of a config the dataset that it is tested on, and its class, if it is one of pairs."""
+    dataset = (config.get('test_dataloader') or {}).get('dataset', {}) if config else {}
+    kind = DATASETS.get(dataset['type']) if 'type' in dataset else None
+    return dataset, kind if kind is not None and issubclass(kind, PairsDataset) else None

@@ -9,11 +9,13 @@ from typing import Protocol
 
 import numpy as np
 
-from pspnet_plugin.prediction.sources import BadPicture, Picture
+from pspnet_plugin.prediction.reading import Picture
+from pspnet_plugin.prediction.sources import BadPicture
 
 # Batches that are read ahead of the network, and results that wait to be written.
 AHEAD = 2
-# Pixels of a batch that lanes take; of more, several at once might not fit into memory.
+# Pixels that the network sees of a batch that lanes take; of more, several at once might not fit
+# into memory.
 SMALL = 2**18
 _END = object()
 
@@ -33,6 +35,9 @@ class Network(Protocol):
 
     def enter_lane(self) -> None:
         """Called first in each of the threads, if there are several."""
+
+    def seen(self, height: int, width: int) -> int:
+        """Pixels that it is given of a photo of a size; asked where there are several lanes."""
 
     def label(self, photos: Sequence[np.ndarray]) -> list[np.ndarray]:
         """(H, W, 3) uint8 BGR each to (H, W) uint8."""
@@ -57,7 +62,7 @@ def label_stream(
         network: Labels in this thread, or small batches in threads of its own.
         write: Called with each picture and its labels, in order, in a thread of its own.
         batch: Consecutive pictures of one size that are labelled at once, at most.
-        bad: Called with the name and what is wrong.
+        bad: Called with the name and what is wrong, in any of these threads.
 
     Yields:
         After each batch, how many pictures it had.
@@ -70,7 +75,8 @@ def label_stream(
     stop = threading.Event()
     reader = threading.Thread(target=_fill, args=(pictures, read, stop), daemon=True)
     faults: list[BaseException] = []
-    writer = threading.Thread(target=_drain, args=(made, write, faults, stop), daemon=True)
+    drain = (made, write, bad, faults, stop)
+    writer = threading.Thread(target=_drain, args=drain, daemon=True)
     reader.start()
     writer.start()
     try:
@@ -108,7 +114,7 @@ def _labelled(
     with ThreadPoolExecutor(network.lanes, initializer=network.enter_lane) as lanes:
         for group in groups:
             photos = [picture.photo for picture in group]
-            if sum(photo.shape[0] * photo.shape[1] for photo in photos) > SMALL:
+            if len(photos) * network.seen(*photos[0].shape[:2]) > SMALL:
                 yield from _emptied(waiting)  # it has all cores, and memory, to itself
                 yield group, _now(network, group)
                 continue
@@ -145,7 +151,9 @@ def _fill(
         _put(read, error, stop)
 
 
-def _drain(made: queue.Queue, write: Callable, faults: list, stop: threading.Event) -> None:
+def _drain(
+    made: queue.Queue, write: Callable, bad: Callable, faults: list, stop: threading.Event
+) -> None:
     try:
         while True:
             try:
@@ -156,7 +164,10 @@ def _drain(made: queue.Queue, write: Callable, faults: list, stop: threading.Eve
                 continue
             if pair is _END:
                 return
-            write(*pair)
+            try:
+                write(*pair)
+            except BadPicture as error:
+                bad(pair[0].name, error)
     except BaseException as error:
         faults.append(error)
         stop.set()

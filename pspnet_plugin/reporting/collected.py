@@ -85,12 +85,14 @@ class CollectedRun:
         """Metrics under one of ``RULES``: of its test, or of the validation after the last step.
 
         Raises:
-            ValueError: there is none.
+            ValueError: there is none, or no such rule.
         """
         return self.scored(rule)['metrics']
 
     def scored(self, rule: str) -> dict:
         """The validation or test that ``score`` is of; raises what that does."""
+        if rule not in RULES:
+            raise ValueError(f'no rule is called {rule!r}; there are {", ".join(RULES)}')
         loop, last = ('test', None) if self.tested else ('val', self.parts[-1]['last_iteration'])
         found = [
             score
@@ -121,8 +123,17 @@ class CollectedRun:
 
 
 def kept_path(group: str, label: str, seed: int) -> Path:
-    """Where a run is kept, below the folder of all."""
+    """Where a run is kept, below the folder of all.
+
+    Raises:
+        ValueError: group or label cannot name a file.
+    """
     slug = re.sub(r'[^a-z0-9.]+', '-', label.lower()).strip('-')
+    if not slug or not re.fullmatch(r'\w[\w.-]*', group):
+        raise ValueError(
+            f'group {group!r}, label {label!r}: they name a folder and a file; expected letters, '
+            'digits, ".", "_" and "-" in the group, and a letter or digit of ASCII in the label'
+        )
     return Path(group) / f'{slug}_seed{seed}.json'
 
 
@@ -172,7 +183,7 @@ def collect(
         multiply_adds=count,
         parts=parts,
         scores=[s for s in record['scores'] if 'ended' not in s or seconds_of(s['ended']) >= began],
-        curves={key: _thinned(*read_scalars(work_dir, key, since=began)) for key in CURVES},
+        curves={key: _thinned(*read_scalars(work_dir, key, parts=parts)) for key in CURVES},
         tested=tested,
         recipe=recipe,
     )

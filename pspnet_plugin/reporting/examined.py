@@ -16,7 +16,7 @@ from pspnet_plugin.datasets.label_codec import IGNORE
 from pspnet_plugin.datasets.pair_files import read_by
 from pspnet_plugin.evaluation.areas import areas_of, mean, scores
 from pspnet_plugin.evaluation.classwise_iou import main_rule
-from pspnet_plugin.prediction.sources import Picture
+from pspnet_plugin.prediction.reading import Picture
 from pspnet_plugin.prediction.stream import Network, label_stream
 
 

@@ -30,22 +30,32 @@ def minutes_of(parts: Sequence[dict]) -> float:
     return sum(part.get('seconds', 0) for part in parts) / 60
 
 
-def read_scalars(work_dir: Path, key: str, *, since: float = 0) -> tuple[list[int], list[float]]:
+def read_scalars(
+    work_dir: Path, key: str, *, parts: Sequence[dict] = ()
+) -> tuple[list[int], list[float]]:
     """Steps and values of a logged scalar.
 
     Args:
-        work_dir: Folder of a finished or running training, which may have been resumed.
-        key: e.g. ``'loss'``, ``'mIoU'``. Of a step that was done twice, the later value counts.
-        since: Logs that were last written to before are of another training (seconds since 1970).
+        work_dir: Folder of a finished or running training, which may have been resumed: what it
+            had done beyond the checkpoint from which it then went on does not count.
+        key: e.g. ``'loss'``, ``'mIoU'``.
+        parts: Of ``since_begun``; logs of other trainings in the folder do not count.
     """
-    values = {}
-    for log in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        if log.stat().st_mtime < since:
-            continue
-        for line in log.read_text().splitlines():
-            if not line.endswith('}'):  # torn by an interruption
-                continue
-            entry = json.loads(line)
-            if key in entry:
-                values[entry['step']] = entry[key]
+    values: dict[int, float] = {}
+    for log in _logs_of(work_dir, parts):
+        lines = log.read_text().splitlines()
+        entries = [json.loads(line) for line in lines if line.endswith('}')]  # else it was torn
+        begins = min((entry['step'] for entry in entries if 'loss' in entry), default=None)
+        if begins is not None:
+            values = {step: value for step, value in values.items() if step < begins}
+        values |= {entry['step']: entry[key] for entry in entries if key in entry}
     return sorted(values), [values[step] for step in sorted(values)]
+
+
+def _logs_of(work_dir: Path, parts: Sequence[dict]) -> list[Path]:
+    logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
+    if parts and all('log' in part for part in parts):
+        names = {part['log'] for part in parts}
+        return [log for log in logs if log.parts[-3] in names]
+    began = seconds_of(parts[0]['started']) if parts else 0.0  # records without names of logs
+    return [log for log in logs if log.stat().st_mtime >= began]

@@ -105,9 +105,9 @@ def read_runs(path: Path, group: str) -> list[Run]:
         ValueError: there is no such group, or what it says of a run cannot be used.
     """
     try:
-        groups = yaml.safe_load(path.read_text()) or {}
+        groups = yaml.load(path.read_text(), _Loader) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f'{path} is no YAML: {" ".join(str(error).split())}') from None
+        raise ValueError(f'{path} cannot be used: {" ".join(str(error).split())}') from None
     _check_kind(groups, dict, f'{path}')
     if group not in groups:
         raise ValueError(f'{path} has no group {group!r}; there are {", ".join(groups) or "none"}')
@@ -120,40 +120,66 @@ def read_runs(path: Path, group: str) -> list[Run]:
         raise ValueError(f'{path}, {group}: it has no runs')
     _check_kind(rows, dict, f'{path}, {group}, runs')
     _check_values(content, f'{path}, {group}')
+    for label, row in rows.items():
+        _check_row(label, row, f'{path}, {group}, {label}')
     found = []
-    for label, own in rows.items():
-        where = f'{path}, {group}, {label}'
-        _check_kind(label, str, where)
-        _check_kind(own, dict, where)
-        _check_values(own, where)
-        if unknown := set(own) - RUN_KEYS:
-            raise ValueError(
-                f'{path}, {group}, {label}: unknown key {", ".join(sorted(map(str, unknown)))}'
-            )
-        base = rows.get(own['of']) if 'of' in own else own
-        if base is None or 'config' not in base or ('of' in own and set(own) - {'of', *OF_KEYS}):
-            raise ValueError(
-                f'{path}, {group}, {label}: expected a config, or the label of a run that has one '
-                f'(of) and {" and ".join(OF_KEYS)} alone; got {own}'
-            )
-        found += [
-            Run(
-                group=group,
-                label=label,
-                seed=seed,
-                config=base['config'],
-                cores=content.get('cores', 2),
-                options=(*content.get('options', ()), *base.get('options', ())),
-                test=tuple(own['test']) if 'test' in own else None,
-                test_config=base.get('test_config', base['config']),
-                of=own.get('of'),
-            )
-            for seed in own.get('seeds', base.get('seeds', content.get('seeds', [0])))
-        ]
+    for label in rows:
+        found += _read_row(group, label, rows, content, where=f'{path}, {group}, {label}')
     names = [run.kept for run in found]
     if twice := [run for run in found if names.count(run.kept) > 1]:
         raise ValueError(f'{path}, {group}: two runs would be kept as {twice[0].kept}')
     return found
+
+
+def _read_row(group: str, label: str, rows: dict, content: dict, *, where: str) -> list[Run]:
+    """A run a seed, as a row and its group say."""
+    own = rows[label]
+    tests_other = 'of' in own
+    base = rows.get(own['of'], {}) if tests_other else own
+    unusable = tests_other and ('test' not in own or set(own) - {'of', *OF_KEYS})
+    if 'config' not in base or unusable:
+        raise ValueError(
+            f'{where}: expected a config, or the label of a run that has one (of), its test, and '
+            f'no more than seeds beside; got {own}'
+        )
+    trained = base.get('seeds', content.get('seeds', [0]))
+    seeds = own.get('seeds', trained)
+    if untrained := [seed for seed in seeds if seed not in trained]:
+        known = ', '.join(map(str, trained))
+        raise ValueError(f'{where}: {own["of"]!r} has no seed {untrained[0]}; it has {known}')
+    return [
+        Run(
+            group=group,
+            label=label,
+            seed=seed,
+            config=base['config'],
+            cores=content.get('cores', 2),
+            options=(*content.get('options', ()), *base.get('options', ())),
+            test=tuple(own['test']) if 'test' in own else None,
+            test_config=base.get('test_config', base['config']),
+            of=own.get('of'),
+        )
+        for seed in seeds
+    ]
+
+
+class _Loader(yaml.SafeLoader):
+    """In which a name stands once in a mapping; of two, YAML would take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        names = [name.value for name, _ in node.value]
+        if twice := [name for name in names if names.count(name) > 1]:
+            said = f'{twice[0]!r} stands there twice'
+            raise yaml.constructor.ConstructorError(None, None, said, node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _check_row(label: object, row: object, where: str) -> None:
+    _check_kind(label, str, where)
+    _check_kind(row, dict, where)
+    _check_values(row, where)
+    if unknown := set(row) - RUN_KEYS:
+        raise ValueError(f'{where}: unknown key {", ".join(sorted(map(str, unknown)))}')
 
 
 def _check_values(values: dict, where: str) -> None:
@@ -170,6 +196,8 @@ def _check_values(values: dict, where: str) -> None:
     for option in values.get('options', ()):
         if '=' not in option:
             raise ValueError(f'{where}, options: expected KEY=VALUE, got {option!r}')
+        if option.partition('=')[0] in ('randomness', 'randomness.seed'):
+            raise ValueError(f'{where}, options: {option} is what seeds are for: seeds: [0, 1]')
     if values.get('cores', 1) < 1 or values.get('seeds') == []:
         raise ValueError(f'{where}: expected cores from 1 up, and a seed at least')
 

@@ -2,16 +2,18 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from mmengine.config import Config
 
 from pspnet_plugin.files.jobs import write_whole
+from pspnet_plugin.prediction.fonts import PLAIN, font_of
 from pspnet_plugin.reporting.examined import Examined, LabelledSet
 from pspnet_plugin.reporting.report_figures import (
     Shown,
@@ -19,6 +21,7 @@ from pspnet_plugin.reporting.report_figures import (
     draw_confusion,
     draw_curves,
     draw_pictures,
+    percent,
 )
 from pspnet_plugin.reporting.run_folders import RunFolder
 
@@ -129,7 +132,7 @@ def write_report(
     names: Sequence[str],
     runs: Sequence[RunFolder],
     pictures: LabelledSet,
-    examined: Sequence[Examined],
+    examined: Mapping[str, Examined],
     chosen: Sequence[Shown],
     telling: Sequence[Shown],
 ) -> None:
@@ -140,27 +143,20 @@ def write_report(
         names: What the runs are called, each its own.
         runs: Of networks for one set of classes.
         pictures: The set that they were scored on.
-        examined: Their results on it; none while a run has no weights.
+        examined: Results on it, by name, of those that have weights.
         chosen: Pictures to show.
-        telling: One for each of the first run's weakest classes.
+        telling: One for each of the weakest classes of the first of these.
     """
-    classes, palette = pictures.classes, pictures.palette
-    figures = {'curves': draw_curves(names, runs)}
-    if examined:
-        figures['classes'] = draw_classes(names, examined, classes)
-        for number, (name, one) in enumerate(zip(names, examined, strict=True)):
-            key = f'confusion-{number + 1}' if number else 'confusion'
-            figures[key] = draw_confusion(name, one, classes)
-        figures['pictures'] = draw_pictures(names, chosen, classes, palette)
-        if telling:
-            figures['weakest'] = draw_pictures(names, telling, classes, palette)
     folder = out.with_suffix('')
     folder.mkdir(parents=True, exist_ok=True)
     embedded = {}
-    for key, figure in figures.items():
-        content = _png(figure)
-        write_whole(folder / f'{key}.png', content)
-        embedded[key] = base64.b64encode(content).decode()
+    texts = [*pictures.classes, *names, *(row.caption for row in (*chosen, *telling))]
+    families = dict.fromkeys([PLAIN, *(font_of(text)[0] for text in texts)])
+    with matplotlib.rc_context({'font.family': list(families)}):
+        for key, figure in _figures(names, runs, pictures, examined, chosen, telling).items():
+            content = _png(figure)
+            write_whole(folder / f'{key}.png', content)
+            embedded[key] = base64.b64encode(content).decode()
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -168,16 +164,39 @@ def write_report(
         title=', '.join(names),
         names=names,
         examined=examined,
-        weakest=weakest(examined[0], classes) if examined else [],
+        weakest=weakest(next(iter(examined.values())), pictures.classes) if examined else [],
+        percent=percent,
         decode=pictures.decode,
         count=len(pictures),
         seen=how_seen(pictures, runs),
         figures=embedded,
         facts=[facts(run) for run in runs],
         differing=differing([run.config for run in runs]) if len(runs) > 1 else [],
-        ended=all(run.has_ended is not False for run in runs),
+        going=[n for n, run in zip(names, runs, strict=True) if run.has_ended is False],
     )
     write_whole(out, page.encode())
+
+
+def _figures(
+    names: Sequence[str],
+    runs: Sequence[RunFolder],
+    pictures: LabelledSet,
+    examined: Mapping[str, Examined],
+    chosen: Sequence[Shown],
+    telling: Sequence[Shown],
+) -> dict[str, Figure]:
+    """Of what ``write_report`` is given."""
+    classes, palette, scored = pictures.classes, pictures.palette, list(examined)
+    figures = {'curves': draw_curves(names, runs)}
+    if examined:
+        figures['classes'] = draw_classes(examined, classes)
+        for number, (name, one) in enumerate(examined.items()):
+            key = f'confusion-{number + 1}' if number else 'confusion'
+            figures[key] = draw_confusion(name, one, classes)
+        figures['pictures'] = draw_pictures(scored, chosen, classes, palette)
+        if telling:
+            figures['weakest'] = draw_pictures(scored, telling, classes, palette)
+    return figures
 
 
 def _png(figure: Figure) -> bytes:

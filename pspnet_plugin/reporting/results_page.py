@@ -24,8 +24,8 @@ def render(template: str, runs: Sequence[CollectedRun]) -> str:
         runs: All collected runs.
 
     Raises:
-        ValueError: the template asks for a group, a label or a rule that no run has; or runs that
-            are not of one kind would stand in one table.
+        ValueError: the template is none, or asks for a group, a label or a rule that no run has;
+            or runs that are not of one kind would stand in one table.
     """
     groups = defaultdict(lambda: defaultdict(list))
     for run in runs:
@@ -50,7 +50,11 @@ def render(template: str, runs: Sequence[CollectedRun]) -> str:
         machines=lambda name: _machines(group(name)),
         steps=lambda name, label: _steps(_of(group(name), label)),
     )
-    return environment.from_string(template).render()
+    try:
+        return environment.from_string(template).render()
+    except (jinja2.TemplateError, TypeError) as error:
+        line = getattr(error, 'lineno', None)
+        raise ValueError(f'the template{f", line {line}" if line else ""}: {error}') from error
 
 
 def _check_alike(name: str, labels: dict[str, list[CollectedRun]]) -> None:
@@ -58,10 +62,14 @@ def _check_alike(name: str, labels: dict[str, list[CollectedRun]]) -> None:
     for label, runs in labels.items():
         if len({run.recipe for run in runs if run.recipe}) > 1:
             raise ValueError(f'{name}, {label!r}: its seeds were trained with different settings')
-    scored = [run.scored('t40') for runs in labels.values() for run in runs]
+    _check_set(name, sum(labels.values(), []))
+
+
+def _check_set(where: str, runs: Sequence[CollectedRun]) -> None:
+    scored = [run.scored('t40') for run in runs]
     if len(found := {(score['split'], score['pairs']) for score in scored}) > 1:
         sets = ', '.join(f'{pairs} pairs of {split}' for split, pairs in sorted(found))
-        raise ValueError(f'{name}: its runs were scored on different sets: {sets}')
+        raise ValueError(f'{where}: its runs were scored on different sets: {sets}')
 
 
 def spread(values: Sequence[float]) -> str:
@@ -143,6 +151,7 @@ def _choices(labels: dict[str, list[CollectedRun]], rule: str, base: str) -> str
 
 def _growth(wanted: Sequence[list[CollectedRun]], rule: str) -> str:
     """A line a number of pairs that was trained on, in the order asked for."""
+    _check_set('growth', sum(wanted, []))
     rows = []
     for runs in wanted:
         pairs = ' or '.join(
@@ -160,6 +169,8 @@ def _of(labels: dict[str, list[CollectedRun]], label: str) -> list[CollectedRun]
 
 def _classes(labels: dict[str, list[CollectedRun]], rule: str, wanted: Sequence[str]) -> str:
     """IoU of each class, a column a network, the best class of the first network first."""
+    if not wanted:
+        raise ValueError(f'classes: expected labels of runs; there are {sorted(labels)}')
     columns = {}
     for label in wanted:
         scores = [run.score(rule) for run in _of(labels, label)]

@@ -58,7 +58,7 @@ class RunFolder:
 
     def scalars(self, key: str) -> tuple[list[int], list[float]]:
         """Steps and values of what was logged under a name."""
-        return read_scalars(self.path, key, since=since_begun(self.record['parts'])[1])
+        return read_scalars(self.path, key, parts=self.parts)
 
 
 def open_run(

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from pspnet_plugin.prediction.sources import BadPicture, decode_photo, shrunk
+from pspnet_plugin.prediction.reading import decode_photo, shrunk
+from pspnet_plugin.prediction.sources import BadPicture
 
 # Bytes of a file, and pixels in it: a 100-megapixel phone photo passes, a bomb does not.
 MAX_BYTES = 64 * 2**20
@@ -75,6 +76,6 @@ def _size(content: bytes) -> tuple[int, int] | None:
         return None
     except Exception:  # of any decoder, on any bytes
         raise BadPicture(
-            'This is not a picture, whatever its name says. Choose a photo, such as a JPEG or PNG '
-            'file.'
+            'This is not a picture of a kind that is known here, whatever its name says. Choose a '
+            "JPEG or PNG file; a phone's HEIC photo can be saved as one."
         ) from None

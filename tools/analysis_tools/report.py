@@ -80,10 +80,11 @@ def report(args: argparse.Namespace) -> None:
     ]
     init_default_scope(runs[0].config.get('default_scope', 'mmseg'))
     pictures = LabelledSet(runs[0].config)
-    networks, examined = _examine(runs, pictures, args)
+    names = _names(runs)
+    networks, examined = _examine(dict(zip(names, runs, strict=True)), pictures, args)
     chosen, telling = [], []
     if examined:
-        first = examined[0]
+        first = next(iter(examined.values()))
         chosen = show(choose(first, args.pictures), pictures, networks, first)
         missed = [
             (f'{one.label}:', one.picture)
@@ -94,7 +95,7 @@ def report(args: argparse.Namespace) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     write_report(
         out,
-        names=_names(runs),
+        names=names,
         runs=runs,
         pictures=pictures,
         examined=examined,
@@ -105,26 +106,26 @@ def report(args: argparse.Namespace) -> None:
 
 
 def _examine(
-    runs: list[RunFolder], pictures: LabelledSet, args: argparse.Namespace
-) -> tuple[list[TorchNetwork], list[Examined]]:
-    """Networks and results; none where a run has no weights yet."""
-    if missing := [run.path for run in runs if run.checkpoint is None]:
-        complain('report', f'{missing[0]}: no checkpoint yet, so nothing is scored')
-        return [], []
+    runs: dict[str, RunFolder], pictures: LabelledSet, args: argparse.Namespace
+) -> tuple[list[TorchNetwork], dict[str, Examined]]:
+    """Networks and, by name, results of the runs that have weights."""
     device = args.device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
-    networks, examined = [], []
-    for run in runs:
+    networks, examined = [], {}
+    for name, run in runs.items():
+        if run.checkpoint is None:
+            complain('report', f'{run.path}: no checkpoint yet, so it is not scored')
+            continue
         config = copy.deepcopy(run.config)  # which is changed by opening it
         network = open_torch_network(config, run.checkpoint, device=device)
         count = network.model.num_classes
         if count != len(pictures.classes) or network.classes not in ([], pictures.classes):
             raise ValueError(
                 f'{run.path}: its network knows {count} classes ({", ".join(network.classes[:3])} '
-                f'…), and the validation set of {runs[0].path} has {len(pictures.classes)} '
+                f'…), and the validation set of {args.work_dir[0]} has {len(pictures.classes)} '
                 f'({", ".join(pictures.classes[:3])} …); they cannot be compared'
             )
         networks.append(network)
-        examined.append(examine(network, pictures, batch=args.batch))
+        examined[name] = examine(network, pictures, batch=args.batch)
     return networks, examined
 
 

@@ -54,13 +54,19 @@ def parse_args(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def write_index(path: Path, runs: list[CollectedRun], groups: list[str]) -> None:
-    """Puts the mean t40 scores of each config's runs into ``model-index.yml``.
+def fill_index(path: Path, runs: list[CollectedRun], groups: list[str]) -> bytes:
+    """``model-index.yml`` with the mean t40 scores of each config's runs.
 
     Raises:
-        ValueError: a config has several rows in these groups.
+        ValueError: the file lists no models, or a config has several rows in these groups.
     """
-    index = yaml.safe_load(path.read_text())
+    try:
+        index = yaml.safe_load(path.read_text())
+        _ = [model['Config'] for model in index['Models']]
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise ValueError(
+            f'{path}: expected Models, each with its Config ({" ".join(str(error).split())})'
+        ) from None
     for model in index['Models']:
         own = [r for r in runs if r.group in groups and r.config == Path(model['Config']).name]
         own = [run for run in own if not run.tested] or own  # also tested in another way
@@ -90,7 +96,7 @@ def write_index(path: Path, runs: list[CollectedRun], groups: list[str]) -> None
                 Metrics=metrics,
             )
         ]
-    write_whole(path, yaml.safe_dump(index, sort_keys=False, width=100).encode())
+    return yaml.safe_dump(index, sort_keys=False, width=100).encode()
 
 
 def run(args: argparse.Namespace) -> None:
@@ -113,13 +119,14 @@ def run(args: argparse.Namespace) -> None:
         )
     template = args.results / 'results.md.j2'
     page = render(template.read_text(), runs)
+    index = fill_index(args.index, runs, args.index_groups)
     write_whole(args.page, page.encode())
     print(f'page: {args.page}')
     for group in groups:
         own = [run for run in runs if run.group == group]
         for picture in write_pictures(own, args.results / group):
             print(f'picture: {picture}')
-    write_index(args.index, runs, args.index_groups)
+    write_whole(args.index, index)
     print(f'index: {args.index}')
 
 

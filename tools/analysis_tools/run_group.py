@@ -18,6 +18,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -25,6 +26,7 @@ from typing import TextIO
 
 from pspnet_plugin.engine.command_line import add_debug, run_command
 from pspnet_plugin.engine.run_record_hook import RECORD
+from pspnet_plugin.files.jobs import write_whole
 from pspnet_plugin.reporting import collect
 from pspnet_plugin.reporting.collected import read_kept
 from pspnet_plugin.reporting.planned import Run, read_runs
@@ -47,7 +49,10 @@ def do(run: Run, *, work_dirs: Path, results: Path) -> Path:
         try:
             fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise ValueError(f'{folder} is in use by another run_group.py') from None
+            raise ValueError(
+                f'{folder} is in use by another run_group.py, or by a training that was left '
+                'behind by one that was killed; the same command goes on when it has ended'
+            ) from None
         _stays_what_it_was(run, folder)
         ended = _has_ended(folder)
         if ended and run.of is None:
@@ -81,7 +86,7 @@ def _stays_what_it_was(run: Run, folder: Path) -> None:
     if others:
         raise ValueError(f'{folder} holds a run of other settings; move it away to train anew')
     if run.of is None:
-        note.write_text(settings)
+        write_whole(note, settings.encode())
 
 
 def _has_ended(folder: Path) -> bool:
@@ -130,9 +135,11 @@ def do_all(runs: list[Run], *, work_dirs: Path, results: Path) -> bool:
                     print(f'{run.label}, seed {run.seed}: {future.result()}', flush=True)
                 except Exception as error:  # of one run; the others go on
                     well = False
-                    log = work_dirs / run.folder / 'log.txt'
-                    said = f'{run.label}, seed {run.seed}: {error}; {log} says more'
-                    print(said, file=sys.stderr, flush=True)
+                    said = str(error)
+                    if isinstance(error, subprocess.CalledProcessError):
+                        log = work_dirs / run.folder / 'log.txt'
+                        said = f'{error.cmd[1].name} ended with {error.returncode}; {log} says why'
+                    print(f'{run.label}, seed {run.seed}: {said}', file=sys.stderr, flush=True)
     finally:
         pool.shutdown(cancel_futures=True)
     return well
@@ -158,6 +165,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs what is missing; the exit status is 1 if a run failed.
 
     Raises:
+        OSError: a config is missing, or logs cannot be kept.
         ValueError: the group, a label or a seed is unknown.
     """
     runs = read_runs(args.runs, args.group)
@@ -175,6 +183,9 @@ def run(args: argparse.Namespace) -> int:
     ]
     if not wanted:
         raise ValueError(f'{args.group}: no run that --only names has such --seeds')
+    for one in wanted:
+        if lacks := [path for path in (one.config, one.test_config) if not (ROOT / path).is_file()]:
+            raise FileNotFoundError(f'{args.runs}, {one.label}: {lacks[0]} is missing')
     missing = [run for run in wanted if not (args.results / run.kept).is_file()]
     for one in wanted:
         if one not in missing:
@@ -186,6 +197,11 @@ def run(args: argparse.Namespace) -> int:
         for one in missing:
             print(f'{one.label}, seed {one.seed}:\n  {one.command}')
         return 0
+    for one in missing:
+        folder = (args.results / one.kept).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass  # can be written to, which is better known before a training than after it
     where = dict(work_dirs=args.work_dirs.resolve(), results=args.results.resolve())
     return 0 if not missing or do_all(missing, **where) else 1
 

@@ -174,12 +174,30 @@ def read_photo(path: Path) -> np.ndarray:
     except OSError as error:
         raise BadPhoto(f'{path} cannot be read: {error.strerror}') from None
     try:
+        if is_cut_off(content.tobytes()):
+            raise BadPhoto(f'{path} is cut off: its JPEG data has no end; copy it again')
         photo = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
     except cv2.error as error:
         raise BadPhoto(f'{path} cannot be decoded: {error.err}') from None
     if photo is None:
         raise BadPhoto(f'{path} is no picture that OpenCV reads')
     return photo
+
+
+def is_cut_off(content: bytes) -> bool:
+    """Whether a JPEG lacks its end, which OpenCV then makes grey; thumbnails have ends too."""
+    at = 2
+    while content[at : at + 1] == b'\xff' and content[at + 1 : at + 2] != b'\xda':
+        at += 2 + int.from_bytes(content[at + 2 : at + 4], 'big')
+    return content.startswith(b'\xff\xd8') and content.rfind(b'\xff\xd9', at) < 0
+
+
+def size_note(path: Path, size: tuple[int, int]) -> str:
+    """What a network of one (height, width) does with other photos, in words."""
+    return (
+        f'{path} takes {size[0]}x{size[1]} only: photos of another size are resized to it, and '
+        'their labels back; an export with --dynamic takes them as they are'
+    )
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:
@@ -211,11 +229,7 @@ def predict(args: argparse.Namespace) -> int:
     jobs = plan(find_photos(args.inputs), args.out, color=args.color)
     args.out.mkdir(parents=True, exist_ok=True)
     if network.size:
-        height, width = network.size
-        print(
-            f'{args.model} takes {height}x{width} only: photos of another size are resized to it, '
-            'and their labels back; an export with --dynamic takes them as they are'
-        )
+        print(size_note(args.model, network.size))
     bad = 0
     for photo, made in jobs:
         try:
