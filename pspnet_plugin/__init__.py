@@ -5,10 +5,11 @@ Importing this package registers its datasets, models, metric and training loop 
 with ``custom_imports = dict(imports=['pspnet_plugin'], allow_failed_imports=False)``.
 """
 
-from pspnet_plugin.framework import check_framework
+from pspnet_plugin.framework import check_framework, import_framework
 from pspnet_plugin.version import __version__
 
 check_framework()
+import_framework()
 
 # Only after the check: they import mmseg, whose own ImportError would not say what to do.
 from pspnet_plugin import datasets, engine, evaluation, models  # noqa: E402

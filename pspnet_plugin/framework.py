@@ -5,7 +5,10 @@ packages of OpenMMLab and their maintained continuation, the ``onedl-*`` package
 that one overwrites the other's files, so this module does.
 """
 
-from importlib import metadata, util
+import contextlib
+import io
+import warnings
+from importlib import import_module, metadata, util
 
 from packaging.version import Version
 
@@ -66,3 +69,19 @@ def check_framework() -> None:
             f'pspnet_plugin needs mmseg {MIN_MMSEG} or newer, but {mmseg.__file__} is '
             f'{mmseg.__version__}: {HOW_TO_INSTALL}.'
         )
+
+
+def import_framework() -> None:
+    """Imports it without what it says of optional parts that nothing here uses.
+
+    Its lines on OneDL (datasets of that service) and on mmcv without compiled operators read as if
+    the installation were broken.
+    """
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention')
+        import_module('mmseg.datasets')
+        import_module('mmseg.models')
+    for line in said.getvalue().splitlines():
+        if line != 'Could not import OneDL':
+            print(line)

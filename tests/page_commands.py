@@ -37,7 +37,7 @@ def blocks(page: str, language: str) -> list[str]:
 class Project:
     """A folder like a checkout in which ``make demo`` was run, with small data."""
 
-    def __init__(self, folder: Path, pairs: Path, trained: Path) -> None:
+    def __init__(self, folder: Path, pairs: Path, trained: Path, *, page: str = '') -> None:
         self.folder = folder
         self.env = {
             **os.environ, 'PYTHON': sys.executable, 'CUDA_VISIBLE_DEVICES': '',
@@ -55,9 +55,10 @@ class Project:
             shutil.copytree(trained, folder / 'work_dirs' / run)
         shutil.copy(trained / 'iter_2.pth', folder / 'work_dirs/psp_demo/iter_600.pth')
         self._make_labels()
-        write_photos(folder / 'my_photos', maps(2))
-        own = next(block for block in blocks('docs/data.md', 'python') if '_base_' in block)
-        (folder / 'configs/my_pairs.py').write_text(own)
+        write_photos(folder / 'my_photos', {**maps(2), 'one': maps(1)['train/0']})
+        if page != 'docs/own_photos.md':  # which writes its own
+            own = next(block for block in blocks('docs/data.md', 'python') if '_base_' in block)
+            (folder / 'configs/my_pairs.py').write_text(own)
         (folder / 'bin').mkdir()
         srun = folder / 'bin/srun'
         srun.write_text('#!/bin/sh\nfor word in "$@"; do echo "[$word]"; done\n')

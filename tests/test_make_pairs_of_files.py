@@ -1,7 +1,7 @@
 """Pairs made of photos and label maps: they hold what the files held."""
 
 import json
-import textwrap
+import re
 from pathlib import Path
 
 import cv2
@@ -81,8 +81,8 @@ def test_without_void_a_far_colour_stands_for_255_and_the_printed_config_reads_i
     (void,) = json.loads((tmp_path / 'out' / 'metainfo.json').read_text())['void_palette']
     assert min(np.linalg.norm(np.array(void) - color) for color in META['palette']) > 200
     config = tmp_path / 'config.py'
-    printed = output.split('of the model:\n')[1].split('\n  )\n')[0] + '\n  )\n'
-    config.write_text(textwrap.dedent(printed))
+    printed = re.search(r"^  (type='PairsDataset', .+)$", output, re.M)[1]
+    config.write_text(f"pairs = dict({printed}, data_prefix=dict(img_path='train'))")
     dataset = DATASETS.build(Config.fromfile(config).pairs)
     assert len(dataset) == 2
     found = read_back(tmp_path / 'out', 'train')

@@ -54,7 +54,7 @@ def test_the_commands_of_a_page(page, demo_root, trained, request, tmp_path, mon
     if not todo:
         assert page not in ('README.md', 'docs/train.md', 'docs/predict.md', 'docs/data.md')
         return
-    project = Project(tmp_path, demo_root, trained)
+    project = Project(tmp_path, demo_root, trained, page=page)
     if page != 'README.md' and any('demo.onnx' in line for line in todo):  # written there
         shutil.copy(request.getfixturevalue('demo_onnx'), tmp_path / 'work_dirs/demo.onnx')
     if any('.keras' in line for line in todo):

@@ -33,6 +33,9 @@ def test_photos_are_labelled_as_by_the_framework(street, network, trained, tmp_p
     model = init_model(str(trained / 'psp_demo.py'), str(trained / 'iter_2.pth'), device='cpu')
     names = ['day/0', 'day/1', 'day/2', 'grey']
     files = ['day/0.png', 'day/1.png', 'day/2.png', 'grey.jpg']
+    table = list(csv.DictReader((out / 'classes.csv').open()))
+    assert [row['class'] for row in table] == list(CITYSCAPES['classes'])
+    assert [table[18][key] for key in ('number', 'red', 'blue')] == ['18', '119', '32']
     shares = list(csv.DictReader((out / 'shares.csv').open()))
     assert [row['name'] for row in shares] == names
     for name, file, row in zip(names, files, shares, strict=True):
@@ -95,6 +98,21 @@ def test_large_photos_are_seen_shrunk(network, trained, tmp_path):
     assert read(out / 'overlay' / 'large.jpg').shape[0] == 90
 
 
+def test_photos_larger_than_in_the_training_are_shrunk_and_that_is_said(
+    network, demo_root, tmp_path, capsys
+):
+    cv2.imwrite(str(tmp_path / 'large.png'), photo(90, 512))
+    found = []
+    for more in ([], ['--max-side', '256'], ['--max-side', '0']):
+        out = tmp_path / f'out{len(found)}'
+        arguments = [str(tmp_path / 'large.png'), *network, '--out', str(out), *more]
+        assert main([*arguments, '--save', 'index']) == 0
+        said = 'photos of more than 256 pixels on a side are shrunk' in capsys.readouterr().err
+        assert said == (not more)
+        found.append(read(out / 'index/large.png'))
+    assert (found[0] == found[1]).all() and (found[0] != found[2]).any()
+
+
 def test_made_pairs_are_read_by_the_dataset(street, network, tmp_path):
     (street / 'broken.jpg').unlink()
     out = tmp_path / 'out'
@@ -130,7 +148,7 @@ def test_a_photo_that_the_network_does_not_take_is_named(tmp_path, capsys):
         (['*.gif'], '*.gif does not exist'),
         (['day', '--batch', '0'], '--batch 0 --opacity 0.5 --max-side None: give a number'),
         (['day', '--opacity', '2'], '--opacity 2.0'),
-        (['day', '--max-side', '0'], '--max-side 0'),
+        (['day', '--max-side', '-1'], '--max-side -1'),
         (['day', '.'], 'would both become'),
         (['day', '--device', 'cuda:7'], '--device cuda:7'),
         (['day', '--cfg-options', 'model.decode_head.num_classes=3'], 'does not fit'),
@@ -181,6 +199,7 @@ def test_a_fault_of_the_pipeline_is_one_of_the_photo(network, tmp_path, capsys):
     )
     config.dump(tmp_path / 'resized.py')
     arguments = [str(tmp_path), '--config', str(tmp_path / 'resized.py'), *network[2:]]
+    arguments += ['--max-side', '0']
     assert main([*arguments, '--out', str(tmp_path / 'out'), '--save', 'index']) == 1
     assert 'strip: 5000x1 pixels cannot be labelled' in capsys.readouterr().err
     assert (tmp_path / 'out/index/plain.png').is_file()

@@ -9,6 +9,7 @@ import math
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from pspnet_plugin.files.jobs import Stopped, stopping, write_whole
 from pspnet_plugin.files.made_folder import check_free, claim, pictures
 from pspnet_plugin.prediction.labelling import label_files
 from pspnet_plugin.prediction.networks import ShrinkingNetwork, open_torch_network
-from pspnet_plugin.prediction.outputs import KINDS, Outputs, read_journal
+from pspnet_plugin.prediction.outputs import CLASSES, KINDS, Outputs, read_journal
 from pspnet_plugin.prediction.pair_reading import PairReader, make_pair_reader, photo_side_of
 from pspnet_plugin.prediction.reading import count_frames
 from pspnet_plugin.prediction.sources import BadPicture, find_sources
@@ -57,6 +58,9 @@ class OnnxNetwork(Network):
             ) from None
         self._network = program.open_network(path)
         self.classes, self.palette = self._network.classes, self._network.palette
+        # One of a fixed size sees everything at that.
+        self.trained_side = None if self._network.size else self._network.max_side
+        self._network = self._network._replace(max_side=None)  # a ``ShrinkingNetwork`` does it
         if self._network.size:
             print(program.size_note(path, self._network.size))
 
@@ -149,8 +153,18 @@ def foreign_files(args: argparse.Namespace) -> Iterator[Path]:
     yield from itertools.chain.from_iterable(pictures(args.out / kind) for kind in args.save)
     if 'overlay' in args.save:
         yield from (args.out / 'overlay').rglob('*.mp4')
-    tables = [('shares.csv', 'shares' in args.save), ('scores.json', args.pairs)]
+    tables = [(CLASSES, True), ('shares.csv', 'shares' in args.save), ('scores.json', args.pairs)]
     yield from (args.out / name for name, made in tables if made and (args.out / name).exists())
+
+
+def tell_of_shrinking(side: int) -> None:
+    """What the default of ``--max-side`` does."""
+    tqdm.write(
+        f'predict: photos of more than {side} pixels on a side are shrunk to that for the network, '
+        'which was trained on no larger ones (their labels are made as large as they are); '
+        '--max-side N for another size, 0 for none',
+        file=sys.stderr,
+    )
 
 
 def predict(args: argparse.Namespace) -> int:
@@ -162,11 +176,10 @@ def predict(args: argparse.Namespace) -> int:
         ValueError: an argument is unusable.
         Strict: a picture is, with ``--strict``.
     """
-    smallest = min(args.batch, 1 if args.max_side is None else args.max_side)
-    if smallest < 1 or not 0 <= args.opacity <= 1:
+    if args.batch < 1 or (args.max_side or 0) < 0 or not 0 <= args.opacity <= 1:
         raise ValueError(
             f'--batch {args.batch} --opacity {args.opacity} --max-side {args.max_side}: give a '
-            'number from 1 up, a share from 0 to 1, and pixels from 1 up'
+            'number from 1 up, a share from 0 to 1, and pixels from 0 up'
         )
     sources = find_sources(args.inputs, without=args.out)
     if args.pairs and (videos := [s.path for s in sources if s.is_video]):
@@ -174,10 +187,14 @@ def predict(args: argparse.Namespace) -> int:
     config = read_config(args, root=ROOT, whole=False) if args.config else None
     text = config.pretty_text if config else ''  # opening the network changes it
     network = open_network(args, config)
-    settings = made_by(args, text)
     pairs = open_pairs(args, config, network) if args.pairs else None
+    told = None
+    if args.max_side is None and not pairs:  # pairs are scored as ``test.py`` sees them
+        args.max_side = network.trained_side
+        told = partial(tell_of_shrinking, network.trained_side)
+    settings = made_by(args, text)
     if args.max_side:
-        network = ShrinkingNetwork(network, args.max_side)
+        network = ShrinkingNetwork(network, args.max_side, told=told)
     begun, foreign = bool(read_journal(args.out)[0]), foreign_files(args)
     check_free(args.out, marker=MARKER, made_by=settings, foreign=foreign, begun=begun)
     claim(args.out, marker=MARKER, made_by=settings)
@@ -188,6 +205,7 @@ def predict(args: argparse.Namespace) -> int:
     with outputs:
         todo = [source for source in sources if not outputs.has(source)]
         outputs.forget(todo)
+        outputs.write_classes()
         if len(todo) < len(sources):
             print(f'{len(sources) - len(todo)} of {len(sources)} files are labelled already')
         left = (
@@ -241,7 +259,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--onnx takes them one at a time)',
     )  # fmt: skip
     add('--max-side', type=int, metavar='PIXELS', help='shrink larger photos to this length of the '
-        'longer side for the network; what is written keeps their size (default: never)',
+        'longer side for the network; what is written keeps their size (default: that of the '
+        'largest photos in its training; with --pairs, and with 0: never)',
     )  # fmt: skip
     add('--device', help='cpu, cuda:0 … (default: the first GPU, if there is one)')
     add('--opacity', type=float, default=0.5, help='of the colours of an overlay, 0 to 1')

@@ -12,6 +12,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from mmseg.registry import LOOPS
 from torch.utils.data import DataLoader
 
+from pspnet_plugin.engine.data_check import check_data
 from pspnet_plugin.engine.positions import SeededDataset, seed_for_step
 from pspnet_plugin.engine.whole_checkpoint_hook import what_is_kept
 
@@ -47,6 +48,7 @@ class ResumableTrainLoop(IterBasedTrainLoop):
 
     def __init__(self, runner: Runner, dataloader: dict, **kwargs) -> None:
         config = self._seeded(dataloader, seed=runner.seed)
+        self._dataset = config['dataset'].dataset
         seeded = runner.build_dataloader(config)
         # Stock may ask its loader for an iterator at once; that of this one begins nothing.
         super().__init__(runner, DataLoader(seeded.dataset), **kwargs)
@@ -79,7 +81,12 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         )
 
     def run(self):
-        """Trains from the iteration that the runner was resumed at, or the first."""
+        """Trains from the iteration that the runner was resumed at, or the first.
+
+        Raises:
+            ValueError: the network is not for the classes of the data.
+        """
+        check_data(self.runner, self._dataset)
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
         self._find_place()

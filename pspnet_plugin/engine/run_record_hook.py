@@ -65,6 +65,10 @@ class RunRecordHook(Hook):
         """Ends the part."""
         self._part['ended'] = True
         self._keep_part(runner)
+        runner.logger.info(
+            f'Trained. {Path(runner.work_dir) / "last_checkpoint"} names the weights; what they '
+            f'can do: python tools/analysis_tools/report.py {runner.work_dir}'
+        )
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Starts the clock."""

@@ -1,6 +1,6 @@
 """A segmentor that labels batches of photos, as the framework's test loop does."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -12,6 +12,7 @@ from mmengine.registry import init_default_scope
 from mmseg.models import EncoderDecoder
 
 from pspnet_plugin.deployment.loading import describe, load_model
+from pspnet_plugin.deployment.trained_side import trained_side
 from pspnet_plugin.prediction.reading import shrunk
 from pspnet_plugin.prediction.sources import BadPicture, TooLarge
 from pspnet_plugin.prediction.stream import Network
@@ -34,6 +35,7 @@ class TorchNetwork:
         classes: Their names.
         palette: RGB of each.
         lanes: On a CPU, one for each core, up to four; 1 on other devices.
+        trained_side: Of ``trained_side`` of its config.
 
     Raises:
         ValueError: the config has no test pipeline, or index maps cannot hold the classes.
@@ -48,6 +50,7 @@ class TorchNetwork:
         self.model = model
         self.classes: list[str] = about['classes']
         self.palette = np.array(about['palette'], np.uint8).reshape(-1, 3)
+        self.trained_side = trained_side(config)
         dataset = (config.get('test_dataloader') or {}).get('dataset') or {}
         if not dataset.get('pipeline'):
             raise ValueError(
@@ -118,15 +121,19 @@ class ShrinkingNetwork:
     Args:
         network: Any.
         max_side: Pixels that the longer side of what it sees has at most.
+        told: Called, once, before the first photo that is shrunk.
 
     Attributes:
         classes: Their names.
         palette: RGB of each.
     """
 
-    def __init__(self, network: Network, max_side: int) -> None:
+    def __init__(
+        self, network: Network, max_side: int, *, told: Callable[[], None] | None = None
+    ) -> None:
         self._network = network
         self._max_side = max_side
+        self._told = told
         self.classes, self.palette = network.classes, network.palette
         self.lanes, self.enter_lane = network.lanes, network.enter_lane
 
@@ -137,6 +144,9 @@ class ShrinkingNetwork:
 
     def label(self, photos: Sequence[np.ndarray]) -> list[np.ndarray]:
         """(H, W, 3) uint8 BGR each, of one size, to (H, W) uint8; raises what the network does."""
+        if self._told and max(photos[0].shape[:2]) > self._max_side:
+            told, self._told = self._told, None
+            told()
         labels = self._network.label([shrunk(photo, self._max_side) for photo in photos])
         size = photos[0].shape[1::-1]
         return [cv2.resize(one, size, interpolation=cv2.INTER_NEAREST) for one in labels]

@@ -2,7 +2,8 @@
 
 Below the output folder: ``index/NAME.png`` (grey values are class indices), ``color/NAME.png``,
 ``overlay/NAME.jpg``, ``pairs/NAME.png`` (photo left, colours right, as the datasets read them) and
-``shares.csv``; of a video ``index/NAME/000001.png`` and so on, and ``overlay/NAME.mp4``.
+``shares.csv``, with ``classes.csv`` to read them by; of a video ``index/NAME/000001.png`` and so
+on, and ``overlay/NAME.mp4``.
 """
 
 import csv
@@ -26,6 +27,7 @@ from pspnet_plugin.prediction.sources import BadPicture, Source
 KINDS = ('index', 'color', 'overlay', 'pairs', 'shares')
 ENDS = dict(index='.png', color='.png', overlay='.jpg', pairs='.png')
 JOURNAL = '.labelled.jsonl'
+CLASSES = 'classes.csv'
 # Fast to write; the best compression takes ten times as long for a tenth less.
 _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 92]
@@ -185,6 +187,15 @@ class Outputs:
         # Names that are not UTF-8 stay the bytes that they are.
         write_whole(path, text.getvalue().encode(errors='surrogateescape'))
         return path
+
+    def write_classes(self) -> None:
+        """``classes.csv``: which number is which class, in which colour."""
+        text = io.StringIO()
+        table = csv.writer(text)
+        table.writerow(['number', 'class', 'red', 'green', 'blue'])
+        for number, (name, color) in enumerate(zip(self.classes, self.palette, strict=True)):
+            table.writerow([number, name, *map(int, color)])
+        write_whole(self.folder / CLASSES, text.getvalue().encode())
 
     def scores(self, sources: Sequence[Source]) -> dict[str, float] | None:
         """Over these pairs: ``aAcc``, ``mIoU``, ``mDice`` and ``IoU.CLASS`` in percent."""

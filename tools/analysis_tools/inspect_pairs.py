@@ -26,6 +26,7 @@ from pspnet_plugin.datasets.palettes import NAMED, read_metainfo
 from pspnet_plugin.engine.arguments import add_label_options, add_workers, whole_number
 from pspnet_plugin.engine.command_line import add_debug, complain, run_command
 from pspnet_plugin.files.jobs import run_jobs, write_whole
+from pspnet_plugin.files.made_folder import METAINFO
 
 TOOL = 'inspect_pairs'
 EXAMPLE = f"""examples:
@@ -46,7 +47,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add('root', metavar='ROOT', type=Path, help='folder of the set, or of one split')
     add('--splits', metavar='NAME', nargs='+', default=[], help='of the splits, only these')
-    add('--palette', default='cityscapes', help='name or .json, .yaml, .py file (cityscapes)')
+    add('--palette', help='name or .json, .yaml, .py file (the metainfo.json of the set, if it has '
+        'one; else cityscapes)',
+    )  # fmt: skip
     add_label_options(parser)
     add_workers(parser)
     add('--json', metavar='FILE', type=Path, help='write all figures and problems, as JSON')
@@ -171,6 +174,9 @@ def sheet_of(tallies: list[SplitTally], figures: dict, args: argparse.Namespace)
 def inspect(args: argparse.Namespace) -> int:
     """Reads the set, prints the findings and writes what was asked for."""
     check_args(args)
+    if args.palette is None:
+        own = args.root / METAINFO
+        args.palette = str(own) if own.is_file() else 'cityscapes'
     metainfo = read_metainfo(args.palette)
     reading = Reading(
         check_colors(metainfo['palette'], name='palette'),
@@ -200,6 +206,7 @@ def inspect(args: argparse.Namespace) -> int:
             write_whole(args.json, json.dumps(figures, indent=1).encode())
         if args.sheet:
             write_whole(args.sheet, sheet_of(tallies, figures, args))
+            print(f'sheet: {args.sheet}')
     except (OSError, ValueError) as error:
         complain(TOOL, str(error))
         failed = True

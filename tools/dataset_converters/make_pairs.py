@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from pspnet_plugin.datasets import PairsDataset
 from pspnet_plugin.datasets.label_maps import Legend, plain_legend, with_void
+from pspnet_plugin.datasets.own_config import survey, write_config
 from pspnet_plugin.datasets.pair_making import Style, fill_folder
 from pspnet_plugin.datasets.palettes import read_metainfo
 from pspnet_plugin.datasets.photo_folders import (
@@ -26,11 +27,13 @@ from pspnet_plugin.datasets.photo_folders import (
 from pspnet_plugin.datasets.scenes.scene_folder import SPLITS, make_scenes
 from pspnet_plugin.engine.arguments import add_workers, whole_number
 from pspnet_plugin.engine.command_line import add_debug, complain, run_command
-from pspnet_plugin.files.jobs import Stopped
+from pspnet_plugin.files.jobs import Stopped, write_whole
+from pspnet_plugin.files.made_folder import pictures
 
 AGAIN = 'A run that was interrupted goes on where it stopped when the same command is given again.'
 REDONE = 'Pairs whose photo or label map has changed since are made again.'
 TOOL = 'make_pairs'
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 EXAMPLE = f"""example:
   python tools/dataset_converters/make_pairs.py synthetic data/synthetic --train 400 --val 60
 
@@ -46,7 +49,8 @@ of poles, which has the colour of pole, becomes black from labelIds and stays po
 {REDONE}
 """
 FOLDERS = f"""examples:
-  python tools/dataset_converters/make_pairs.py folders photos labels data/pairs --palette my.json
+  python tools/dataset_converters/make_pairs.py folders photos labels data/my_pairs \\
+      --palette my.json --config configs/my_pairs.py
   python tools/dataset_converters/make_pairs.py folders cs/leftImg8bit cs/gtFine data/pairs \\
       --palette cityscapes --img-suffix _leftImg8bit --ann-suffix _gtFine_labelTrainIds
 
@@ -58,13 +62,9 @@ Sub-folders such as train and val are kept.
 {AGAIN}
 {REDONE}
 """
-USE = """in a config, with num_classes={classes} in the heads of the model:
-  pairs = dict(
-      type='PairsDataset',
-      data_root={out!r},
-      data_prefix=dict(img_path={split!r}),
-      metainfo={metainfo!r},
-  )"""
+USE = """in the datasets of a config, with num_classes={classes} in the heads of its model:
+  type='PairsDataset', data_root={out!r}, metainfo={metainfo!r}
+the same command with --config configs/NAME.py writes a whole one"""
 
 
 def synthetic(args: argparse.Namespace) -> int:
@@ -103,6 +103,10 @@ def cityscapes(args: argparse.Namespace) -> int:
 def folders(args: argparse.Namespace) -> int:
     """The ``folders`` command."""
     _check_outside(args.out, args.img_dir, args.ann_dir)
+    if args.config and (args.config.suffix != '.py' or not args.config.absolute().parent.is_dir()):
+        raise ValueError(
+            f'--config {args.config}: expected a name ending in .py, in a folder that is there'
+        )
     metainfo = with_void(read_metainfo(args.palette))
     PairsDataset(metainfo=metainfo, lazy_init=True)  # says what is wrong with classes and colours
     matched = match_folders(
@@ -120,10 +124,23 @@ def folders(args: argparse.Namespace) -> int:
         },
         metainfo=metainfo,
     )
-    split, *below = next(iter(matched.files)).split('/')
-    use = dict(out=str(args.out), split=split if below else '', classes=len(metainfo['classes']))
-    print(USE.format(**use, metainfo=str(args.out / 'metainfo.json')))
+    made = any(path.suffix == f'.{args.format}' for path in pictures(args.out))
+    if made and args.config:
+        _write_config(args, matched, plain_legend(metainfo))
+    elif made:
+        use = dict(out=str(args.out), classes=len(metainfo['classes']))
+        print(USE.format(**use, metainfo=str(args.out / 'metainfo.json')))
     return status
+
+
+def _write_config(args: argparse.Namespace, matched: Matched, legend: Legend) -> None:
+    if args.config.exists():
+        print(f'config: {args.config} is there already, and stays as it is')
+    else:
+        found = survey(args.out, matched, legend, suffix=f'.{args.format}')
+        write_whole(args.config, write_config(found, args.config, configs=CONFIGS).encode())
+        print(f'config: {args.config}')
+    print(f'to train by it:\n  python tools/train.py {quote(str(args.config))}')
 
 
 def _check_outside(out: Path, *sources: Path) -> None:
@@ -210,6 +227,11 @@ def _add_folders(command: argparse.ArgumentParser) -> None:
         help="end of photos' names that label maps do not have, e.g. _leftImg8bit or .jpg",
     )  # fmt: skip
     command.add_argument('--ann-suffix', metavar='END', default='', help='the same of label maps')
+    command.add_argument(
+        '--config', metavar='FILE', type=Path,
+        help='write a config that trains on the pairs, e.g. configs/my_pairs.py; one that is there '
+        'stays as it is',
+    )  # fmt: skip
     _add_style(command, size=None, size_help='of one half (that of each photo)')
     command.set_defaults(run=folders)
 

@@ -32,6 +32,7 @@ from pspnet_plugin.deployment.loading import (
     size_of,
 )
 from pspnet_plugin.deployment.network import DeployedNetwork
+from pspnet_plugin.deployment.trained_side import trained_side
 from pspnet_plugin.engine.arguments import parse_size
 from pspnet_plugin.engine.command_line import add_debug, complain, run_command
 from pspnet_plugin.version import __version__
@@ -82,7 +83,7 @@ def export(args: argparse.Namespace) -> None:
         )
     metadata = dict(
         **about, normalization=args.normalize, size=list(size), dynamic_size=args.dynamic,
-        pspnet_plugin=__version__,
+        trained_side=trained_side(config), pspnet_plugin=__version__,
     )  # fmt: skip
     # A small example would have limits of its own, which an ONNX file does not even check.
     example = [max(side, EXAMPLE_SIDE) for side in size] if args.dynamic else size

@@ -35,7 +35,7 @@ class Network(NamedTuple):
     """A session and what its file's metadata says.
 
     ``size`` is (height, width), or None where any will do. ``palette`` holds RGB colours, and none
-    where they are unknown.
+    where they are unknown. Larger photos are shrunk to ``max_side`` for it, unless that is None.
     """
 
     session: onnxruntime.InferenceSession
@@ -47,6 +47,7 @@ class Network(NamedTuple):
     std: np.ndarray
     classes: list[str]
     palette: np.ndarray
+    max_side: int | None = None
 
     def label(self, photo: np.ndarray) -> np.ndarray:
         """(H, W, 3) BGR, 0 to 255, to class indices (H, W), uint8."""
@@ -55,6 +56,10 @@ class Network(NamedTuple):
             shrinks = self.size[0] * self.size[1] < height * width
             how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
             photo = cv2.resize(photo, self.size[::-1], interpolation=how)
+        elif self.max_side and max(height, width) > self.max_side:
+            scale = self.max_side / max(height, width)
+            size = max(round(width * scale), 1), max(round(height * scale), 1)
+            photo = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
         if self.channel_order == 'RGB':
             photo = photo[..., ::-1]
         picture = np.ascontiguousarray(photo.transpose(2, 0, 1)[None])  # (1, 3, H, W)
@@ -99,6 +104,7 @@ def open_network(path: Path) -> Network:
         )
         order, outside = about['channel_order'], about['normalization'] == 'outside'
         scaling = about.get('scaling', 'mean_std')  # the only one, before there was a choice
+        max_side = json.loads(about.get('trained_side', 'null'))  # younger than some files
     except (KeyError, ValueError) as error:
         raise ValueError(
             f'{path} lacks what export_onnx.py writes into its metadata ({error}); export it again'
@@ -114,6 +120,7 @@ def open_network(path: Path) -> Network:
         std=np.array(std, np.float32).reshape(1, 3, 1, 1),
         classes=classes,
         palette=np.array(palette, np.uint8).reshape(-1, 3),
+        max_side=max_side,
     )
 
 
@@ -226,10 +233,19 @@ def predict(args: argparse.Namespace) -> int:
         )
     if args.out.is_file():
         raise ValueError(f'--out {args.out} is a file; give a folder')
+    if args.max_side is not None:
+        if args.max_side < 0:
+            raise ValueError(f'--max-side {args.max_side}: give pixels from 0 up')
+        network = network._replace(max_side=args.max_side)
     jobs = plan(find_photos(args.inputs), args.out, color=args.color)
     args.out.mkdir(parents=True, exist_ok=True)
     if network.size:
         print(size_note(args.model, network.size))
+    elif network.max_side:
+        print(
+            f'photos of more than {network.max_side} pixels on a side are shrunk to that for the '
+            'network, and their labels made as large as they are (--max-side 0: never)'
+        )
     bad = 0
     for photo, made in jobs:
         try:
@@ -270,6 +286,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )  # fmt: skip
     add('--out', metavar='DIR', type=Path, required=True, help='folder to write to')
     add('--color', action='store_true', help="write NAME_color.png too, in the classes' colours")
+    add('--max-side', type=int, metavar='PIXELS', help='shrink larger photos to this length of the '
+        'longer side for the network (default: that of the largest photos in its training, if the '
+        'file says so; 0: never)',
+    )  # fmt: skip
     add('--debug', action='store_true', help='show where an error comes from')
     return parser.parse_args(argv)
 

@@ -1,0 +1,67 @@
+"""Before a training's first step: whether its data and its network are meant for each other."""
+
+from collections.abc import Sequence
+
+from mmengine.runner import Runner
+from mmseg.models import EncoderDecoder
+from torch import nn
+from torch.utils.data import Dataset
+
+
+def check_data(runner: Runner, dataset: Dataset) -> None:
+    """Looks at classes, weights of the loss, and pictures that are both trained on and scored.
+
+    Args:
+        runner: Its model is built, and its validation, if there is one.
+        dataset: What is trained on.
+
+    Raises:
+        ValueError: the network's classes are not those of the data, or weights are not of them.
+    """
+    model = getattr(runner.model, 'module', runner.model)
+    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+    if classes and isinstance(model, EncoderDecoder):
+        check_classes(model, classes)
+    if runner.val_loop is not None and (seen := _pictures(dataset)):
+        scored = _pictures(runner.val_loop.dataloader.dataset)
+        if both := seen & scored:
+            runner.logger.warning(
+                f'{len(both)} of the {len(scored)} pictures of val_dataloader are trained on too, '
+                f'such as {min(both)}: its scores then say little about other pictures. Hold some '
+                'out: folders train and val, or folds in the datasets.'
+            )
+
+
+def check_classes(model: EncoderDecoder, classes: Sequence[str]) -> None:
+    """Whether the heads of a network, and the weights of their losses, are for these classes.
+
+    Raises:
+        ValueError: they are for another number of them.
+    """
+    heads = [('decode_head', model.decode_head)]
+    if getattr(model, 'auxiliary_head', None) is not None:
+        heads.append(('auxiliary_head', model.auxiliary_head))
+    for name, part in heads:
+        for head in part if isinstance(part, nn.ModuleList) else [part]:
+            if (count := head.num_classes) != len(classes):
+                raise ValueError(
+                    f'model.{name}.num_classes is {count}, and the data has {len(classes)} classes '
+                    f'({", ".join(classes[:4])}{" …" if len(classes) > 4 else ""}); set it to '
+                    f'{len(classes)}'
+                )
+            losses = head.loss_decode
+            for loss in losses if isinstance(losses, nn.ModuleList) else [losses]:
+                weights = getattr(loss, 'class_weight', None)
+                if weights is not None and len(weights) != count:
+                    raise ValueError(
+                        f'model.{name}.loss_decode.class_weight has {len(weights)} values for '
+                        f'{count} classes; give one for each, or None for all alike'
+                    )
+
+
+def _pictures(dataset: Dataset) -> set[str]:
+    """What the records of a dataset name as their pictures; none where it has no such records."""
+    get = getattr(dataset, 'get_data_info', None)
+    if get is None:
+        return set()
+    return {get(index).get('img_path', '') for index in range(len(dataset))} - {''}
