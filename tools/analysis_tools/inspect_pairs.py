@@ -166,7 +166,10 @@ def sheet_of(tallies: list[SplitTally], figures: dict, args: argparse.Namespace)
     for i, (name, position) in enumerate(legend):
         shares = [s['classes'][i]['share'] if position < void else s[name] for s in splits]
         legend[i] = (f'{name} {" / ".join(f"{share:.2%}" for share in shares)}', position)
-    counts = ' / '.join(f'{split["pairs"]} in {name}' for name, split in figures['splits'].items())
+    counts = ' / '.join(
+        f'{split["pairs"]}' + (f' in {name}' if name != '.' else '')
+        for name, split in figures['splits'].items()
+    )
     title = f'{args.root}: pairs: {counts}; palette {args.palette}, rule {args.rule}'
     return draw_sheet(rows, reading=reading, title=title, legend=legend)
 

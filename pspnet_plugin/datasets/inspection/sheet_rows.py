@@ -1,6 +1,7 @@
 """Which pairs stand on the contact sheet, what is said above them, and how many fit on it."""
 
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -27,7 +28,10 @@ def most_rows(sizes: Sequence[tuple[int, int]] = ((1, 1),)) -> int:
 def choose_rows(tallies: Sequence[SplitTally], count: int) -> list[Row]:
     """Pairs for the sheet: most spread evenly over all splits, the others the most unsure ones."""
     pairs = [(t, i) for t in tallies for i in sorted(t.unsure_shares)]
-    unsure = sorted(pairs, key=lambda pair: -pair[0].unsure_shares[pair[1]])
+    unsure = sorted(
+        (pair for pair in pairs if pair[0].unsure_shares[pair[1]] > 0),
+        key=lambda pair: -pair[0].unsure_shares[pair[1]],
+    )
     worst = unsure[: min(count, len(pairs)) // UNSURE_ROWS]
     rest = [pair for pair in pairs if pair not in worst]
     even = np.linspace(0, len(rest) - 1, min(count - len(worst), len(rest))).round().astype(int)
@@ -35,7 +39,7 @@ def choose_rows(tallies: Sequence[SplitTally], count: int) -> list[Row]:
     return [
         Row(
             tally.split.path(tally.split.pairs[i]),
-            f'{tally.split.name}/{tally.split.pairs[i]}   '
+            f'{PurePosixPath(tally.split.name) / tally.split.pairs[i]}   '
             f'{tally.unsure_shares[i]:.1%} unsure{note}{_note(tally, i)}',
         )
         for tally, i, note in chosen
