@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from conftest import CITYSCAPES
+from conftest import CITYSCAPES, load_tool
 from matplotlib.figure import Figure
 
 from pspnet_plugin.prediction.reading import Picture
@@ -108,3 +108,14 @@ def test_a_long_legend_takes_nothing_from_the_pictures(count):
     box = figure.legends[0].get_window_extent()
     assert box.x0 >= 0 and box.x1 <= figure.bbox.width and box.y0 >= 0
     assert not any(box.overlaps(axes.get_tightbbox()) for axes in figure.axes)
+
+
+def test_the_pictures_of_the_weakest_classes_show_their_errors(trained, monkeypatch):
+    tool, given = load_tool('analysis_tools/report.py'), {}
+    monkeypatch.setattr(tool, 'write_report', lambda out, **found: given.update(found))
+    assert tool.main([str(trained), '--pictures', '1']) == 0
+    assert given['telling'] and {one.label for one in given['chosen']} == {None}
+    for one in given['telling']:
+        assert one.caption.startswith(f'{given["pictures"].classes[one.label]}: ')
+        missed = (one.picture.truth == one.label) & (one.predictions[0] != one.label)
+        assert missed.any()
