@@ -13,15 +13,8 @@ from conftest import ROOT, load_tool, on, run_tool
 
 from pspnet_plugin.engine.run_record_hook import RECORD
 from pspnet_plugin.evaluation.areas import areas_of
-from pspnet_plugin.prediction.reading import Picture
 from pspnet_plugin.reporting.examined import Examined, LabelledSet
-from pspnet_plugin.reporting.report_figures import (
-    Shown,
-    draw_classes,
-    draw_confusion,
-    draw_pictures,
-    percent,
-)
+from pspnet_plugin.reporting.report_figures import draw_classes, draw_confusion, percent
 from pspnet_plugin.reporting.report_page import differing, facts, weakest
 from pspnet_plugin.reporting.run_folders import open_run
 
@@ -71,6 +64,10 @@ def test_a_report_of_a_run_that_was_moved(trained, tmp_path):
     assert told['seed'] == '0' and told['commit'] == part['commit'] != ''
     assert part['processor'] in told['hardware'] and part['torch'] in told['versions']
     assert told['time'].startswith(f'{part["seconds"] / 60:.1f} minutes')
+    tile = rf'<b>2 steps</b>{part["seconds"] / 60:.1f} minutes<small>scored: iter_2.pth</small>'
+    assert re.search(tile, page)
+    for text in ('The IoU of a class is', 'Dice is', 'that takes 10 pictures', ' of 3</td>'):
+        assert text in page, text
     for text in ('Where it fails', 'psp_demo.py', 'iter_2.pth', *told, *told.values()):
         assert html.escape(text) in page, text
     metrics = [s['metrics'] for s in record['scores'] if s['decode']['rule'] == 'nearest'][-1]
@@ -108,11 +105,15 @@ def test_its_scores_are_those_of_the_validation(trained):
     for name, value in zip(pictures.classes, found.iou, strict=True):
         assert value == pytest.approx(last['metrics'][f'IoU.{name}'], abs=0.006, nan_ok=True), name
     assert found.names == ['1.jpg', '2.jpg', '3.jpg']
-    (shown,) = tool.show([('worst', 2)], pictures, [network], found)
+    shown = tool.show('worst', 2, pictures, [network], found)
     labels, truth = shown.predictions[0], shown.picture.truth
     known = truth != 255
     assert found.areas[2, 0].sum() == (labels[known] == truth[known]).sum()
-    assert shown.caption == f'worst 3.jpg, mIoU {found.picture_iou(2):.0f}'
+    assert shown.caption == f'worst 3.jpg, mIoU {found.picture_iou(2):.0f}' and shown.label is None
+    label = int(found.areas[2, 3].argmax())
+    shown = tool.show('road:', 2, pictures, [network], found, label=label)
+    inter, union, *_ = found.areas[2, :, label]
+    assert (shown.caption, shown.label) == (f'road: 3.jpg, IoU {100 * inter / union:.0f}', label)
 
 
 def test_scores_of_counts(examined):
@@ -132,6 +133,8 @@ def test_scores_of_counts(examined):
 def test_what_is_wrong_with_the_weakest_classes(examined):
     first, second = weakest(examined, ['road', 'pole', 'train'])  # no train is there
     assert (first.label, second.label) == ('pole', 'road')
+    assert (first.index, second.index) == (1, 0)
+    assert (first.pictures, second.pictures) == (3, 3)
     assert first.iou == 50
     assert first.share == pytest.approx(100 * 80 / 300)
     assert (first.recall, first.precision) == (50, 100)
@@ -155,17 +158,6 @@ def test_the_figures_show_what_was_found(examined):
     shown = np.asarray(axes.images[0].get_array()) ** 2
     assert shown[1] == pytest.approx([100 * 38 / 80, 50, 100 * 2 / 80]), 'the poles, by prediction'
     assert {t.get_text(): t.get_position() for t in axes.texts}['48'] == (0, 1)
-    labels, truth = np.array([[[0, 1], [2, 1]], [[0, 0], [255, 1]]], np.uint8)
-    palette = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9]], np.uint8)
-    picture = Picture('x', np.full((2, 2, 3), 77, np.uint8), truth=truth)
-    figure = draw_pictures(['run'], [Shown('x', picture, [labels])], names, palette)
-    seen, right, made, errors = (np.asarray(one.images[0].get_array()) for one in figure.axes[:4])
-    assert (seen == 77).all()
-    assert right.tolist() == [[[1, 2, 3], [1, 2, 3]], [[0, 0, 0], [4, 5, 6]]]
-    assert made.tolist() == [[[1, 2, 3], [4, 5, 6]], [[7, 8, 9], [4, 5, 6]]]
-    good, wrong = errors[0]
-    assert (errors[1] == [[0, 0, 0], good]).all()
-    assert wrong[0] > 2 * wrong[1] and np.ptp(good) == 0
 
 
 def test_the_worst_the_median_and_the_best_are_shown():
@@ -198,6 +190,9 @@ def test_runs_are_compared(trained, tmp_path):
     assert '<code>randomness.seed</code></td><td><code>0</code></td><td><code>7</code>' in page
     assert 'model.backbone.init_cfg.type' in page
     assert page.count('class="tiles"') == 2
+    assert len(re.findall(r'<p><b>(psp_demo|other)</b></p>\s*<div class="scroll">', page)) == 2
+    assert page.count('<th>mostly taken for</th>') == 2 and '2 steps</b>' in page
+    assert 'For each of the weakest classes of ' in page
     assert (tmp_path / 'compared' / 'confusion-2.png').is_file()
     one, two = (cv2.imread(str(tmp_path / 'compared' / f'{k}.png')) for k in ('curves', 'pictures'))
     assert two.shape[1] > one.shape[1]  # six columns
@@ -230,7 +225,7 @@ def test_a_finished_run_beside_one_that_has_begun(trained, tmp_path, capsys):
     page = out.read_text()
     assert page.count('class="tiles"') == 1
     assert 'begun has no weights yet' in page and 'begun has not come to its end' in page
-    assert 'psp_demo has no' not in page and 'Where it fails: psp_demo' in page
+    assert 'psp_demo has no' not in page and page.count('>mostly taken for<') == 1
 
 
 @pytest.mark.parametrize(
@@ -247,6 +242,7 @@ def test_a_run_without_a_record_says_so(trained, tmp_path):
     (moved / RECORD).unlink()
     assert load_tool(TOOL).main([str(moved), '--pictures', '1']) == 0
     page = (moved / 'report.html').read_text()
+    assert ' steps</b>' not in page
     assert 'unknown: the config has no' in page and 'has not come to its end' not in page
 
 

@@ -5,12 +5,16 @@ import json
 import os
 import shutil
 
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from mmengine.config import Config
 
 from pspnet_plugin.engine.run_record_hook import RECORD
 from pspnet_plugin.reporting.logs import read_scalars
 from pspnet_plugin.reporting.report_figures import draw_curves
-from pspnet_plugin.reporting.run_folders import open_run
+from pspnet_plugin.reporting.run_folders import RunFolder, open_run
 
 
 def test_curves_are_those_of_the_log(trained):
@@ -26,8 +30,63 @@ def test_names_are_no_formulas(trained):
     run = open_run(trained)
     figure = draw_curves(['_$a$b$', 'plain'], [run, run])
     figure.savefig(io.BytesIO(), format='png')
-    legends = [axes.get_legend() for axes in figure.axes if axes.get_legend()]
-    assert legends and all(len(legend.get_texts()) == 2 for legend in legends)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ['\u200a_\\$a\\$b\\$', 'plain']
+
+
+def run_with(tmp_path, name: str, entries: list[dict]) -> RunFolder:
+    """A run without a record that logged these."""
+    write_log(tmp_path / name, '20260101_000000', entries)
+    return RunFolder(tmp_path / name, Config(), None)
+
+
+def drawn(figure: Figure) -> Figure:
+    figure.savefig(io.BytesIO(), format='png')
+    return figure
+
+
+def test_no_point_is_cut_or_hidden(tmp_path):
+    runs = [
+        run_with(tmp_path, str(i), [dict(step=s, loss=1.0, lr=0.0, mIoU=0.0) for s in (1, 9)])
+        for i in range(3)
+    ]
+    figure = drawn(draw_curves(['a long name of a folder ' * 4, 'b', 'c'], runs))
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 and figure.bbox.y0 <= box.y0
+    for axes in figure.axes:
+        assert axes.get_legend() is None and not box.overlaps(axes.get_tightbbox())
+        assert len(axes.lines) == 3
+        for line in axes.lines:
+            assert not line.get_clip_on() and line.get_marker() == '.'
+            assert line.get_zorder() > axes.spines['bottom'].get_zorder()
+        assert axes.get_ylim()[0] == 0 and axes.get_xlim()[0] == 0
+
+
+def test_negative_losses_stay_within_their_axes(tmp_path):
+    run = run_with(tmp_path, 'run', [dict(step=s, loss=-float(s)) for s in (1, 2, 3)])
+    loss = drawn(draw_curves(['run'], [run])).axes[0]
+    assert loss.get_ylim()[0] <= -3 and loss.get_ylim()[1] >= 0
+
+
+def test_single_points_are_seen_and_told(tmp_path):
+    values = dict(low=5.0, high=45.0, near=44.96, same=45.0, unknown=float('nan'))
+    runs = [run_with(tmp_path, name, [dict(step=9, mIoU=v)]) for name, v in values.items()]
+    figure = drawn(draw_curves(list(values), runs))
+    axes = figure.axes[2]
+    assert min(line.get_markersize() for line in axes.lines) >= 8
+    assert {line.get_marker() for line in axes.lines} == {'o'}
+    texts = {text.get_color(): text for text in axes.texts}
+    found = {name: texts[f'C{i}'].get_text() for i, name in enumerate(values) if name != 'unknown'}
+    assert found == dict(low='5.00', high='45.0', near='45.0', same='45.0')
+    words = [Text.get_window_extent(text) for text in axes.texts]
+    assert len(words) == 4
+    assert not any(a.overlaps(b) for i, a in enumerate(words) for b in words[:i])
+    points = axes.transData.transform([line.get_xydata()[0] for line in axes.lines[:4]])
+    assert not any(box.contains(*point) for box in words for point in points)
+    assert all(axes.bbox.contains(*np.mean(box.get_points(), axis=0)) for box in words)
+    rising = run_with(tmp_path, 'rising', [dict(step=s, mIoU=float(s)) for s in (1, 2)])
+    assert draw_curves(['rising'], [rising]).axes[2].texts[:] == []
 
 
 def write_log(work_dir, name: str, entries: list[dict]) -> None:

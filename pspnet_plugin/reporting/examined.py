@@ -5,6 +5,7 @@ K is the number of classes.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from mmengine.config import Config
@@ -18,6 +19,7 @@ from pspnet_plugin.evaluation.areas import areas_of, mean, scores
 from pspnet_plugin.evaluation.classwise_iou import main_rule
 from pspnet_plugin.prediction.reading import Picture
 from pspnet_plugin.prediction.stream import Network, label_stream
+from pspnet_plugin.reporting.ranges import Ranges, ranges_of
 
 
 class LabelledSet:
@@ -106,6 +108,15 @@ class Examined:
         """``mIoU``, ``aAcc`` and ``mDice`` in percent, as stock ``IoUMetric`` has them."""
         found = scores(areas_of(self.confusion))
         return {key: found[key] for key in ('mIoU', 'aAcc', 'mDice')}
+
+    @cached_property
+    def ranges(self) -> Ranges:
+        """How far the scores would vary with other pictures of this kind."""
+        return ranges_of(self.areas)
+
+    def pictures_with(self, label: int) -> int:
+        """The number of pictures in which a class is labelled."""
+        return int((self.areas[:, 3, label] > 0).sum())
 
     def picture_iou(self, index: int) -> float:
         """Percent: the mean over the classes that are in the truth of a picture; NaN: none is."""

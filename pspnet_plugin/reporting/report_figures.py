@@ -1,63 +1,72 @@
-"""The figures of a report: curves, classes, what is taken for what, pictures.
+"""The figures of a report: curves, classes, what is taken for what.
 
 Several runs are drawn into one figure, each in its colour, ``C0`` and so on.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.lines import Line2D
 
-from pspnet_plugin.datasets.label_codec import IGNORE
-from pspnet_plugin.prediction.drawing import colored
-from pspnet_plugin.prediction.reading import Picture
 from pspnet_plugin.reporting.examined import Examined
 from pspnet_plugin.reporting.run_folders import RunFolder
 
 CURVES = {'loss': 'training loss', 'lr': 'learning rate', 'mIoU': 'mIoU of the validations (%)'}
-WRONG, RIGHT = (214, 39, 40), (205, 205, 205)
+# Letters that fit into a line of the legend of curves.
+LINE = 190
 # Share of the truth's pixels from which on a cell of the confusion matrix has its number.
 NAMED = 0.5
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A picture as it is shown.
-
-    Attributes:
-        caption: Why it is.
-        picture: Photo and truth.
-        predictions: (H, W) class indices, one a run.
-    """
-
-    caption: str
-    picture: Picture
-    predictions: list[np.ndarray]
-
-
 def draw_curves(names: Sequence[str], runs: Sequence[RunFolder]) -> Figure:
     """Loss, learning rate and mIoU over the iterations."""
-    figure = Figure(figsize=(13, 3.6), layout='constrained')
+    names = [plain(name) for name in names]
+    # Beneath the axes a legend hides no point; names of folders may be long.
+    across = max(1, min(len(names), LINE // (max(map(len, names)) + 8)))
+    figure = Figure(figsize=(13, 3.6 + 0.2 * -(-len(names) // across)), layout='constrained')
+    lines: dict[str, Line2D] = {}  # of the runs that logged anything
     for axes, (key, title) in zip(figure.subplots(1, len(CURVES)), CURVES.items(), strict=True):
         values = None
         for number, (name, run) in enumerate(zip(names, runs, strict=True)):
             steps, values = run.scalars(key)
             if steps:
-                marker = '.' if len(steps) < 30 else None
-                axes.plot(steps, values, color=f'C{number}', marker=marker, label=_plain(name))
+                # Points are shown whole where they lie on the border of the axes.
+                points = dict(marker='.' if len(steps) < 30 else None, clip_on=False)
+                points |= dict(marker='o', markersize=9) if len(steps) == 1 else {}
+                axes.plot(steps, values, color=f'C{number}', label=name, zorder=3, **points)
+                lines[name] = Line2D([], [], color=f'C{number}')
         if len(runs) == 1 and values:
             title += f': {values[-1]:.3g} at the end'
         axes.set_title(title if axes.lines else f'{title}: not logged yet', fontsize=10)
         axes.set_xlabel('iteration')
-        axes.set_ylim(bottom=0)
+        axes.update_datalim([(0, 0)])  # of which the margins are a part
+        axes.autoscale_view()
+        axes.set_ylim(bottom=min(0, axes.dataLim.y0))
         axes.set_xlim(left=0)
         axes.grid(alpha=0.3)
-        if len(runs) > 1 and axes.lines:
-            axes.legend(fontsize=8)
+        _name_single_points(axes)
+    if len(runs) > 1 and lines:
+        figure.legend(lines.values(), lines, fontsize=8, loc='outside lower center', ncols=across)
     return figure
+
+
+def _name_single_points(axes: Axes) -> None:
+    """Writes its value beside each line of one point, below it and below those of higher ones."""
+    (_, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    free = np.inf
+    singles = [line for line in axes.lines if len(line.get_xdata()) == 1]
+    points = [line for line in singles if np.isfinite(line.get_ydata()[0])]
+    for line in sorted(points, key=lambda line: -line.get_ydata()[0]):
+        (x,), (y,) = line.get_xdata(), line.get_ydata()
+        at = free = min((y - bottom) / (top - bottom), free) - 0.09
+        is_left = x < right / 2
+        axes.annotate(
+            f'{y:#.3g}'.rstrip('.'), (x, y), xytext=(x / right + (0.05 if is_left else -0.05), at),
+            textcoords='axes fraction', ha='left' if is_left else 'right', va='center',
+            color=line.get_color(), arrowprops=dict(arrowstyle='-', color=line.get_color(), lw=0.6),
+        )  # fmt: skip
 
 
 def percent(value: float) -> str:
@@ -79,10 +88,10 @@ def draw_classes(examined: Mapping[str, Examined], classes: Sequence[str]) -> Fi
     for number, (name, one) in enumerate(examined.items()):
         values = one.iou[order]
         at = np.arange(len(order)) + (number - (len(names) - 1) / 2) * height
-        bars = axes.barh(at, np.nan_to_num(values), height, color=f'C{number}', label=_plain(name))
+        bars = axes.barh(at, np.nan_to_num(values), height, color=f'C{number}', label=plain(name))
         text = ['absent' if np.isnan(value) else f'{value:.1f}' for value in values]
         axes.bar_label(bars, text, padding=3, fontsize=8)
-    labels = [f'{_plain(classes[i])}  ({percent(100 * share[i])})' for i in order]
+    labels = [f'{plain(classes[i])}  ({percent(100 * share[i])})' for i in order]
     axes.set_yticks(range(len(order)), labels, fontsize=9)
     axes.invert_yaxis()
     axes.set(xlim=(0, 108), xlabel='IoU (%); in brackets the share of the labelled pixels')
@@ -105,64 +114,16 @@ def draw_confusion(name: str, examined: Examined, classes: Sequence[str]) -> Fig
         value = percent[row, column]
         color = 'white' if value > 50 else 'black'
         axes.text(column, row, f'{value:.0f}', ha='center', va='center', color=color, fontsize=8)
-    classes = [_plain(label) for label in classes]
+    classes = [plain(label) for label in classes]
     axes.set_xticks(range(len(classes)), classes, rotation=60, ha='right', fontsize=9)
     axes.set_yticks(range(len(classes)), classes, fontsize=9)
-    axes.set(xlabel='predicted', ylabel='truth', title=_plain(name))
+    axes.set(xlabel='predicted', ylabel='truth', title=plain(name))
     axes.title.set_fontsize(10)
     return figure
 
 
-def draw_pictures(
-    names: Sequence[str], rows: Sequence[Shown], classes: Sequence[str], palette: np.ndarray
-) -> Figure:
-    """Photo, truth and, of each run, prediction and error map, a picture a line."""
-    columns = 2 + 2 * len(names)
-    heights = [2.6 * r.picture.photo.shape[0] / r.picture.photo.shape[1] + 0.32 for r in rows]
-    figure = Figure(figsize=(2.6 * columns, sum(heights) + 1), layout='constrained')
-    figure.get_layout_engine().set(
-        w_pad=0.02, h_pad=0.06, wspace=0.01, hspace=0.01, rect=(0, 0, 1, 0.99)
-    )
-    grid = figure.add_gridspec(len(rows) + 1, columns, height_ratios=[*heights, 1])
-    for y, row in enumerate(rows):
-        parts = [(row.caption, row.picture.photo), ('truth', colored(row.picture.truth, palette))]
-        for name, labels in zip(names, row.predictions, strict=True):
-            of = f' of {name}' if len(names) > 1 else ''
-            parts.append((f'prediction{of}', colored(labels, palette)))
-            parts.append((f'errors{of}', _errors(labels, row.picture.truth)))
-        for x, (title, picture) in enumerate(parts):
-            _show(figure.add_subplot(grid[y, x]), title, picture)
-    axes = figure.add_subplot(grid[-1, :])
-    axes.axis('off')
-    there = _classes_in(rows)
-    entries = [(_plain(classes[i]), palette[i] / 255) for i in range(len(classes)) if i in there]
-    entries += [('ignored', (0, 0, 0)), ('wrong', np.array(WRONG) / 255)]
-    handles = [Patch(color=color, label=label) for label, color in entries]
-    axes.legend(handles=handles, loc='center', ncols=min(4 * len(names) + 4, 12), frameon=False)
-    return figure
-
-
-def _plain(text: str, most: int = 200) -> str:
+def plain(text: str, most: int = 200) -> str:
     """Text that matplotlib takes as it is: no formula, no hidden legend entry, not too long."""
     if len(text) > most:
         text = f'{text[: most // 2]}…{text[-most // 2 + 1 :]}'
     return ('\u200a' if text.startswith('_') else '') + text.replace('$', r'\$')
-
-
-def _show(axes: Axes, title: str, picture: np.ndarray) -> None:
-    axes.imshow(picture[..., ::-1], interpolation='nearest')
-    axes.set_title(_plain(title, 40), fontsize=9)
-    axes.axis('off')
-
-
-def _errors(labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """(H, W, 3) BGR: wrong pixels red, right ones grey, ignored ones black."""
-    picture = np.full((*truth.shape, 3), RIGHT, np.uint8)
-    picture[labels != truth] = WRONG
-    picture[truth == IGNORE] = 0
-    return picture[..., ::-1]
-
-
-def _classes_in(rows: Sequence[Shown]) -> set[int]:
-    maps = [labels for row in rows for labels in (row.picture.truth, *row.predictions)]
-    return {int(value) for labels in maps for value in np.unique(labels)} - {IGNORE}

@@ -15,14 +15,14 @@ from mmengine.config import Config
 from pspnet_plugin.files.jobs import write_whole
 from pspnet_plugin.prediction.fonts import PLAIN, font_of
 from pspnet_plugin.reporting.examined import Examined, LabelledSet
+from pspnet_plugin.reporting.ranges import BOUNDS, ENOUGH, FEWEST, RESAMPLES, in_words
 from pspnet_plugin.reporting.report_figures import (
-    Shown,
     draw_classes,
     draw_confusion,
     draw_curves,
-    draw_pictures,
     percent,
 )
+from pspnet_plugin.reporting.report_pictures import Shown, draw_pictures
 from pspnet_plugin.reporting.run_folders import RunFolder
 
 TEMPLATE = Path(__file__).parent / 'report.html.j2'
@@ -38,8 +38,11 @@ class Weakness:
     """What is wrong with a class.
 
     Attributes:
+        index: Its number.
         label: Its name.
         iou: In percent.
+        range: How far this would vary with other pictures, in words; may be empty.
+        pictures: The number of those in which it is labelled.
         share: Of the labelled pixels, in percent.
         recall: Percentage of its pixels that are predicted as it.
         precision: Percentage of what is predicted as it that is it; None where nothing is.
@@ -47,8 +50,11 @@ class Weakness:
         picture: The picture with most of its missed pixels, or None.
     """
 
+    index: int
     label: str
     iou: float
+    range: str
+    pictures: int
     share: float
     recall: float
     precision: float | None
@@ -67,8 +73,11 @@ def weakest(examined: Examined, classes: Sequence[str]) -> list[Weakness]:
         others = [j for j in np.argsort(-shares, kind='stable') if j != i and shares[j] >= NOTED]
         found.append(
             Weakness(
+                index=int(i),
                 label=classes[i],
                 iou=float(iou[i]),
+                range=in_words(examined.ranges.iou[i]),
+                pictures=examined.pictures_with(i),
                 share=100 * float(labelled[i] / labelled.sum()),
                 recall=100 * float(shares[i]),
                 precision=100 * float(confusion[i, i] / predicted[i]) if predicted[i] else None,
@@ -92,7 +101,7 @@ def facts(run: RunFolder) -> dict[str, str]:
     said |= {
         'state': 'ended' if run.has_ended else 'running, or interrupted',
         'seed': str(last['seed']),
-        'iterations': f'{last.get("last_iteration", last["first_iteration"]):,}',
+        'iterations': f'{run.iterations:,}',
         'batch size': str(last['batch_size'] * last['processes']),
         'training pairs': f'{last["train_pairs"]:,}',
         'time': f'{run.minutes:.1f} minutes in {len(run.parts)} '
@@ -164,7 +173,13 @@ def write_report(
         title=', '.join(names),
         names=names,
         examined=examined,
-        weakest=weakest(next(iter(examined.values())), pictures.classes) if examined else [],
+        runs=dict(zip(names, runs, strict=True)),
+        weakest={name: weakest(one, pictures.classes) for name, one in examined.items()},
+        in_words=in_words,
+        bounds=BOUNDS,
+        fewest=FEWEST,
+        enough=ENOUGH,
+        resamples=RESAMPLES,
         percent=percent,
         decode=pictures.decode,
         count=len(pictures),

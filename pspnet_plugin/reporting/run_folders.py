@@ -52,6 +52,12 @@ class RunFolder:
         return bool(self.parts[-1].get('ended')) if self.parts else None
 
     @property
+    def iterations(self) -> int | None:
+        """The last one done; None where no record says."""
+        last = self.parts[-1] if self.parts else {}
+        return last.get('last_iteration', last.get('first_iteration'))
+
+    @property
     def minutes(self) -> float | None:
         """Wall clock of all parts; None where no record says."""
         return minutes_of(self.parts) if self.parts else None

@@ -15,10 +15,11 @@ from mmengine.registry import init_default_scope
 
 from pspnet_plugin.deployment.arguments import add_cfg_options, check_out
 from pspnet_plugin.engine.command_line import add_debug, complain, run_command
+from pspnet_plugin.evaluation.areas import scores
 from pspnet_plugin.prediction.networks import TorchNetwork, open_torch_network
 from pspnet_plugin.reporting.examined import Examined, LabelledSet, examine
-from pspnet_plugin.reporting.report_figures import Shown
 from pspnet_plugin.reporting.report_page import weakest, write_report
+from pspnet_plugin.reporting.report_pictures import Shown
 from pspnet_plugin.reporting.run_folders import RunFolder, open_run
 
 EXAMPLE = """examples:
@@ -41,19 +42,22 @@ def choose(examined: Examined, count: int) -> list[tuple[str, int]]:
 
 
 def show(
-    chosen: list[tuple[str, int]],
+    word: str,
+    index: int,
     pictures: LabelledSet,
     networks: list[TorchNetwork],
     examined: Examined,
-) -> list[Shown]:
-    """The pictures with what each network makes of them."""
-    shown = []
-    for word, index in chosen:
-        picture = pictures[index]
-        caption = f'{word} {picture.name}, mIoU {examined.picture_iou(index):.0f}'.strip()
-        labels = [network.label([picture.photo])[0] for network in networks]
-        shown.append(Shown(caption, picture, labels))
-    return shown
+    *,
+    label: int | None = None,
+) -> Shown:
+    """A picture with what each network makes of it, of all classes or of one."""
+    picture = pictures[index]
+    if label is None:
+        score = f'mIoU {examined.picture_iou(index):.0f}'
+    else:
+        score = f'IoU {scores(examined.areas[index])["IoU"][label]:.0f}'
+    labels = [network.label([picture.photo])[0] for network in networks]
+    return Shown(f'{word} {picture.name}, {score}'.strip(), picture, labels, label)
 
 
 def report(args: argparse.Namespace) -> None:
@@ -85,13 +89,15 @@ def report(args: argparse.Namespace) -> None:
     chosen, telling = [], []
     if examined:
         first = next(iter(examined.values()))
-        chosen = show(choose(first, args.pictures), pictures, networks, first)
-        missed = [
-            (f'{one.label}:', one.picture)
+        chosen = [
+            show(word, index, pictures, networks, first)
+            for word, index in choose(first, args.pictures)
+        ]
+        telling = [
+            show(f'{one.label}:', one.picture, pictures, networks, first, label=one.index)
             for one in weakest(first, pictures.classes)
             if one.picture is not None
         ]
-        telling = show(missed, pictures, networks, first)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_report(
         out,
