@@ -162,6 +162,21 @@ def test_an_overlay_is_of_photo_and_colours_by_its_opacity_and_the_legend_of_sha
     assert words[-6:] == ['building', '62.5 %', 'road', '12.5 %', 'car', '12.5 %']
 
 
+def test_a_class_of_a_legend_never_has_a_share_of_nothing(monkeypatch):
+    labels = np.zeros((50, 60), np.uint8)
+    labels[0, 0] = 18
+    words = []
+    write = drawing._words
+    monkeypatch.setattr(
+        drawing, '_words', lambda text, size: words.append(text) or write(text, size)
+    )
+    palette = np.array(CITYSCAPES['palette'], np.uint8)
+    overlay(photo(*labels.shape), labels, palette, CITYSCAPES['classes'])
+    assert words[-4:] == ['road', '100.0 %', 'bicycle', '< 0.1 %']
+    size = 10
+    assert write('< 0.1 %', size).shape[1] <= drawing._numbers(size), 'it is cut off'
+
+
 def test_names_are_written_in_a_font_that_has_their_letters(monkeypatch):
     other = fonts.fontManager.ttflist[0]
     has = {fonts.findfont(fonts.PLAIN): 'road', other.fname: '道路'}

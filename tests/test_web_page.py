@@ -7,33 +7,30 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from conftest import ROOT, free_port, photo
+from conftest import CITYSCAPES, ROOT, free_port, photo
 from mmseg.apis import inference_model, init_model
 from playwright.sync_api import Page, expect
+from web_pages import SECONDS, VIEW, expect_seen, shoot, upload, uploaded_at_once, write_photo
 
-from pspnet_plugin.web.page import build_page, launch_options
+from pspnet_plugin.prediction.drawing import overlay
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-VIEW = '#view-0'
-SECONDS = 1000
-# Where screenshots go, for people to look at.
-SHOTS = os.environ.get('SCREENSHOTS')
+PALETTE = np.array(CITYSCAPES['palette'], np.uint8)
 
 
 @contextlib.contextmanager
-def served(trained: Path, iterations: Sequence[int], temporary: Path) -> Iterator[str]:
+def served(trained: Path, iterations: Sequence[int], temporary: Path, *more: str) -> Iterator[str]:
     """Address of a page with these checkpoints; after it, nothing is left of what was sent."""
     configs = [str(trained / 'psp_demo.py')] * len(iterations)
     weights = [str(trained / f'iter_{i}.pth') for i in iterations]
     command = [sys.executable, str(ROOT / 'tools/web_demo.py'), '--config', *configs]
-    command += ['--checkpoint', *weights, '--port', free_port(), '--max-side', '512']
+    command += ['--checkpoint', *weights, '--port', free_port(), '--max-side', '512', *more]
     server = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env={**os.environ, 'CUDA_VISIBLE_DEVICES': '', 'TMPDIR': str(temporary)},
@@ -78,43 +75,12 @@ def page(browser, url) -> Iterator[Page]:
 
 @pytest.fixture
 def street(tmp_path) -> Path:
-    path = tmp_path / 'street.png'
-    cv2.imwrite(str(path), cv2.resize(photo(16, 24), (240, 160)))
-    return path
-
-
-def upload(page: Page, path: Path) -> None:
-    page.locator('#upload input[type=file]').set_input_files(str(path))
-
-
-@contextlib.contextmanager
-def uploaded_at_once(browser, url: str, path: Path, *, count: int) -> Iterator[list[Page]]:
-    """Pages that all send the same photo."""
-    pages = [browser.new_page() for _ in range(count)]
-    try:
-        for one in pages:
-            one.goto(url)
-        for one in pages:
-            upload(one, path)
-        yield pages
-    finally:
-        for one in pages:
-            one.close()
-
-
-def shoot(page: Page, name: str) -> None:
-    if SHOTS:
-        page.screenshot(path=f'{SHOTS}/{name}.png', full_page=True)
+    return write_photo(tmp_path / 'street.png')
 
 
 def expect_problem(page: Page, text: str) -> None:
     message = page.locator(f'{VIEW} .problem')
     expect(message).to_contain_text(text, timeout=60 * SECONDS)
-
-
-def expect_seen(page: Page) -> None:
-    for view in ('#view-0', '#view-1'):
-        expect(page.locator(f'{view} img.classes')).to_be_visible(timeout=60 * SECONDS)
 
 
 def test_upload_slider_and_download(page, street, trained, tmp_path):
@@ -134,6 +100,7 @@ def test_upload_slider_and_download(page, street, trained, tmp_path):
 
     config = str(trained / 'psp_demo.py')
     for number, view in ((1, '#view-0'), (2, '#view-1')):
+        expect(page.locator(f'{view} .downloads')).to_contain_text('(PNG, its grey values')
         with page.expect_download() as download:
             page.locator(f'{view} a.index').click()
         assert download.value.suggested_filename == 'index.png'
@@ -143,10 +110,20 @@ def test_upload_slider_and_download(page, street, trained, tmp_path):
         expected = inference_model(model, str(street)).pred_sem_seg.data[0].numpy()
         labels = cv2.imread(str(kept), cv2.IMREAD_UNCHANGED)
         assert labels.shape == (160, 240) and (labels == expected).mean() > 0.999
+        with page.expect_download() as download:
+            page.locator(f'{view} a.overlay').click()
+        assert download.value.suggested_filename == 'overlay.jpg'
+        download.value.save_as(kept)
+        drawn = cv2.imread(str(kept), cv2.IMREAD_UNCHANGED)
+        mixed = overlay(cv2.imread(str(street)), labels, PALETTE, CITYSCAPES['classes'])
+        assert drawn.shape == mixed.shape
+        assert np.abs(drawn[:, :240].astype(int) - mixed[:, :240]).mean() < 12
 
 
-def test_a_sample_is_labelled(page):
-    page.locator('#samples .thumbnail-item').nth(1).click()
+def test_a_generated_scene_is_labelled(page):
+    expect(page).to_have_title('Street scenes by class')
+    expect(page.locator(VIEW)).to_have_text('Drop a photo, or choose one of the examples.')
+    page.locator('#examples .thumbnail-item').nth(1).click()
     expect_seen(page)
     expect(page.locator(f'{VIEW} figcaption')).to_contain_text('512 x 256 pixels')
 
@@ -172,6 +149,7 @@ def test_bad_files_are_explained_and_the_page_goes_on(page, street, tmp_path):
         '512 x 77 pixels', timeout=60 * SECONDS
     )
     expect(page.locator(f'{VIEW} figcaption')).to_contain_text('shrunk from 2000 x 300')
+    expect(page.locator(f'{VIEW} .downloads')).to_contain_text('(PNG, 512 x 77, its grey values')
 
 
 def test_names_of_uploads_do_nothing(page, street, tmp_path):
@@ -185,16 +163,27 @@ def test_names_of_uploads_do_nothing(page, street, tmp_path):
     assert not list(ROOT.glob('hacked*')) and not list(tmp_path.rglob('hacked'))
 
 
-def test_one_network_alone(browser, trained, street, tmp_path_factory):
-    with served(trained, (2,), tmp_path_factory.mktemp('temporary')) as address:
+def test_one_network_with_a_title_and_examples_of_ones_own(
+    browser, trained, street, tmp_path, tmp_path_factory
+):
+    mine = tmp_path / 'mine'
+    mine.mkdir()
+    cv2.imwrite(str(mine / '1.jpg'), photo(60, 90))
+    cv2.imwrite(str(mine / '2.jpg'), photo(600, 1024))
+    sizes = '90 x 60 pixels', '512 x 300 pixels'
+    more = '--title', 'Mine & <b>yours</b>', '--examples', str(mine)
+    with served(trained, (2,), tmp_path_factory.mktemp('temporary'), *more) as address:
         page = browser.new_page()
         page.goto(address)
+        expect(page).to_have_title('Mine & <b>yours</b>')
+        expect(page.locator('h1')).to_have_text('Mine & <b>yours</b>')
+        expect(page.locator('#examples .thumbnail-item')).to_have_count(2)
         upload(page, street)
         expect(page.locator(f'{VIEW} img.classes')).to_be_visible(timeout=60 * SECONDS)
         for number in (0, 1, 0):
-            page.locator('#samples .thumbnail-item').nth(number).click()
+            page.locator('#examples .thumbnail-item').nth(number).click()
             caption = page.locator(f'{VIEW} figcaption')
-            expect(caption).to_contain_text('512 x 256 pixels', timeout=60 * SECONDS)
+            expect(caption).to_contain_text(sizes[number], timeout=60 * SECONDS)
         assert page.locator('.seen').count() == 1
         page.close()
 
@@ -203,43 +192,3 @@ def test_ten_uploads_at_once(browser, url, street):
     with uploaded_at_once(browser, url, street, count=10) as pages:
         for one in pages:
             expect_seen(one)
-
-
-class Slow:
-    """A network that notes how many photos it has at once."""
-
-    classes, palette = ['road'], np.zeros((1, 3), np.uint8)
-    now = most = count = 0
-
-    def label(self, photos):
-        self.now += 1
-        self.most = max(self.most, self.now)
-        time.sleep(0.3)
-        self.now -= 1
-        self.count += 1
-        return [np.zeros(one.shape[:2], np.uint8) for one in photos]
-
-
-def test_uploads_wait_for_their_turn(browser, street):
-    network = Slow()
-    served = build_page(dict(slow=network), max_side=512)
-    address = served.launch(
-        server_port=int(free_port()), prevent_thread_lock=True, **launch_options()
-    )[1]
-    try:
-        with uploaded_at_once(browser, address, street, count=4) as pages:
-            for one in pages:
-                expect(one.locator(f'{VIEW} img.classes')).to_be_visible(timeout=60 * SECONDS)
-            assert network.most == 1 and network.count == 4
-    finally:
-        served.close()
-
-
-def test_a_phone_need_not_scroll_sideways(page, street):
-    page.set_viewport_size(dict(width=390, height=844))
-    page.reload()
-    upload(page, street)
-    expect_seen(page)
-    shoot(page, 'phone')
-    wide = page.evaluate('document.documentElement.scrollWidth - window.innerWidth')
-    assert wide <= 0

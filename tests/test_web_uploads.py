@@ -4,6 +4,7 @@ import base64
 import re
 import socket
 import zlib
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,10 +12,12 @@ import pytest
 from conftest import CITYSCAPES, coloured, load_tool, photo
 
 from pspnet_plugin.datasets.scenes import street_scene
+from pspnet_plugin.prediction.drawing import overlay
 from pspnet_plugin.prediction.sources import BadPicture, TooLarge
 from pspnet_plugin.web import uploads
-from pspnet_plugin.web.page import label_photo, samples
-from pspnet_plugin.web.uploads import open_upload
+from pspnet_plugin.web.examples import read_examples, street_scenes
+from pspnet_plugin.web.page import label_photo
+from pspnet_plugin.web.uploads import Upload, open_upload
 from pspnet_plugin.web.views import problem, view
 
 PALETTE = np.array(CITYSCAPES['palette'], np.uint8)
@@ -25,7 +28,7 @@ def coded(picture: np.ndarray, end: str = '.png') -> bytes:
 
 
 def shown(kind: str, page: str) -> np.ndarray:
-    """The picture that an attribute of the page holds."""
+    """The picture that an attribute of the page holds, the first of its kind."""
     content = re.search(rf'{kind}="data:image/\w+;base64,([^"]+)"', page)[1]
     return cv2.imdecode(np.frombuffer(base64.b64decode(content), np.uint8), cv2.IMREAD_UNCHANGED)
 
@@ -97,11 +100,16 @@ def test_a_view_holds_photo_colours_legend_and_index_map():
     picture = cv2.resize(photo(3, 4), (40, 30))
     labels = np.zeros((30, 40), np.uint8)
     labels[:10], labels[29] = 18, 7
-    page = view('a<b', picture, labels, PALETTE, CITYSCAPES['classes'], note='40 x 30')
-    assert (shown('href', page) == labels).all()
+    page = view('a<b/c', picture, labels, PALETTE, CITYSCAPES['classes'], note='40 x 30')
+    assert (shown('index.png" href', page) == labels).all()
+    assert '(PNG, its grey values' in page
+    drawn = overlay(picture, labels, PALETTE, CITYSCAPES['classes'], opacity=0.5)
+    found = shown('overlay.jpg" href', page)
+    assert found.shape == drawn.shape
+    assert np.abs(found[:, :40].astype(int) - drawn[:, :40]).mean() < 12
     assert (shown('class="classes" src', page) == coloured(labels)).all()
     assert np.abs(shown('class="photo" src', page).astype(int) - picture).mean() < 12
-    assert '<b>a&lt;b</b> 40 x 30' in page
+    assert '<b>a&lt;b/<wbr>c</b> <span>40 x 30</span>' in page
     entries = re.findall(r'background:(#\w+)"></i>([\w ]+) <b>([\d.]+) %', page)
     assert entries == [
         ('#804080', 'road', '63.3'),
@@ -110,15 +118,95 @@ def test_a_view_holds_photo_colours_legend_and_index_map():
     ]
 
 
+def test_a_class_that_is_there_never_has_a_share_of_nothing():
+    labels = np.zeros((50, 40), np.uint8)
+    labels[0, 0] = 1  # 0.05 %
+    for more, expected in ((0, '0.1 %'), (1, '&lt; 0.1 %')):
+        labels = np.pad(labels, ((0, more), (0, 0)))
+        page = view('a', photo(*labels.shape), labels, PALETTE, CITYSCAPES['classes'])
+        assert f'sidewalk <b>{expected}</b>' in page
+
+
+def test_the_size_of_an_index_map_is_said_if_it_is_not_that_of_the_file():
+    class Blank:
+        classes, palette = CITYSCAPES['classes'], PALETTE
+
+        def label(self, photos):
+            return [np.zeros(one.shape[:2], np.uint8) for one in photos]
+
+    for original, said in (((40, 30), '(PNG, its'), ((80, 60), '(PNG, 40 x 30, its')):
+        (page,) = label_photo(dict(demo=Blank()), Upload(photo(30, 40), original))
+        assert said in page and ('shrunk from 80 x 60' in page) == (original == (80, 60))
+
+
 def test_messages_are_no_markup():
     assert '&lt;script&gt;' in problem('<script>') and '<script>' not in problem('<script>')
 
 
-def test_samples_are_in_the_channel_order_of_photos():
-    (sample,) = samples(1)
+def test_scenes_are_in_the_channel_order_of_photos():
+    (example,) = street_scenes(1)
     scene, _ = street_scene(np.random.default_rng([2024, 0]))
     small = cv2.resize(scene, (512, 256), interpolation=cv2.INTER_AREA)
-    assert (sample[..., ::-1] == small).all() and (sample != small).any()
+    assert (example.photo[..., ::-1] == small).all() and (example.photo != small).any()
+    assert not example.was_shrunk
+
+
+def test_examples_are_photos_in_their_order_shrunk_and_no_more_than_eight(tmp_path, capsys):
+    for folder, count in (('a', 3), ('b', 7)):
+        (tmp_path / folder).mkdir()
+        for i in range(count):
+            cv2.imwrite(str(tmp_path / folder / f'{i}.png'), photo(20 + i, 40))
+    more = str(tmp_path / 'b')
+    examples = read_examples([str(tmp_path / 'a/2.png'), more], max_side=100)
+    assert [one.photo.shape[0] for one in examples] == [22, *range(20, 27)]
+    assert not capsys.readouterr().err
+    examples = read_examples([str(tmp_path / 'a'), more], max_side=20)
+    assert [one.original for one in examples] == [(40, 20 + i) for i in (0, 1, 2, 0, 1, 2, 3, 4)]
+    assert all(one.photo.shape[1] == 20 for one in examples)
+    assert '8 of the 10 examples are shown' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'message'),
+    [
+        ('bad.jpg', b'no picture', 'bad.jpg is no picture'),
+        ('film.mp4', b'', 'film.mp4 is a video; give photos'),
+        ('letter.txt', b'', 'mine holds no picture'),
+    ],
+)
+def test_an_example_that_cannot_be_shown_is_named(
+    network, tmp_path, capsys, name, content, message
+):
+    (tmp_path / 'mine').mkdir()
+    (tmp_path / 'mine' / name).write_bytes(content)
+    assert load_tool('web_demo.py').main([*network, '--examples', str(tmp_path / 'mine')]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('classes', 'expected'),
+    [
+        ([CITYSCAPES['classes']] * 2, ('Street scenes by class', 4)),
+        ([CITYSCAPES['classes'], ('wall', 'door')], ('Photos by class', 0)),
+        ([CITYSCAPES['classes'][::-1]], ('Photos by class', 0)),
+    ],
+    ids=['streets', 'one of other classes', 'another order'],
+)
+def test_title_and_examples_are_those_of_streets_if_the_classes_are(monkeypatch, classes, expected):
+    tool = load_tool('web_demo.py')
+    networks = {str(i): SimpleNamespace(classes=list(names)) for i, names in enumerate(classes)}
+    monkeypatch.setattr(tool, 'open_networks', lambda args: networks)
+
+    def build(networks, *, max_side, title, examples):
+        raise ValueError(f'{title}, {len(examples)}')
+
+    monkeypatch.setattr('pspnet_plugin.web.page.build_page', build)
+    args = tool.parse_args(['--config', 'a', '--checkpoint', 'a'])
+    with pytest.raises(ValueError, match='^{}, {}$'.format(*expected)):
+        tool.serve(args)
+    args = tool.parse_args(['--config', 'a', '--checkpoint', 'a', '--title', 'Mine'])
+    with pytest.raises(ValueError, match='^Mine, '):
+        tool.serve(args)
 
 
 def test_a_taken_port_is_named(network, capsys):
@@ -154,6 +242,6 @@ def test_a_photo_that_a_network_does_not_take_is_explained(error, expected, caps
         def label(self, photos):
             raise error('its own <words>')
 
-    (said,) = label_photo(dict(demo=Refusing()), photo(8, 8))
+    (said,) = label_photo(dict(demo=Refusing()), Upload(photo(8, 8), (8, 8)))
     assert 'demo: this photo' in said and expected in said
     assert 'words' not in said and 'demo: its own <words>' in capsys.readouterr().err

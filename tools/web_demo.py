@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from pspnet_plugin.datasets.palettes import CITYSCAPES
 from pspnet_plugin.deployment.arguments import add_cfg_options
 from pspnet_plugin.deployment.loading import load_config
 from pspnet_plugin.engine.command_line import add_debug, run_command
@@ -27,6 +28,8 @@ EXAMPLE = """examples:
   python tools/web_demo.py --config configs/psp_demo.py \\
       --checkpoint work_dirs/psp_demo/iter_600.pth
   python tools/web_demo.py --config before.py after.py --checkpoint before.pth after.pth
+  python tools/web_demo.py --config facades.py --checkpoint facades.pth \\
+      --title 'Facades by class' --examples photos/
 """
 
 
@@ -76,6 +79,14 @@ def parse_args(arguments: list[str] | None) -> argparse.Namespace:
     add('--max-side', type=int, default=1024,
         help='longer sides of photos are shrunk to so many pixels (default 1024)',
     )  # fmt: skip
+    add('--title', metavar='TEXT',
+        help="of the page (default: 'Street scenes by class' if the classes are those of "
+        "Cityscapes, else 'Photos by class')",
+    )  # fmt: skip
+    add('--examples', metavar='PATH', nargs='+',
+        help='photos to choose from, or folders of them; the first 8 are shown (default: '
+        'generated street scenes if the classes are those of Cityscapes, else none)',
+    )  # fmt: skip
     add('--device', help='cpu, cuda:0 … (default: the first GPU, if there is one)')
     add_debug(parser)
     add_cfg_options(parser)
@@ -107,12 +118,20 @@ def uploads_to_the_end() -> Iterator[None]:
 
 def _serve(args: argparse.Namespace) -> None:
     try:
+        from pspnet_plugin.web.examples import read_examples, street_scenes
         from pspnet_plugin.web.page import build_page, launch_options
     except ImportError as error:
         raise ValueError(
             f"the page needs gradio ({error}): pip install -c constraints.txt '.[onedl,web]'"
         ) from None
-    page = build_page(open_networks(args), max_side=args.max_side)
+    networks = open_networks(args)
+    of_streets = all(list(one.classes) == list(CITYSCAPES['classes']) for one in networks.values())
+    title = args.title or ('Street scenes by class' if of_streets else 'Photos by class')
+    if args.examples:
+        examples = read_examples(args.examples, max_side=args.max_side)
+    else:
+        examples = street_scenes() if of_streets else []
+    page = build_page(networks, max_side=args.max_side, title=title, examples=examples)
     try:
         _, url, _ = page.launch(
             server_name=args.host, server_port=args.port, prevent_thread_lock=True,

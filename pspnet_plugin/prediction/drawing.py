@@ -49,6 +49,16 @@ def overlay(
     return np.hstack([mixed, _legend(len(photo), labels, palette, classes)])
 
 
+def percent(share: float) -> str:
+    """A share of a class that is there, which never reads as none.
+
+    Args:
+        share: More than 0, up to 1.
+    """
+    text = f'{100 * share:.1f} %'
+    return '< 0.1 %' if text == '0.0 %' else text
+
+
 def _legend(
     height: int, labels: np.ndarray, palette: np.ndarray, classes: Sequence[str]
 ) -> np.ndarray:
@@ -65,7 +75,7 @@ def _legend(
         top = position * row
         canvas[top + 2 : top + row - 2, size // 3 : size // 3 + row - 4] = palette[i][::-1]
         _paste(canvas, _words(classes[i], size), top, start)
-        _paste(canvas, _words(f'{100 * shares[i]:.1f} %', size), top, start + widths[i] + size // 2)
+        _paste(canvas, _words(percent(shares[i]), size), top, start + widths[i] + size // 2)
     if left_out:
         _paste(canvas, _words(f'… {left_out} more', size), row * (fit - 1), start)
     return canvas

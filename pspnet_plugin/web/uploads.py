@@ -1,6 +1,7 @@
 """What strangers upload, as photos: from bytes alone, never from a name or path of theirs."""
 
 import io
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,10 @@ from pspnet_plugin.prediction.sources import BadPicture
 # Bytes of a file, and pixels in it: a 100-megapixel phone photo passes, a bomb does not.
 MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 110 * 10**6
+NO_PICTURE = (
+    'This is not a picture of a kind that is known here, whatever its name says. Choose a JPEG or '
+    "PNG file; a phone's HEIC photo can be saved as one."
+)
 
 
 @dataclass(frozen=True)
@@ -45,10 +50,7 @@ def open_upload(content: bytes, *, max_side: int) -> Upload:
     if not content:
         raise BadPicture('This file is empty. Choose a photo, such as a JPEG or PNG file.')
     if len(content) > MAX_BYTES:
-        raise BadPicture(
-            f'This file has {len(content) / 2**20:.0f} MB; at most {MAX_BYTES // 2**20} are taken. '
-            'Choose a smaller one.'
-        )
+        raise BadPicture(too_large(str(math.ceil(len(content) / 2**20))))
     size = _size(content)
     if size is None or size[0] * size[1] > MAX_PIXELS:
         has = f'has {size[0]} x {size[1]} pixels' if size else 'is far too large'
@@ -67,6 +69,18 @@ def open_upload(content: bytes, *, max_side: int) -> Upload:
     return Upload(shrunk(photo, max_side), (width, height))
 
 
+def too_large(megabytes: str) -> str:
+    """What is said of a file beyond ``MAX_BYTES``.
+
+    Args:
+        megabytes: That it has, rounded up, lest '64; at most 64' is said.
+    """
+    return (
+        f'This file has {megabytes} MB; at most {MAX_BYTES // 2**20} are taken. Choose a smaller '
+        'one.'
+    )
+
+
 def _size(content: bytes) -> tuple[int, int] | None:
     """Width and height by the header, before memory is taken for the pixels; None: a bomb."""
     try:
@@ -75,7 +89,4 @@ def _size(content: bytes) -> tuple[int, int] | None:
     except Image.DecompressionBombError:
         return None
     except Exception:  # of any decoder, on any bytes
-        raise BadPicture(
-            'This is not a picture of a kind that is known here, whatever its name says. Choose a '
-            "JPEG or PNG file; a phone's HEIC photo can be saved as one."
-        ) from None
+        raise BadPicture(NO_PICTURE) from None
