@@ -102,6 +102,12 @@ def test_photos_larger_than_in_the_training_are_shrunk_and_that_is_said(
     network, demo_root, tmp_path, capsys
 ):
     cv2.imwrite(str(tmp_path / 'large.png'), photo(90, 512))
+    config = Config.fromfile(network[1])
+    config.train_dataloader.dataset.pipeline.insert(
+        2, dict(type='RandomResize', scale=(128, 128), ratio_range=(0.5, 2.0), keep_ratio=True)
+    )
+    config.dump(tmp_path / 'resized.py')
+    network = ['--config', str(tmp_path / 'resized.py'), *network[2:]]
     found = []
     for more in ([], ['--max-side', '256'], ['--max-side', '0']):
         out = tmp_path / f'out{len(found)}'

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import CITYSCAPES, coloured, load_tool, photo
+from mmengine.config import Config
 
 from pspnet_plugin.datasets.scenes import street_scene
 from pspnet_plugin.prediction.drawing import overlay
@@ -245,3 +246,15 @@ def test_a_photo_that_a_network_does_not_take_is_explained(error, expected, caps
     (said,) = label_photo(dict(demo=Refusing()), Upload(photo(8, 8), (8, 8)))
     assert 'demo: this photo' in said and expected in said
     assert 'words' not in said and 'demo: its own <words>' in capsys.readouterr().err
+
+
+def test_a_network_of_the_page_sees_photos_no_larger_than_in_its_training(network, tmp_path):
+    config = Config.fromfile(network[1])
+    config.train_dataloader.dataset.pipeline.insert(2, dict(type='Resize', scale=(64, 64)))
+    config.dump(tmp_path / 'resized.py')
+    tool = load_tool('web_demo.py')
+    arguments = ['--config', str(tmp_path / 'resized.py'), *network[2:], '--device', 'cpu']
+    (opened,) = tool.open_networks(tool.parse_args(arguments)).values()
+    assert opened.seen(128, 256) == 32 * 64
+    (labels,) = opened.label([photo(128, 256)])
+    assert labels.shape == (128, 256)

@@ -21,7 +21,8 @@ from pspnet_plugin.deployment.arguments import add_cfg_options
 from pspnet_plugin.deployment.loading import load_config
 from pspnet_plugin.engine.command_line import add_debug, run_command
 from pspnet_plugin.engine.stock_tools import find_config
-from pspnet_plugin.prediction.networks import TorchNetwork, open_torch_network
+from pspnet_plugin.prediction.networks import ShrinkingNetwork, open_torch_network
+from pspnet_plugin.prediction.stream import Network
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = """examples:
@@ -33,7 +34,7 @@ EXAMPLE = """examples:
 """
 
 
-def open_networks(args: argparse.Namespace) -> dict[str, TorchNetwork]:
+def open_networks(args: argparse.Namespace) -> dict[str, Network]:
     """The networks by their names on the page.
 
     Raises:
@@ -62,7 +63,9 @@ def open_networks(args: argparse.Namespace) -> dict[str, TorchNetwork]:
                 'with a test_dataloader whose dataset has them in its metainfo'
             )
         name = f'{checkpoint.resolve().parent.name}/{checkpoint.stem}'
-        networks[name if name not in networks else str(checkpoint)] = network
+        name = name if name not in networks else str(checkpoint)
+        side = network.trained_side  # as predict.py shrinks them
+        networks[name] = ShrinkingNetwork(network, side) if side else network
     return networks
 
 
@@ -77,7 +80,8 @@ def parse_args(arguments: list[str] | None) -> argparse.Namespace:
     add('--host', default='127.0.0.1', help='address to listen on (default 127.0.0.1)')
     add('--port', type=int, default=7860, help='port (default 7860)')
     add('--max-side', type=int, default=1024,
-        help='longer sides of photos are shrunk to so many pixels (default 1024)',
+        help='longer sides of photos are shrunk to so many pixels, on the page (default 1024); a '
+        'network sees them no larger than in its training',
     )  # fmt: skip
     add('--title', metavar='TEXT',
         help="of the page (default: 'Street scenes by class' if the classes are those of "

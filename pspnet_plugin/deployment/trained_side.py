@@ -11,10 +11,10 @@ def trained_side(config: Config) -> int | None:
     In larger ones, things are larger than the network has ever seen them.
 
     Args:
-        config: Its ``train_dataloader`` and ``data_preprocessor`` count.
+        config: Its ``train_dataloader`` counts.
 
     Returns:
-        None where it does not say: photos are taken at the size they have, and cut.
+        None where it does not say: photos are taken at the size they have.
     """
     dataset = (config.get('train_dataloader') or {}).get('dataset') or {}
     while not dataset.get('pipeline'):  # wrappers have that of the first within them
@@ -22,13 +22,8 @@ def trained_side(config: Config) -> int | None:
         if not isinstance(inner, Mapping):
             return None
         dataset = inner
-    steps = dataset['pipeline']
-    if sides := [side for step in steps if (side := _side_after(step))]:
-        return sides[-1]
-    if any(step['type'] == 'RandomCrop' for step in steps):
-        return None
-    preprocessor = config.get('data_preprocessor') or config.model.get('data_preprocessor') or {}
-    return max(preprocessor.get('size') or (), default=None)  # what it pads smaller ones to
+    sides = [side for step in dataset['pipeline'] if (side := _side_after(step))]
+    return sides[-1] if sides else None
 
 
 def _side_after(step: Mapping) -> int | None:

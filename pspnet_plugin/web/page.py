@@ -8,9 +8,9 @@ from typing import Any
 
 import gradio as gr
 
-from pspnet_plugin.prediction.networks import TorchNetwork
 from pspnet_plugin.prediction.reading import shrunk
 from pspnet_plugin.prediction.sources import BadPicture, TooLarge
+from pspnet_plugin.prediction.stream import Network
 from pspnet_plugin.web import refusals, views
 from pspnet_plugin.web.uploads import MAX_BYTES, Upload, open_upload
 from pspnet_plugin.web.views import problem, view
@@ -35,7 +35,7 @@ CSS = """
 """
 
 
-def label_photo(networks: Mapping[str, TorchNetwork], upload: Upload) -> list[str]:
+def label_photo(networks: Mapping[str, Network], upload: Upload) -> list[str]:
     """A view for each network, or in its place why there is none.
 
     Args:
@@ -69,7 +69,7 @@ def label_photo(networks: Mapping[str, TorchNetwork], upload: Upload) -> list[st
 
 
 def build_page(
-    networks: Mapping[str, TorchNetwork],
+    networks: Mapping[str, Network],
     *,
     max_side: int,
     title: str,
@@ -116,7 +116,7 @@ def build_page(
     return page.queue(max_size=QUEUE, default_concurrency_limit=1)
 
 
-def _views(networks: Mapping[str, TorchNetwork], *, or_examples: bool) -> list[gr.HTML]:
+def _views(networks: Mapping[str, Network], *, or_examples: bool) -> list[gr.HTML]:
     start = f'<p>Drop a photo{", or choose one of the examples" if or_examples else ""}.</p>'
     made = []
     for i, name in enumerate(networks):
