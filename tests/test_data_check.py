@@ -21,6 +21,11 @@ def test_classes_that_are_not_the_networks_end_a_training_in_a_line(demo_root, t
     assert not list(tmp_path.glob('*.pth'))
 
 
+def test_one_class_alone():
+    with pytest.raises(ValueError, match=r'one class alone \(wall\)'):
+        check_classes(MODELS.build(Config.fromfile(DEMO).model), ['wall'])
+
+
 def test_weights_for_other_classes():
     config = Config.fromfile(DEMO)
     config.model.decode_head.update(num_classes=2)

@@ -88,7 +88,7 @@ def test_one_folder_has_every_tenth_held_out(project, palette, make):
     assert 'Every tenth pair is held out' in (project / 'configs/own.py').read_text()
 
 
-def test_large_photos_are_seen_as_large_as_in_the_training(project, palette, make):
+def test_large_photos_become_pairs_as_large_as_the_config_trains_on(project, palette, make):
     labels = np.zeros((900, 1200), np.uint8)
     labels[:300] = 1
     for i in range(2):
@@ -99,19 +99,68 @@ def test_large_photos_are_seen_as_large_as_in_the_training(project, palette, mak
     config = built('configs/own.py')
     assert [len(found) for found in pictures(config)] == [1, 1]
     sample = config.test_dataset[0]
-    assert sample['inputs'].shape[-2:] == (384, 512)
-    assert sample['data_samples'].gt_sem_seg.shape == (900, 1200)
+    assert sample['inputs'].shape[-2:] == sample['data_samples'].gt_sem_seg.shape == (384, 512)
+    found = sample['data_samples'].gt_sem_seg.data[0].numpy()
+    assert (found[:120] == 1).all() and (found[136:] == 0).all()
+    said = make(*arguments(palette, '--max-side', '64', '--size', '9'), status=2)
+    assert '--max-side 64 and --size: give one of them' in said
 
 
-def test_a_config_that_is_there_stays(project, palette, make):
+def test_a_config_that_was_changed_by_hand_stays(project, palette, make):
     write_photos(project / 'photos', SPLIT)
     write_maps(project / 'labels', SPLIT)
     own = project / 'configs/own.py'
-    own.write_text('mine = 1\n')
+    make(*arguments(palette, '--config', 'configs/own.py'))
+    own.write_text(changed := own.read_text().replace('interval=100', 'interval=50'))
     said = make(*arguments(palette, '--config', 'configs/own.py'))
-    assert 'is there already, and stays as it is' in said and own.read_text() == 'mine = 1\n'
+    assert 'was changed by hand, and stays; of these pairs it would have' in said
+    assert '+ default_hooks = dict(checkpoint=dict(interval=100))' in said
+    assert own.read_text() == changed
     said = make(*arguments(palette, '--config', 'nowhere/own.py'), status=2)
     assert '--config nowhere/own.py: expected a name ending in .py, in a folder that' in said
+
+
+def test_a_config_follows_pairs_that_are_added(project, palette, make):
+    labels = {f'{i}': list(SPLIT.values())[i % 3] for i in range(30)}
+    few = dict(list(labels.items())[:3])
+    for part in (few, labels):
+        write_photos(project / 'photos', part)
+        write_maps(project / 'labels', part)
+        said = make(*arguments(palette, '--config', 'configs/own.py'))
+        names, held = pictures(built('configs/own.py'))
+        assert len(names) + len(held) == len(part) and held
+        assert f'held out, to be scored on: {len(held)} of {len(part)} pairs, every tenth' in said
+
+
+def test_no_config_is_written_where_a_split_has_no_pairs(project, palette, make):
+    write_photos(project / 'photos', SPLIT)
+    write_maps(project / 'labels', {k: v for k, v in SPLIT.items() if k.startswith('train/')})
+    said = make(*arguments(palette, '--config', 'configs/own.py'), status=2)
+    assert 'holds no pair in val' in said and 'photos without a label map: 1' in said
+    assert not (project / 'configs/own.py').exists()
+
+
+def test_names_are_text_in_a_config(project, palette, make):
+    write_photos(project / 'photos', SPLIT)
+    write_maps(project / 'labels', SPLIT)
+    for out in ("it's", 'x\', k=__import__("os").mkdir("pwned"), m=\'', 'new\nline', 'back\\new'):
+        make(*arguments(palette, '--config', 'configs/own.py')[:3], out,
+             *arguments(palette, '--config', 'configs/own.py')[4:])  # fmt: skip
+        config = built('configs/own.py')
+        assert config.pairs.data_root == out and len(config.val_dataset) == 1
+        assert not (project / 'pwned').exists()
+    said = make(*arguments(palette)[:3], 'a{{b', *arguments(palette)[4:], '--config',
+                'configs/no.py', status=2)  # fmt: skip
+    assert 'a{{b: {{ has a meaning in configs' in said
+
+
+def test_one_class_alone_is_refused(project, palette, make):
+    palette.write_text('{"classes": ["wall"], "palette": [[200, 0, 0]]}')
+    labels = {name: np.zeros_like(values) for name, values in SPLIT.items()}
+    write_photos(project / 'photos', labels)
+    write_maps(project / 'labels', labels)
+    said = make(*arguments(palette, '--config', 'configs/own.py'), status=2)
+    assert 'there is one class alone' in said and 'such as background' in said
 
 
 def test_one_pair_cannot_be_held_out(project, palette, make):

@@ -132,6 +132,35 @@ def test_a_second_run_into_a_folder_in_use_is_refused(street, network, tmp_path,
     assert main(arguments) == 0
 
 
+def test_a_run_that_another_one_overtook_changes_nothing(
+    street, network, trained, tmp_path, monkeypatch, capsys
+):
+    out = tmp_path / 'out'
+    tool = load_tool('predict.py')
+    other = [*network[:3], str(trained / 'iter_1.pth')]
+
+    class Late(tool.Outputs):
+        def __init__(self, *args, **kwargs):
+            monkeypatch.setattr(tool, 'Outputs', Late.__base__)
+            assert tool.main([str(street / 'day'), *other, '--out', str(out)]) == 0
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr(tool, 'Outputs', Late)
+    assert tool.main([str(street / 'day'), *network, '--out', str(out)]) == 2
+    assert 'holds what was made with weights' in capsys.readouterr().err
+    assert 'iter_1.pth' in (out / '.labelled.json').read_text()
+
+
+def test_lines_of_a_journal_that_are_no_entries_do_not_count(street, network, tmp_path, capsys):
+    out = tmp_path / 'out'
+    arguments = [str(street / 'day'), *network, '--out', str(out), '--save', 'index']
+    assert main(arguments) == 0
+    with (out / '.labelled.jsonl').open('a') as journal:
+        journal.write('5\n{}\n[]\n')
+    assert main(arguments) == 0
+    assert '3 of 3 files are labelled already' in capsys.readouterr().out
+
+
 def test_what_was_made_is_no_input(street):
     (street / 'day' / 'made').mkdir()
     shutil.copy(street / 'day' / '0.png', street / 'day' / 'made' / 'x.png')

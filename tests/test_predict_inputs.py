@@ -1,6 +1,7 @@
 """``tools/predict.py`` on photos and folders as people have them."""
 
 import io
+import os
 
 import cv2
 import numpy as np
@@ -99,3 +100,20 @@ def test_folders_are_searched_through_links_but_once_and_not_where_they_are_hidd
     (root / 'a/round').symlink_to(root)
     found = [source.name for source in find_sources([str(root)])]
     assert found == ['a/x', 'frames.mp4/x', 'linked/x']
+
+
+@pytest.mark.parametrize('name', ['pipe.jpg', 'pipe.mp4'])
+def test_a_pipe_is_left_out(name, network, tmp_path, capsys):
+    os.mkfifo(tmp_path / name)
+    cv2.imwrite(str(tmp_path / 'plain.png'), photo(64, 64))
+    arguments = [str(tmp_path), *network, '--out', str(tmp_path / 'out'), '--save', 'index']
+    assert main(arguments) == 1
+    assert f'{name} is a pipe or a device; expected a file' in capsys.readouterr().err
+    assert (tmp_path / 'out/index/plain.png').is_file()
+
+
+def test_options_that_are_none_are_said_in_a_line(network, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([str(tmp_path), *network, '--out', str(tmp_path / 'out'), '--cfg-options', 'a'])
+    assert ended.value.code == 2
+    assert 'expected KEY=VALUE' in capsys.readouterr().err

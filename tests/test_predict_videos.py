@@ -115,6 +115,19 @@ def test_a_film_may_lack_a_frame(network, tmp_path, monkeypatch, capsys):
     assert main(arguments) == 0 and count_frames(film) == 4
 
 
+def test_films_are_in_no_others_way(network, tmp_path):
+    for name in ('drive.mp4', 'drive.part.mp4', f'{"x" * 250}.mp4'):
+        write_film(tmp_path / 'film.mp4', 2)
+        (tmp_path / 'film.mp4').rename(tmp_path / name)
+    out = tmp_path / 'out'
+    arguments = [str(tmp_path), *network, '--out', str(out), '--save', 'overlay']
+    assert main(arguments) == 0
+    write_film(tmp_path / 'drive.mp4', 3)
+    assert main(arguments) == 0
+    made = {path.name: count_frames(path) for path in (out / 'overlay').iterdir()}
+    assert made == {'drive.mp4': 3, 'drive.part.mp4': 2, f'{"x" * 250}.mp4': 2}
+
+
 def test_a_film_that_could_not_be_written_whole_is_not_kept(network, tmp_path, monkeypatch, capsys):
     write_film(tmp_path / 'drive.mp4', 3)
     monkeypatch.setattr(films, 'count_frames', lambda path: 2)

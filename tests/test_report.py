@@ -284,6 +284,14 @@ def test_settings_that_differ(trained):
     assert found == {'extra': ['', "'new'"], 'train_pipeline.2.prob': ['0.5', '0.25']}
 
 
+@pytest.mark.parametrize('content', ['', '{}', '[]', '{"parts": [', '{"parts": {}, "scores": []}'])
+def test_a_record_that_is_none_is_named(content, trained, tmp_path, capsys):
+    run = shutil.copytree(trained, tmp_path / 'run')
+    (run / RECORD).write_text(content)
+    assert load_tool(TOOL).main([str(run)]) == 2
+    assert f'{run / RECORD} is no record of a run' in capsys.readouterr().err
+
+
 def test_what_is_missing_is_named(trained, tmp_path, capsys):
     main = load_tool(TOOL).main
 

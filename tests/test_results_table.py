@@ -242,6 +242,15 @@ def test_work_dirs_that_cannot_be_collected_are_named(trained, tmp_path, capsys)
     assert 'psp_demo.py is missing; expected the config' in capsys.readouterr().err
 
 
+def test_a_kept_run_is_not_replaced_by_one_of_another_label(tmp_path):
+    made_run('a b', seed=0, miou=30).write(tmp_path)
+    made_run('a b', seed=0, miou=31).write(tmp_path)
+    with pytest.raises(ValueError, match="a-b_seed0.json holds the run 'a b'; give 'a-b' another"):
+        made_run('a-b', seed=0, miou=32).write(tmp_path)
+    (kept,) = load_runs(tmp_path)
+    assert kept.score('t40')['mIoU'] == 31
+
+
 def test_the_pictures_show_the_logs():
     runs = [made_run('small', seed=0, miou=30, minutes=24), made_run('large', seed=0, miou=40)]
     runs.append(made_run('large', seed=1, miou=44))

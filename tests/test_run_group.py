@@ -118,6 +118,7 @@ def test_what_is_not_there_is_named(runs, capsys, change, arguments, message):
         ('g: {runs: {a: 3}}', 'g, a: expected names with values, got 3'),
         ('g: {runs: {a: {config: c}, b: {of: c, test: []}}}', 'g, b: expected a config'),
         ('- g', 'runs.yml: expected names with values'),
+        ('on: {}', "has no group 'g'; there are True"),
         ('g: 5', 'g: expected names with values, got 5'),
         ('g: {runs: [a]}', 'g, runs: expected names with values'),
         ('g: {runs: {a: }}', 'g, a: expected names with values, got None'),

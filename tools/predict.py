@@ -157,6 +157,16 @@ def foreign_files(args: argparse.Namespace) -> Iterator[Path]:
     yield from (args.out / name for name, made in tables if made and (args.out / name).exists())
 
 
+def check_out(args: argparse.Namespace, settings: dict) -> None:
+    """Makes sure that the folder is free, or this command's own.
+
+    Raises:
+        ValueError: it is not.
+    """
+    begun, foreign = bool(read_journal(args.out)[0]), foreign_files(args)
+    check_free(args.out, marker=MARKER, made_by=settings, foreign=foreign, begun=begun)
+
+
 def tell_of_shrinking(side: int) -> None:
     """What the default of ``--max-side`` does."""
     tqdm.write(
@@ -195,14 +205,15 @@ def predict(args: argparse.Namespace) -> int:
     settings = made_by(args, text)
     if args.max_side:
         network = ShrinkingNetwork(network, args.max_side, told=told)
-    begun, foreign = bool(read_journal(args.out)[0]), foreign_files(args)
-    check_free(args.out, marker=MARKER, made_by=settings, foreign=foreign, begun=begun)
-    claim(args.out, marker=MARKER, made_by=settings)
+    check_out(args, settings)
+    args.out.mkdir(parents=True, exist_ok=True)
     outputs = Outputs(
         args.out, kinds=settings['save'], classes=network.classes, palette=network.palette,
         opacity=args.opacity, photo_side=photo_side_of(config),
     )  # fmt: skip
     with outputs:
+        check_out(args, settings)  # once more, where no other run can come in between
+        claim(args.out, marker=MARKER, made_by=settings)
         todo = [source for source in sources if not outputs.has(source)]
         outputs.forget(todo)
         outputs.write_classes()

@@ -3,6 +3,7 @@
 It takes over ``configs/psp_cpu25_cityscapes_pairs.py``: the recommended network, by the clock.
 """
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ BASE = 'psp_cpu25_cityscapes_pairs.py'
 COUNTED = 500
 # Of each class's share of the pixels; what BASE has, for its own classes.
 POWER = -0.3
-# Pixels on the longer side of the largest photos that BASE trains on.
+# Pixels on the longer side of the largest photos that BASE trains on; pairs need no more.
 SEEN = 512
 # Of pairs that are not split, every so many-th is held out (see ``folds`` of the datasets).
 FOLDS = 10
@@ -86,19 +87,26 @@ def survey(out: Path, matched: Matched, legend: Legend, *, suffix: str) -> OwnPa
         suffix: Of the pairs' files.
 
     Raises:
-        ValueError: they are too few to hold one out.
+        ValueError: none can be held out, or there is one class alone.
     """
+    if legend.classes == 1:
+        raise ValueError(
+            'there is one class alone, and everything would be taken for it; name what is not it '
+            'as a class too, such as background'
+        )
     pairs = [path for name in matched.files if (path := out / f'{name}{suffix}').is_file()]
     sizes = Counter(_size(path) for path in pairs[:: max(len(pairs) // COUNTED, 1)])
-    tops = {name.split('/')[0] for name in matched.files if '/' in name}
-    split = {'train', 'val'} <= tops
+    names = [*matched.files, *matched.lonely]
+    split = {'train', 'val'} <= {name.split('/')[0] for name in names if '/' in name}
+    tops = [path.relative_to(out).parts[0] for path in pairs]
+    if split and (empty := [name for name in ('train', 'val') if name not in tops]):
+        raise ValueError(f'{out} holds no pair in {empty[0]}; mend what is said of them')
     if len(pairs) < 2:
         raise ValueError(f'{out} holds {len(pairs)} pairs; a config needs 2, to hold one out')
-    held = sum(path.relative_to(out).parts[0] == 'val' for path in pairs)
     return OwnPairs(
         root=out.as_posix(),
         count=len(pairs),
-        held_out=held if split else max(len(pairs) // FOLDS, 1),
+        held_out=tops.count('val') if split else max(len(pairs) // FOLDS, 1),
         size=sizes.most_common(1)[0][0],
         classes=legend.classes,
         weights=class_weights([labels for _, labels in matched.files.values()], legend),
@@ -107,8 +115,11 @@ def survey(out: Path, matched: Matched, legend: Legend, *, suffix: str) -> OwnPa
 
 
 def _size(pair: Path) -> tuple[int, int]:
-    with Image.open(pair) as picture:
-        return picture.width // 2, picture.height
+    try:
+        with Image.open(pair) as picture:
+            return picture.width // 2, picture.height
+    except Image.DecompressionBombError:  # only its size is asked for
+        return SEEN, SEEN
 
 
 def write_config(pairs: OwnPairs, path: Path, *, configs: Path) -> str:
@@ -118,25 +129,38 @@ def write_config(pairs: OwnPairs, path: Path, *, configs: Path) -> str:
         pairs: What it trains on.
         path: Where it will be.
         configs: Folder of ``BASE``.
+
+    Raises:
+        ValueError: a path has what means something else in configs.
     """
     base = Path(os.path.relpath(configs / BASE, path.absolute().parent)).as_posix()
+    metainfo = f'{pairs.root}/metainfo.json'
+    if '{{' in pairs.root + base:
+        raise ValueError(f'{pairs.root}: {{{{ has a meaning in configs; give names without it')
     width, height = pairs.size
-    large = max(pairs.size) > SEEN
-    seen = min(SEEN / max(pairs.size), 1)
-    seconds = STARTING + A_PICTURE * pairs.held_out * (width * height * seen**2) / 2**16
-    parts = dict(
+    seconds = STARTING + A_PICTURE * pairs.held_out * width * height / 2**16
+    text = CONFIG.format(
         root=pairs.root,
+        metainfo=metainfo,
         base=base,
         classes=pairs.classes,
         weights=', '.join(f'{weight:g}' for weight in pairs.weights),
         train=_part(pairs, 'train'),
         val=_part(pairs, 'val'),
         split='' if pairs.split else SPLIT_NOTE,
-        pipeline=SHRINKING.format(seen=SEEN) if large else '',
-        tested='test_pipeline' if large else '{{_base_.test_pipeline}}',
         reserve=round(seconds),
     )
-    return CONFIG.format(**parts)
+    return f'{HEAD}{_digest(text)}.\n{text}'
+
+
+def is_unchanged(config: str) -> bool:
+    """Whether the text of a config is as ``write_config`` has made it."""
+    head, _, text = config.partition('\n')
+    return head == f'{HEAD}{_digest(text)}.'
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _part(pairs: OwnPairs, name: str) -> str:
@@ -149,29 +173,23 @@ def _part(pairs: OwnPairs, name: str) -> str:
 SPLIT_NOTE = """# Every tenth pair is held out and scored on. Frames of one drive had better be on
 # one side: then make folders train and val of them.
 """
-SHRINKING = """# Photos are seen at the size of the largest in the training; labels keep theirs.
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=({seen}, {seen}), keep_ratio=True),
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs'),
-]
-"""
-CONFIG = """# Trains on pairs by the clock. Written by make_pairs.py, and yours to change.
+# By what follows it, a config that nobody has changed is known.
+HEAD = '# Written by make_pairs.py, and yours to change: '
+CONFIG = """# Trains on pairs by the clock.
 _base_ = {base!r}
 
 pairs = dict(
     _delete_=True,
     type='PairsDataset',
     data_root={root!r},
-    metainfo='{root}/metainfo.json',
+    metainfo={metainfo!r},
 )
-{split}{pipeline}train_dataloader = dict(
+{split}train_dataloader = dict(
     dataset=dict(**pairs, {train}, pipeline={{{{_base_.train_pipeline}}}})
 )
 val_dataloader = dict(
     batch_size=1,  # photos of one batch must have one size
-    dataset=dict(**pairs, {val}, pipeline={tested}, test_mode=True),
+    dataset=dict(**pairs, {val}, pipeline={{{{_base_.test_pipeline}}}}, test_mode=True),
 )
 test_dataloader = val_dataloader
 # Scored on the labels as the datasets read them.

@@ -96,12 +96,14 @@ class Style:
         size: Width and height of one half; None keeps those of the photo.
         suffix: ``'.png'``, without loss, or ``'.jpg'``.
         quality: Of JPEG, 1 to 100.
+        max_side: Pixels to which the longer side of larger photos is shrunk, in proportion.
     """
 
     legend: Legend
     size: Size | None
     suffix: str
     quality: int
+    max_side: int | None = None
 
     def encode(self, photo: np.ndarray, labels: np.ndarray) -> bytes:
         """The picture file of an (H, W, 3) RGB photo and its (H, W) positions in the legend.
@@ -109,8 +111,12 @@ class Style:
         Raises:
             ValueError: it is too large for the format.
         """
-        if self.size:
-            photo, labels = resize_photo(photo, self.size), resize_labels(labels, self.size)
+        size, longer = self.size, max(photo.shape[:2])
+        if self.max_side and longer > self.max_side:
+            height, width = (max(round(n * self.max_side / longer), 1) for n in photo.shape[:2])
+            size = width, height
+        if size:
+            photo, labels = resize_photo(photo, size), resize_labels(labels, size)
         colors = np.array(self.legend.colors, np.uint8)[labels]
         pair = cv2.cvtColor(np.hstack([photo, colors]), cv2.COLOR_RGB2BGR)  # (H, 2W, 3)
         return encode_pair(pair, suffix=self.suffix, quality=self.quality)
@@ -212,6 +218,8 @@ def fill_folder(
         Stopped: a pair could not be written, or a worker was killed.
     """
     look = {'size': style.size, 'format': style.suffix[1:], 'quality': style.quality}
+    if style.max_side:
+        look['max_side'] = style.max_side
     made_by = {**made_from, **look, 'metainfo': metainfo}
     foreign = [*out.glob(METAINFO), *pictures(out)]
     check_free(out, marker=MARKER, made_by=made_by, foreign=foreign)

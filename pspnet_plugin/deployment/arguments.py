@@ -13,10 +13,28 @@ from pspnet_plugin.engine.stock_tools import find_config
 from pspnet_plugin.files.jobs import write_whole
 
 
+class CfgOptions(DictAction):
+    """The framework's own, which says in a line what it cannot read."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: list[str],
+        option_string: str | None = None,
+    ) -> None:
+        """Reads the values; ends the program where one cannot be."""
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except ValueError as error:
+            said = ' '.join(values)
+            parser.error(f'{option_string} {said}: {error}; expected KEY=VALUE, for each')
+
+
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     """The option by which stock tools change values of a config."""
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+        '--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
         help='change values of the config',
     )  # fmt: skip
 

@@ -38,6 +38,11 @@ def check_classes(model: EncoderDecoder, classes: Sequence[str]) -> None:
     Raises:
         ValueError: they are for another number of them.
     """
+    if len(classes) == 1:
+        raise ValueError(
+            f'the data has one class alone ({classes[0]}), and everything would be taken for it; '
+            'name what is not it as a class too, such as background'
+        )
     heads = [('decode_head', model.decode_head)]
     if getattr(model, 'auxiliary_head', None) is not None:
         heads.append(('auxiliary_head', model.auxiliary_head))

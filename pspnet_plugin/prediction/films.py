@@ -1,5 +1,6 @@
 """Films of labelled frames: under their name when they are whole, and not before."""
 
+import hashlib
 from pathlib import Path
 
 import cv2
@@ -22,7 +23,9 @@ class Film:
 
     def __init__(self, path: Path, *, rate: float, size: tuple[int, int]) -> None:
         self.path = path
-        self._part = path.with_suffix('.part.mp4')
+        # Hidden, so no input's; the same at the next try, so that nothing piles up; and short.
+        digest = hashlib.sha256(path.name.encode(errors='surrogateescape')).hexdigest()[:8]
+        self._part = path.with_name(f'.{digest}.part.mp4')
         self._frames = 0
         self._file = cv2.VideoWriter(str(self._part), cv2.VideoWriter_fourcc(*'mp4v'), rate, size)
         if not self._file.isOpened():

@@ -8,6 +8,8 @@ from matplotlib.ft2font import FT2Font
 
 # It comes with matplotlib, and has Latin, Greek, Cyrillic, Arabic and more, but no Chinese.
 PLAIN = 'DejaVu Sans'
+# Comes with matplotlib too, and has a box for every letter there is.
+BOXES = 'Last Resort'
 
 
 @cache
@@ -19,7 +21,8 @@ def font_of(text: str) -> tuple[str, str]:
     """
     plain = PLAIN, findfont(PLAIN)
     wanted = {ord(letter) for letter in text if not letter.isspace()}
-    others = sorted((font.name, font.fname) for font in fontManager.ttflist)
+    fonts = [font for font in fontManager.ttflist if not font.name.startswith(BOXES)]
+    others = sorted((font.name, font.fname) for font in fonts)
     for family, file in (plain, *others):
         if wanted <= _letters(file):
             return family, file

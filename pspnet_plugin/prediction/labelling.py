@@ -42,6 +42,8 @@ def _read_all(
     """All pictures that are to be labelled, and what is wrong with those that cannot be read."""
     for source in sources:
         try:
+            if source.is_special:
+                raise BadPicture(f'{source.path} is a pipe or a device; expected a file')
             if source.is_video:
                 yield from (f for f in read_frames(source) if not outputs.has_frame(f))
             else:

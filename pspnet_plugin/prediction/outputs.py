@@ -6,6 +6,7 @@ Below the output folder: ``index/NAME.png`` (grey values are class indices), ``c
 on, and ``overlay/NAME.mp4``.
 """
 
+import contextlib
 import csv
 import io
 import json
@@ -28,6 +29,7 @@ KINDS = ('index', 'color', 'overlay', 'pairs', 'shares')
 ENDS = dict(index='.png', color='.png', overlay='.jpg', pairs='.png')
 JOURNAL = '.labelled.jsonl'
 CLASSES = 'classes.csv'
+ENTRY = {'name', 'source', 'stamp', 'pixels', 'counts'}  # of the journal, at least
 # Fast to write; the best compression takes ten times as long for a tenth less.
 _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 92]
@@ -259,8 +261,8 @@ def read_journal(folder: Path) -> tuple[list[dict], bool]:
     text = path.read_text() if path.is_file() else ''
     entries = []
     for line in text.splitlines():
-        try:
-            entries.append(json.loads(line))
-        except ValueError:  # torn by an interruption
-            continue
+        with contextlib.suppress(ValueError):  # torn by an interruption
+            entry = json.loads(line)
+            if isinstance(entry, dict) and entry.keys() >= ENTRY:
+                entries.append(entry)
     return entries, text[-1:] in ('', '\n')

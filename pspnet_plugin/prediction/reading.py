@@ -128,7 +128,8 @@ def frame_rate(path: Path) -> float:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
     try:
-        video = cv2.VideoCapture(str(path).encode().decode())
+        # What it makes of a pipe would never end.
+        video = cv2.VideoCapture(str(path).encode().decode() if path.is_file() else '')
     except UnicodeEncodeError:
         raise BadPicture(
             f'{str(path)!a} has a name that is not UTF-8, by which OpenCV opens no video; rename it'

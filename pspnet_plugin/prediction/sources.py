@@ -49,6 +49,11 @@ class Source:
         return [os.path.realpath(self.path), bytes_, changed]
 
     @property
+    def is_special(self) -> bool:
+        """Whether it is a pipe or a device, whose reading may never end."""
+        return self.path.exists() and not self.path.is_file()
+
+    @property
     def is_there(self) -> bool:
         """Whether it can be looked at."""
         return self.stamp[1] is not None

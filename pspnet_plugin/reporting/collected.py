@@ -19,7 +19,13 @@ from mmseg.registry import MODELS
 from pspnet_plugin.benchmarks.timing import multiply_adds
 from pspnet_plugin.engine.run_record_hook import RECORD
 from pspnet_plugin.files.jobs import write_whole
-from pspnet_plugin.reporting.logs import minutes_of, read_scalars, seconds_of, since_begun
+from pspnet_plugin.reporting.logs import (
+    minutes_of,
+    read_record,
+    read_scalars,
+    seconds_of,
+    since_begun,
+)
 
 CURVES = ('loss', 'lr', 'mIoU', 'aAcc')
 POINTS = 100
@@ -114,6 +120,8 @@ class CollectedRun:
     def write(self, folder: Path) -> Path:
         """Keeps it below a folder."""
         path = folder / self.path
+        if path.is_file() and (there := read_kept(path).label) != self.label:
+            raise ValueError(f'{path} holds the run {there!r}; give {self.label!r} another label')
         path.parent.mkdir(parents=True, exist_ok=True)
         content = json.dumps(asdict(self), indent=1, allow_nan=True)
         # A list of numbers a line, not a number a line.
@@ -166,7 +174,7 @@ def collect(
             f'{record_file} is missing; expected a work dir of train.py, with '
             "dict(type='RunRecordHook') among the custom_hooks of the config"
         )
-    record = json.loads(record_file.read_text())
+    record = read_record(record_file)
     if not record['parts'] or not record['parts'][-1].get('ended'):
         raise ValueError(f'{record_file}: the training did not come to its end; resume it')
     config_file = work_dir / record['parts'][-1]['config']

@@ -20,6 +20,24 @@ def since_begun(parts: Sequence[dict]) -> tuple[list[dict], float]:
     return found, seconds_of(found[0]['started']) if found else 0.0
 
 
+def read_record(path: Path) -> dict[str, list]:
+    """``run_record.json``: parts and scores.
+
+    Raises:
+        ValueError: the file holds none.
+    """
+    try:
+        record = json.loads(path.read_text())
+        if not all(isinstance(record[key], list) for key in ('parts', 'scores')):
+            raise TypeError('parts and scores are no lists')
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f'{path} is no record of a run ({" ".join(str(error).split())}); remove it, and what '
+            'it told is left out'
+        ) from None
+    return record
+
+
 def seconds_of(stamp: str) -> float:
     """Since 1970, of a time in ISO format."""
     return datetime.fromisoformat(stamp).timestamp()

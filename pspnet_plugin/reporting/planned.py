@@ -110,7 +110,8 @@ def read_runs(path: Path, group: str) -> list[Run]:
         raise ValueError(f'{path} cannot be used: {" ".join(str(error).split())}') from None
     _check_kind(groups, dict, f'{path}')
     if group not in groups:
-        raise ValueError(f'{path} has no group {group!r}; there are {", ".join(groups) or "none"}')
+        known = ', '.join(map(str, groups)) or 'none'
+        raise ValueError(f'{path} has no group {group!r}; there are {known}')
     content = groups[group]
     _check_kind(content, dict, f'{path}, {group}')
     if unknown := set(content) - GROUP_KEYS:

@@ -1,6 +1,5 @@
 """The folder that a training writes to: config, checkpoints, logs, record."""
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from pspnet_plugin.engine.run_record_hook import RECORD
-from pspnet_plugin.reporting.logs import minutes_of, read_scalars, since_begun
+from pspnet_plugin.reporting.logs import minutes_of, read_record, read_scalars, since_begun
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class RunFolder:
     def record(self) -> dict[str, list]:
         """What ``RunRecordHook`` kept; of a run without that hook, nothing."""
         file = self.path / RECORD
-        return json.loads(file.read_text()) if file.is_file() else dict(parts=[], scores=[])
+        return read_record(file) if file.is_file() else dict(parts=[], scores=[])
 
     @property
     def parts(self) -> list[dict]:

@@ -6,6 +6,7 @@ tried without any data set.
 """
 
 import argparse
+import difflib
 import sys
 from pathlib import Path
 from shlex import quote
@@ -14,7 +15,7 @@ from tqdm import tqdm
 
 from pspnet_plugin.datasets import PairsDataset
 from pspnet_plugin.datasets.label_maps import Legend, plain_legend, with_void
-from pspnet_plugin.datasets.own_config import survey, write_config
+from pspnet_plugin.datasets.own_config import HEAD, SEEN, is_unchanged, survey, write_config
 from pspnet_plugin.datasets.pair_making import Style, fill_folder
 from pspnet_plugin.datasets.palettes import read_metainfo
 from pspnet_plugin.datasets.photo_folders import (
@@ -134,11 +135,17 @@ def folders(args: argparse.Namespace) -> int:
 
 
 def _write_config(args: argparse.Namespace, matched: Matched, legend: Legend) -> None:
-    if args.config.exists():
-        print(f'config: {args.config} is there already, and stays as it is')
+    found = survey(args.out, matched, legend, suffix=f'.{args.format}')
+    text = write_config(found, args.config, configs=CONFIGS)
+    kinds = 'in val' if found.split else 'every tenth (folders train and val would be kept apart)'
+    print(f'held out, to be scored on: {found.held_out} of {found.count} pairs, {kinds}')
+    before = args.config.read_text() if args.config.exists() else ''
+    if before and not is_unchanged(before):
+        print(f'config: {args.config} was changed by hand, and stays; of these pairs it would have')
+        differing = difflib.ndiff(before.splitlines(), text.splitlines())
+        print('\n'.join(line for line in differing if line.startswith('+ ') and HEAD not in line))
     else:
-        found = survey(args.out, matched, legend, suffix=f'.{args.format}')
-        write_whole(args.config, write_config(found, args.config, configs=CONFIGS).encode())
+        write_whole(args.config, text.encode())
         print(f'config: {args.config}')
     print(f'to train by it:\n  python tools/train.py {quote(str(args.config))}')
 
@@ -177,7 +184,18 @@ def _fill(
 def _style(args: argparse.Namespace, legend: Legend) -> Style:
     if args.quality and args.format != 'jpg':
         raise ValueError(f'--quality {args.quality} goes with --format jpg; png has no loss')
-    return Style(legend, args.size, f'.{args.format}', args.quality or 95)
+    return Style(legend, args.size, f'.{args.format}', args.quality or 95, _max_side(args))
+
+
+def _max_side(args: argparse.Namespace) -> int | None:
+    asked = getattr(args, 'max_side', None)
+    if args.size:
+        if asked:
+            raise ValueError(f'--max-side {asked} and --size: give one of them')
+        return None
+    if asked is None and getattr(args, 'config', None):
+        return SEEN
+    return asked or None
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -229,8 +247,13 @@ def _add_folders(command: argparse.ArgumentParser) -> None:
     command.add_argument('--ann-suffix', metavar='END', default='', help='the same of label maps')
     command.add_argument(
         '--config', metavar='FILE', type=Path,
-        help='write a config that trains on the pairs, e.g. configs/my_pairs.py; one that is there '
-        'stays as it is',
+        help='write a config that trains on the pairs, e.g. configs/my_pairs.py; one that was '
+        'changed by hand stays',
+    )  # fmt: skip
+    command.add_argument(
+        '--max-side', metavar='PIXELS', type=whole_number(0),
+        help='shrink larger photos, and their labels, to this length of the longer side '
+        f'(with --config {SEEN}, the largest that it trains on; else, and with 0, never)',
     )  # fmt: skip
     _add_style(command, size=None, size_help='of one half (that of each photo)')
     command.set_defaults(run=folders)
