@@ -114,7 +114,7 @@ def test_a_config_that_was_changed_by_hand_stays(project, palette, make):
     own.write_text(changed := own.read_text().replace('interval=100', 'interval=50'))
     said = make(*arguments(palette, '--config', 'configs/own.py'))
     assert 'was changed by hand, and stays; of these pairs it would have' in said
-    assert '+ default_hooks = dict(checkpoint=dict(interval=100))' in said
+    assert '  default_hooks = dict(checkpoint=dict(interval=100))' in said
     assert own.read_text() == changed
     said = make(*arguments(palette, '--config', 'nowhere/own.py'), status=2)
     assert '--config nowhere/own.py: expected a name ending in .py, in a folder that' in said

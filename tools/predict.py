@@ -1,14 +1,12 @@
 """Label photos, folders of them, pairs or videos with a trained network."""
 
 import argparse
-import hashlib
 import importlib.util
-import itertools
 import json
 import math
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,10 +18,10 @@ from tqdm import tqdm
 from pspnet_plugin.deployment.arguments import add_cfg_options, read_config
 from pspnet_plugin.engine.command_line import add_debug, complain, run_command
 from pspnet_plugin.files.jobs import Stopped, stopping, write_whole
-from pspnet_plugin.files.made_folder import check_free, claim, pictures
 from pspnet_plugin.prediction.labelling import label_files
 from pspnet_plugin.prediction.networks import ShrinkingNetwork, open_torch_network
-from pspnet_plugin.prediction.outputs import CLASSES, KINDS, Outputs, read_journal
+from pspnet_plugin.prediction.out_folder import check_folder, claim_folder, origin
+from pspnet_plugin.prediction.outputs import KINDS, Outputs
 from pspnet_plugin.prediction.pair_reading import PairReader, make_pair_reader, photo_side_of
 from pspnet_plugin.prediction.reading import count_frames
 from pspnet_plugin.prediction.sources import BadPicture, find_sources
@@ -31,7 +29,6 @@ from pspnet_plugin.prediction.stream import Network
 
 ROOT = Path(__file__).resolve().parents[1]
 PREDICT_ONNX = Path(__file__).parent / 'deployment' / 'predict_onnx.py'
-MARKER = '.labelled.json'
 EXAMPLE = """examples:
   python tools/predict.py holiday.jpg street/ --config configs/psp_demo.py \\
       --checkpoint work_dirs/psp_demo/iter_600.pth --out labelled
@@ -136,37 +133,6 @@ def open_pairs(args: argparse.Namespace, config: Config | None, network: Network
     return reader
 
 
-def made_by(args: argparse.Namespace, config: str) -> dict:
-    """What the files of a folder follow from, beside the inputs; a config counts as its text."""
-    weights = args.onnx or args.checkpoint
-    digest = hashlib.sha256(config.encode()).hexdigest()[:12]
-    named = f'{args.config.name} ({digest})' if args.config else ''
-    return dict(
-        weights=str(weights.resolve()), changed=weights.stat().st_mtime, config=named,
-        save=sorted(set(args.save)), opacity=args.opacity, pairs=args.pairs,
-        max_side=args.max_side,
-    )  # fmt: skip
-
-
-def foreign_files(args: argparse.Namespace) -> Iterator[Path]:
-    """What would be replaced or mixed with others in a folder that is not this tool's."""
-    yield from itertools.chain.from_iterable(pictures(args.out / kind) for kind in args.save)
-    if 'overlay' in args.save:
-        yield from (args.out / 'overlay').rglob('*.mp4')
-    tables = [(CLASSES, True), ('shares.csv', 'shares' in args.save), ('scores.json', args.pairs)]
-    yield from (args.out / name for name, made in tables if made and (args.out / name).exists())
-
-
-def check_out(args: argparse.Namespace, settings: dict) -> None:
-    """Makes sure that the folder is free, or this command's own.
-
-    Raises:
-        ValueError: it is not.
-    """
-    begun, foreign = bool(read_journal(args.out)[0]), foreign_files(args)
-    check_free(args.out, marker=MARKER, made_by=settings, foreign=foreign, begun=begun)
-
-
 def tell_of_shrinking(side: int) -> None:
     """What the default of ``--max-side`` does."""
     tqdm.write(
@@ -202,18 +168,21 @@ def predict(args: argparse.Namespace) -> int:
     if args.max_side is None and not pairs:  # pairs are scored as ``test.py`` sees them
         args.max_side = network.trained_side
         told = partial(tell_of_shrinking, network.trained_side)
-    settings = made_by(args, text)
+    made_by = origin(
+        args.onnx or args.checkpoint, config=args.config, text=text, save=args.save,
+        opacity=args.opacity, pairs=args.pairs, max_side=args.max_side,
+    )  # fmt: skip
     if args.max_side:
         network = ShrinkingNetwork(network, args.max_side, told=told)
-    check_out(args, settings)
+    check_folder(args.out, made_by)
     args.out.mkdir(parents=True, exist_ok=True)
     outputs = Outputs(
-        args.out, kinds=settings['save'], classes=network.classes, palette=network.palette,
+        args.out, kinds=made_by['save'], classes=network.classes, palette=network.palette,
         opacity=args.opacity, photo_side=photo_side_of(config),
     )  # fmt: skip
     with outputs:
-        check_out(args, settings)  # once more, where no other run can come in between
-        claim(args.out, marker=MARKER, made_by=settings)
+        check_folder(args.out, made_by)  # once more, where no other run can come in between
+        claim_folder(args.out, made_by)
         todo = [source for source in sources if not outputs.has(source)]
         outputs.forget(todo)
         outputs.write_classes()

@@ -3,6 +3,7 @@
 It takes over ``configs/psp_cpu25_cityscapes_pairs.py``: the recommended network, by the clock.
 """
 
+import difflib
 import hashlib
 import os
 from collections import Counter
@@ -15,6 +16,7 @@ from PIL import Image
 
 from pspnet_plugin.datasets.label_maps import Legend, read_labels
 from pspnet_plugin.datasets.photo_folders import Matched
+from pspnet_plugin.files.jobs import write_whole
 
 BASE = 'psp_cpu25_cityscapes_pairs.py'
 # Label maps that the shares of the classes are counted in, evenly spaced.
@@ -153,8 +155,31 @@ def write_config(pairs: OwnPairs, path: Path, *, configs: Path) -> str:
     return f'{HEAD}{_digest(text)}.\n{text}'
 
 
-def is_unchanged(config: str) -> bool:
-    """Whether the text of a config is as ``write_config`` has made it."""
+def keep_config(pairs: OwnPairs, path: Path, *, configs: Path) -> str:
+    """Writes a config, unless somebody has changed the one that is there; returns what was done.
+
+    Args:
+        pairs: What it trains on.
+        path: The file; its folder exists.
+        configs: Folder of ``BASE``.
+
+    Raises:
+        ValueError: see ``write_config``.
+    """
+    text = write_config(pairs, path, configs=configs)
+    how = 'in val' if pairs.split else 'every tenth (folders train and val would be kept apart)'
+    said = [f'held out, to be scored on: {pairs.held_out} of {pairs.count} pairs, {how}']
+    before = path.read_text() if path.exists() else ''
+    if not before or _is_unchanged(before):
+        write_whole(path, text.encode())
+        return '\n'.join([*said, f'config: {path}'])
+    said.append(f'config: {path} was changed by hand, and stays; of these pairs it would have')
+    differing = difflib.ndiff(before.splitlines(), text.splitlines())
+    lines = (line[2:] for line in differing if line.startswith('+ '))
+    return '\n'.join([*said, *(f'  {line}' for line in lines if not line.startswith(HEAD))])
+
+
+def _is_unchanged(config: str) -> bool:
     head, _, text = config.partition('\n')
     return head == f'{HEAD}{_digest(text)}.'
 

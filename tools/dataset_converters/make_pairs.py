@@ -6,7 +6,6 @@ tried without any data set.
 """
 
 import argparse
-import difflib
 import sys
 from pathlib import Path
 from shlex import quote
@@ -15,7 +14,7 @@ from tqdm import tqdm
 
 from pspnet_plugin.datasets import PairsDataset
 from pspnet_plugin.datasets.label_maps import Legend, plain_legend, with_void
-from pspnet_plugin.datasets.own_config import HEAD, SEEN, is_unchanged, survey, write_config
+from pspnet_plugin.datasets.own_config import SEEN, keep_config, survey
 from pspnet_plugin.datasets.pair_making import Style, fill_folder
 from pspnet_plugin.datasets.palettes import read_metainfo
 from pspnet_plugin.datasets.photo_folders import (
@@ -28,7 +27,7 @@ from pspnet_plugin.datasets.photo_folders import (
 from pspnet_plugin.datasets.scenes.scene_folder import SPLITS, make_scenes
 from pspnet_plugin.engine.arguments import add_workers, whole_number
 from pspnet_plugin.engine.command_line import add_debug, complain, run_command
-from pspnet_plugin.files.jobs import Stopped, write_whole
+from pspnet_plugin.files.jobs import Stopped
 from pspnet_plugin.files.made_folder import pictures
 
 AGAIN = 'A run that was interrupted goes on where it stopped when the same command is given again.'
@@ -127,27 +126,13 @@ def folders(args: argparse.Namespace) -> int:
     )
     made = any(path.suffix == f'.{args.format}' for path in pictures(args.out))
     if made and args.config:
-        _write_config(args, matched, plain_legend(metainfo))
+        found = survey(args.out, matched, plain_legend(metainfo), suffix=f'.{args.format}')
+        print(keep_config(found, args.config, configs=CONFIGS))
+        print(f'to train by it:\n  python tools/train.py {quote(str(args.config))}')
     elif made:
         use = dict(out=str(args.out), classes=len(metainfo['classes']))
         print(USE.format(**use, metainfo=str(args.out / 'metainfo.json')))
     return status
-
-
-def _write_config(args: argparse.Namespace, matched: Matched, legend: Legend) -> None:
-    found = survey(args.out, matched, legend, suffix=f'.{args.format}')
-    text = write_config(found, args.config, configs=CONFIGS)
-    kinds = 'in val' if found.split else 'every tenth (folders train and val would be kept apart)'
-    print(f'held out, to be scored on: {found.held_out} of {found.count} pairs, {kinds}')
-    before = args.config.read_text() if args.config.exists() else ''
-    if before and not is_unchanged(before):
-        print(f'config: {args.config} was changed by hand, and stays; of these pairs it would have')
-        differing = difflib.ndiff(before.splitlines(), text.splitlines())
-        print('\n'.join(line for line in differing if line.startswith('+ ') and HEAD not in line))
-    else:
-        write_whole(args.config, text.encode())
-        print(f'config: {args.config}')
-    print(f'to train by it:\n  python tools/train.py {quote(str(args.config))}')
 
 
 def _check_outside(out: Path, *sources: Path) -> None:
