@@ -76,7 +76,7 @@ def test_a_photo_that_is_cut_off_is_named(network, tmp_path, capsys):
 def test_a_picture_that_jpeg_cannot_hold_is_named(network, tmp_path, capsys):
     cv2.imwrite(str(tmp_path / 'strip.png'), photo(65_600, 2))
     cv2.imwrite(str(tmp_path / 'plain.png'), photo(64, 64))
-    arguments = [str(tmp_path), *network, '--save', 'index', 'overlay']
+    arguments = [str(tmp_path), *network, '--save', 'index', 'overlay', '--max-side', '512']
     assert main([*arguments, '--out', str(tmp_path / 'out')]) == 1
     said = capsys.readouterr().err
     assert 'strip: ' in said and 'x65600 pixels cannot be written as a .jpg file' in said
