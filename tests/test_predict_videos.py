@@ -26,6 +26,25 @@ def write_film(path, frames: int) -> None:
     film.release()
 
 
+@pytest.fixture
+def raises_at(monkeypatch):
+    """Makes the network raise at a call, whose number from 1 is given; returns the calls."""
+    label, calls = TorchNetwork.label, []
+
+    def start(number: int, error: BaseException) -> list:
+        def labels(self, photos):
+            calls.append(1)
+            if len(calls) == number:
+                raise error
+            return label(self, photos)
+
+        monkeypatch.setattr(TorchNetwork, 'label', labels)
+        monkeypatch.setattr(TorchNetwork, 'seen', lambda *size: 10**9)  # no lanes
+        return calls
+
+    return start
+
+
 @pytest.mark.parametrize('save', [['index', 'overlay'], ['index']], ids=['film', 'frames'])
 def test_a_video_is_labelled_frame_by_frame(network, tmp_path, save, capsys):
     path = tmp_path / 'drive.mp4'
@@ -49,18 +68,10 @@ def test_a_video_is_labelled_frame_by_frame(network, tmp_path, save, capsys):
     assert '1 of 1 files are labelled already' in capsys.readouterr().out
 
 
-def test_frames_that_were_left_out_are_made_up_for(network, tmp_path, monkeypatch, capsys):
+def test_frames_that_were_left_out_are_made_up_for(network, tmp_path, raises_at, capsys):
     path = tmp_path / 'drive.mp4'
     write_film(path, 4)
-    label, calls = TorchNetwork.label, []
-
-    def fails_once(self, photos):
-        calls.append(1)
-        if len(calls) == 2:
-            raise BadPicture('does not fit')
-        return label(self, photos)
-
-    monkeypatch.setattr(TorchNetwork, 'label', fails_once)
+    calls = raises_at(2, BadPicture('does not fit'))
     arguments = [str(path), *network, '--out', str(tmp_path / 'out'), '--save', 'index']
     assert main(arguments) == 1
     assert 'drive/000002: does not fit' in capsys.readouterr().err
@@ -71,19 +82,10 @@ def test_frames_that_were_left_out_are_made_up_for(network, tmp_path, monkeypatc
     assert len(calls) == 5, 'only the frame that was missing is labelled again'
 
 
-def test_an_interrupted_video_goes_on_where_it_was(network, tmp_path, monkeypatch, capsys):
+def test_an_interrupted_video_goes_on_where_it_was(network, tmp_path, raises_at, capsys):
     path = tmp_path / 'drive.mp4'
     write_film(path, 6)
-    label, calls = TorchNetwork.label, []
-
-    def counts(self, photos):
-        calls.append(1)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        return label(self, photos)
-
-    monkeypatch.setattr(TorchNetwork, 'label', counts)
-    monkeypatch.setattr(TorchNetwork, 'seen', lambda *size: 10**9)  # no lanes
+    calls = raises_at(4, KeyboardInterrupt())
     arguments = [str(path), *network, '--out', str(tmp_path / 'out'), '--save', 'index']
     assert main(arguments) == 130
     made = len(list((tmp_path / 'out/index/drive').iterdir()))
@@ -93,19 +95,10 @@ def test_an_interrupted_video_goes_on_where_it_was(network, tmp_path, monkeypatc
     assert f'{6 - made}/{6 - made} [' in capsys.readouterr().err, 'the bar counts what is left'
 
 
-def test_a_film_may_lack_a_frame(network, tmp_path, monkeypatch, capsys):
+def test_a_film_may_lack_a_frame(network, tmp_path, raises_at, capsys):
     path = tmp_path / 'drive.mp4'
     write_film(path, 4)
-    label, calls = TorchNetwork.label, []
-
-    def fails_last(self, photos):
-        calls.append(1)
-        if len(calls) == 4:
-            raise BadPicture('does not fit')
-        return label(self, photos)
-
-    monkeypatch.setattr(TorchNetwork, 'label', fails_last)
-    monkeypatch.setattr(TorchNetwork, 'seen', lambda *size: 10**9)
+    raises_at(4, BadPicture('does not fit'))
     arguments = [str(path), *network, '--out', str(tmp_path / 'out'), '--save', 'overlay']
     assert main(arguments) == 1
     assert 'drive/000004: does not fit' in capsys.readouterr().err

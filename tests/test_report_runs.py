@@ -21,6 +21,16 @@ def config_of(run: Path) -> Path:
     return path
 
 
+def begun_like(trained: Path, folder: Path) -> Path:
+    """A run that has not ended, and has no weights yet."""
+    shutil.copytree(trained, folder)
+    (folder / 'last_checkpoint').unlink()
+    record = json.loads((folder / RECORD).read_text())
+    record['parts'][-1]['ended'] = False
+    (folder / RECORD).write_text(json.dumps(record))
+    return folder
+
+
 def test_runs_are_compared(trained, tmp_path):
     other = shutil.copytree(trained, tmp_path / 'other')
     config = config_of(other)
@@ -46,11 +56,7 @@ def test_runs_are_compared(trained, tmp_path):
 
 
 def test_a_running_training_without_weights_has_its_curves(trained, tmp_path, capsys):
-    running = shutil.copytree(trained, tmp_path / 'running')
-    (running / 'last_checkpoint').unlink()
-    record = json.loads((running / RECORD).read_text())
-    record['parts'][-1]['ended'] = False
-    (running / RECORD).write_text(json.dumps(record))
+    running = begun_like(trained, tmp_path / 'running')
     (log,) = running.glob('*/vis_data/scalars.json')
     log.write_text(log.read_text() + '{"loss": 1.0, "st')  # torn
     assert load_tool(TOOL).main([str(running)]) == 0
@@ -61,11 +67,7 @@ def test_a_running_training_without_weights_has_its_curves(trained, tmp_path, ca
 
 
 def test_a_finished_run_beside_one_that_has_begun(trained, tmp_path, capsys):
-    begun = shutil.copytree(trained, tmp_path / 'begun')
-    (begun / 'last_checkpoint').unlink()
-    record = json.loads((begun / RECORD).read_text())
-    record['parts'][-1]['ended'] = False
-    (begun / RECORD).write_text(json.dumps(record))
+    begun = begun_like(trained, tmp_path / 'begun')
     out = tmp_path / 'compared.html'
     assert load_tool(TOOL).main([str(begun), str(trained), '--out', str(out)]) == 0
     assert f'{begun}: no checkpoint yet' in capsys.readouterr().err

@@ -17,7 +17,7 @@ import numpy as np
 
 from pspnet_plugin.datasets.label_maps import Legend, read_labels, read_photo
 from pspnet_plugin.datasets.photo_folders import Matched
-from pspnet_plugin.datasets.resizing import Size, resize_labels, resize_photo
+from pspnet_plugin.datasets.resizing import Size, fit, resize_labels, resize_photo
 from pspnet_plugin.files.jobs import run_jobs, same_time, stopping, write_whole
 from pspnet_plugin.files.made_folder import METAINFO, check_free, claim, pictures
 
@@ -111,10 +111,9 @@ class Style:
         Raises:
             ValueError: it is too large for the format.
         """
-        size, longer = self.size, max(photo.shape[:2])
-        if self.max_side and longer > self.max_side:
-            height, width = (max(round(n * self.max_side / longer), 1) for n in photo.shape[:2])
-            size = width, height
+        size = self.size
+        if self.max_side and max(photo.shape[:2]) > self.max_side:
+            size = fit(photo.shape[1::-1], self.max_side)
         if size:
             photo, labels = resize_photo(photo, size), resize_labels(labels, size)
         colors = np.array(self.legend.colors, np.uint8)[labels]

@@ -33,6 +33,12 @@ def largest_share(labels: np.ndarray, size: Size) -> np.ndarray:
     return winner
 
 
+def fit(size: Size, max_side: int) -> Size:
+    """A size whose longer side has at most so many pixels, the other in proportion."""
+    scale = min(max_side / max(size), 1)
+    return max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)
+
+
 def resize_labels(labels: np.ndarray, size: Size) -> np.ndarray:
     """An (H, W) uint8 label map in ``size``, width and height; no value is new in it."""
     inner = _shrunk(labels, size)

@@ -11,6 +11,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
 from mmseg.models import EncoderDecoder
 
+from pspnet_plugin.datasets.resizing import fit
 from pspnet_plugin.deployment.loading import describe, load_model
 from pspnet_plugin.deployment.trained_side import trained_side
 from pspnet_plugin.prediction.reading import shrunk
@@ -139,8 +140,7 @@ class ShrinkingNetwork:
 
     def seen(self, height: int, width: int) -> int:
         """Pixels that the network is given of a photo of a size."""
-        scale = min(self._max_side / max(height, width), 1)
-        return self._network.seen(*(max(round(side * scale), 1) for side in (height, width)))
+        return self._network.seen(*fit((height, width), self._max_side))
 
     def label(self, photos: Sequence[np.ndarray]) -> list[np.ndarray]:
         """(H, W, 3) uint8 BGR each, of one size, to (H, W) uint8; raises what the network does."""

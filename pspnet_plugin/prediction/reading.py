@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from pspnet_plugin.datasets.pictures import jpeg_ends
+from pspnet_plugin.datasets.resizing import fit
 from pspnet_plugin.prediction.sources import BadPicture, Source
 
 # Of the frames that a video's header promises; fewer than these are a cut-off file. Headers that
@@ -78,12 +79,9 @@ def shrunk(photo: np.ndarray, max_side: int) -> np.ndarray:
         photo: (H, W, 3) uint8; it is returned itself if it is small enough.
         max_side: Pixels.
     """
-    height, width = photo.shape[:2]
-    scale = max_side / max(height, width)
-    if scale >= 1:
+    if max(photo.shape[:2]) <= max_side:
         return photo
-    size = max(round(width * scale), 1), max(round(height * scale), 1)
-    return cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
+    return cv2.resize(photo, fit(photo.shape[1::-1], max_side), interpolation=cv2.INTER_AREA)
 
 
 def read_frames(source: Source) -> Iterator[Picture]:

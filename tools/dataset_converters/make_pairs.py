@@ -107,6 +107,10 @@ def folders(args: argparse.Namespace) -> int:
         raise ValueError(
             f'--config {args.config}: expected a name ending in .py, in a folder that is there'
         )
+    if args.size and args.max_side:
+        raise ValueError(f'--max-side {args.max_side} and --size: give one of them')
+    if args.config and not args.size and args.max_side is None:
+        args.max_side = SEEN
     metainfo = with_void(read_metainfo(args.palette))
     PairsDataset(metainfo=metainfo, lazy_init=True)  # says what is wrong with classes and colours
     matched = match_folders(
@@ -169,18 +173,8 @@ def _fill(
 def _style(args: argparse.Namespace, legend: Legend) -> Style:
     if args.quality and args.format != 'jpg':
         raise ValueError(f'--quality {args.quality} goes with --format jpg; png has no loss')
-    return Style(legend, args.size, f'.{args.format}', args.quality or 95, _max_side(args))
-
-
-def _max_side(args: argparse.Namespace) -> int | None:
-    asked = getattr(args, 'max_side', None)
-    if args.size:
-        if asked:
-            raise ValueError(f'--max-side {asked} and --size: give one of them')
-        return None
-    if asked is None and getattr(args, 'config', None):
-        return SEEN
-    return asked or None
+    max_side = getattr(args, 'max_side', None) or None
+    return Style(legend, args.size, f'.{args.format}', args.quality or 95, max_side)
 
 
 def _size(text: str) -> tuple[int, int]:
