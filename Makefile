@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 READY := $(VENV)/.ready
 
-SOURCES := setup.py noxfile.py pspnet_plugin configs tools tests
+SOURCES := setup.py noxfile.py pspnet_plugin benchmarks configs tools tests
 
 DEMO_DATA := data/demo_pairs
 DEMO_RUN := work_dirs/psp_demo

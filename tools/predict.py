@@ -15,17 +15,17 @@ import torch
 from mmengine.config import Config
 from tqdm import tqdm
 
-from pspnet_plugin.deployment.arguments import add_cfg_options, read_config
-from pspnet_plugin.engine.command_line import add_debug, complain, run_command
-from pspnet_plugin.files.jobs import Stopped, stopping, write_whole
-from pspnet_plugin.prediction.labelling import label_files
-from pspnet_plugin.prediction.networks import ShrinkingNetwork, open_torch_network
-from pspnet_plugin.prediction.out_folder import check_folder, claim_folder, origin
-from pspnet_plugin.prediction.outputs import KINDS, Outputs
-from pspnet_plugin.prediction.pair_reading import PairReader, make_pair_reader, photo_side_of
-from pspnet_plugin.prediction.reading import count_frames
-from pspnet_plugin.prediction.sources import BadPicture, find_sources
-from pspnet_plugin.prediction.stream import Network
+from pspnet_plugin.apis.networks import ShrinkingNetwork, open_torch_network
+from pspnet_plugin.apis.readers import count_frames
+from pspnet_plugin.apis.sources import BadPicture, find_sources
+from pspnet_plugin.apis.stream import Network
+from pspnet_plugin.toolkit.arguments import add_cfg_options, read_config
+from pspnet_plugin.toolkit.prediction.labelling import label_files
+from pspnet_plugin.toolkit.prediction.output_origin import check_folder, claim_folder, origin
+from pspnet_plugin.toolkit.prediction.outputs import KINDS, Outputs
+from pspnet_plugin.toolkit.prediction.pair_reader import PairReader, make_pair_reader, photo_side_of
+from pspnet_plugin.utils.command_line import add_debug, complain, run_command
+from pspnet_plugin.utils.jobs import Stopped, stopping, write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
 PREDICT_ONNX = Path(__file__).parent / 'deployment' / 'predict_onnx.py'

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import torch
 
-from pspnet_plugin.datasets.palettes import CITYSCAPES
-from pspnet_plugin.deployment.arguments import add_cfg_options
-from pspnet_plugin.deployment.loading import load_config
-from pspnet_plugin.engine.command_line import add_debug, run_command
+from pspnet_plugin.apis.loading import load_config
+from pspnet_plugin.apis.networks import ShrinkingNetwork, open_torch_network
+from pspnet_plugin.apis.stream import Network
 from pspnet_plugin.engine.stock_tools import find_config
-from pspnet_plugin.prediction.networks import ShrinkingNetwork, open_torch_network
-from pspnet_plugin.prediction.stream import Network
+from pspnet_plugin.labels.palettes import CITYSCAPES
+from pspnet_plugin.toolkit.arguments import add_cfg_options
+from pspnet_plugin.utils.command_line import add_debug, run_command
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = """examples:
@@ -122,8 +122,8 @@ def uploads_to_the_end() -> Iterator[None]:
 
 def _serve(args: argparse.Namespace) -> None:
     try:
-        from pspnet_plugin.web.examples import read_examples, street_scenes
-        from pspnet_plugin.web.page import build_page, launch_options
+        from pspnet_plugin.toolkit.web.examples import read_examples, street_scenes
+        from pspnet_plugin.toolkit.web.page import build_page, launch_options
     except ImportError as error:
         raise ValueError(
             f"the page needs gradio ({error}): pip install -c constraints.txt '.[onedl,web]'"

@@ -1,7 +1,6 @@
-"""Pairs as datasets of the framework; the stations of the data are the modules of this folder."""
+"""Pairs as datasets of the framework."""
 
-from pspnet_plugin.datasets.label_codec import LabelCodec
-from pspnet_plugin.datasets.pairs import CityscapesPairsDataset, PairsDataset
-from pspnet_plugin.datasets.subsample_labels import SubsampleLabels
+from pspnet_plugin.datasets.pairs_dataset import CityscapesPairsDataset, PairsDataset
+from pspnet_plugin.datasets.transforms import SubsampleLabels
 
-__all__ = ['CityscapesPairsDataset', 'LabelCodec', 'PairsDataset', 'SubsampleLabels']
+__all__ = ['CityscapesPairsDataset', 'PairsDataset', 'SubsampleLabels']

@@ -3,17 +3,17 @@
 Importing this registers the loop and the hooks, and puts the loaders of checkpoints behind a guard.
 """
 
-from pspnet_plugin.engine.autocast_wrapper import AutocastOptimWrapper
-from pspnet_plugin.engine.bad_pairs_hook import BadPairsHook
-from pspnet_plugin.engine.clock_loop import ClockTrainLoop
-from pspnet_plugin.engine.conv_muon import ConvMuon
+from pspnet_plugin.engine.checkpoint_loading import UnsafeCheckpoint, guard_loaders
 from pspnet_plugin.engine.cpu_distributed import init_cpu_group
-from pspnet_plugin.engine.non_finite_loss_hook import NonFiniteLossHook
-from pspnet_plugin.engine.resumable_loop import ResumableTrainLoop
-from pspnet_plugin.engine.run_record_hook import RunRecordHook
-from pspnet_plugin.engine.safe_loading import UnsafeCheckpoint, guard_loaders
+from pspnet_plugin.engine.hooks.bad_pairs_hook import BadPairsHook
+from pspnet_plugin.engine.hooks.checkpoint_hook import WholeCheckpointHook
+from pspnet_plugin.engine.hooks.non_finite_loss_hook import NonFiniteLossHook
+from pspnet_plugin.engine.hooks.run_record_hook import RunRecordHook
+from pspnet_plugin.engine.loops.clock_loop import ClockTrainLoop
+from pspnet_plugin.engine.loops.resumable_loop import ResumableTrainLoop
+from pspnet_plugin.engine.optimizers.autocast_wrapper import AutocastOptimWrapper
+from pspnet_plugin.engine.optimizers.conv_muon import ConvMuon
 from pspnet_plugin.engine.stock_tools import find_stock_tool, run_stock_tool
-from pspnet_plugin.engine.whole_checkpoint_hook import WholeCheckpointHook
 
 guard_loaders()
 

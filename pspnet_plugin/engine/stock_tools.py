@@ -17,8 +17,8 @@ import torch.distributed as dist
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from pspnet_plugin.datasets.bad_pairs import BadPair
-from pspnet_plugin.engine.command_line import DEBUG, FOR_USERS
 from pspnet_plugin.engine.cpu_distributed import CPU_OPTIONS, init_cpu_group
+from pspnet_plugin.utils.command_line import DEBUG, FOR_USERS
 
 # What this package raises on purpose.
 RAISED = (*FOR_USERS, FloatingPointError)

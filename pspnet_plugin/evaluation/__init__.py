@@ -1,5 +1,5 @@
 """Scores of whole sets."""
 
-from pspnet_plugin.evaluation.classwise_iou import ClasswiseIoUMetric
+from pspnet_plugin.evaluation.iou_metric import ClasswiseIoUMetric
 
 __all__ = ['ClasswiseIoUMetric']

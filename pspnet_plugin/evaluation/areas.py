@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from mmseg.evaluation import IoUMetric
 
-from pspnet_plugin.datasets.label_codec import IGNORE
+from pspnet_plugin.labels.decoder import IGNORE
 
 
 def areas(labels: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:

@@ -15,11 +15,11 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from pspnet_plugin.datasets import LabelCodec
-from pspnet_plugin.datasets.pair_making import jpeg_options
-from pspnet_plugin.datasets.resizing import largest_share
-from pspnet_plugin.datasets.scenes.plans import SCENES, LabelScene
-from pspnet_plugin.engine.command_line import add_debug, run_command
+from pspnet_plugin.labels import LabelCodec
+from pspnet_plugin.toolkit.conversion.pair_making import jpeg_options
+from pspnet_plugin.toolkit.synthetic.label_plans import SCENES, LabelScene
+from pspnet_plugin.utils.command_line import add_debug, run_command
+from pspnet_plugin.utils.resizing import largest_share
 
 SHRINKS = dict(bicubic=Image.BICUBIC, bilinear=Image.BILINEAR, area=Image.BOX)
 QUALITIES = (95, 75)

@@ -14,19 +14,20 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from pspnet_plugin.datasets.inspection.looks import UNEXPLAINED, Reading, look_at
-from pspnet_plugin.datasets.inspection.problems import Problem, find_problems
-from pspnet_plugin.datasets.inspection.sheet import draw_sheet
-from pspnet_plugin.datasets.inspection.sheet_rows import choose_rows, most_rows
-from pspnet_plugin.datasets.inspection.splits import find_splits
-from pspnet_plugin.datasets.inspection.tallies import SplitTally
-from pspnet_plugin.datasets.label_codec import check_colors
-from pspnet_plugin.datasets.pair_splits import Split
-from pspnet_plugin.datasets.palettes import NAMED, read_metainfo
-from pspnet_plugin.engine.arguments import add_label_options, add_workers, whole_number
-from pspnet_plugin.engine.command_line import add_debug, complain, run_command
-from pspnet_plugin.files.jobs import run_jobs, write_whole
-from pspnet_plugin.files.made_folder import METAINFO
+from pspnet_plugin.datasets.splits import Split
+from pspnet_plugin.labels.decoder import check_colors
+from pspnet_plugin.labels.palettes import NAMED, read_metainfo
+from pspnet_plugin.toolkit.arguments import add_label_options
+from pspnet_plugin.toolkit.inspection.contact_sheet import draw_sheet
+from pspnet_plugin.toolkit.inspection.findings import Problem, find_problems
+from pspnet_plugin.toolkit.inspection.pair_statistics import UNEXPLAINED, Reading, look_at
+from pspnet_plugin.toolkit.inspection.sheet_rows import choose_rows, most_rows
+from pspnet_plugin.toolkit.inspection.split_selection import find_splits
+from pspnet_plugin.toolkit.inspection.split_statistics import SplitTally
+from pspnet_plugin.utils.arguments import add_workers, whole_number
+from pspnet_plugin.utils.command_line import add_debug, complain, run_command
+from pspnet_plugin.utils.jobs import run_jobs, write_whole
+from pspnet_plugin.utils.output_directory import METAINFO
 
 TOOL = 'inspect_pairs'
 EXAMPLE = f"""examples:

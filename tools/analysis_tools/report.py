@@ -13,14 +13,14 @@ from pathlib import Path
 import torch
 from mmengine.registry import init_default_scope
 
-from pspnet_plugin.deployment.arguments import add_cfg_options, check_out
-from pspnet_plugin.engine.command_line import add_debug, complain, run_command
+from pspnet_plugin.apis.networks import TorchNetwork, open_torch_network
 from pspnet_plugin.evaluation.areas import scores
-from pspnet_plugin.prediction.networks import TorchNetwork, open_torch_network
-from pspnet_plugin.reporting.examined import Examined, LabelledSet, examine
-from pspnet_plugin.reporting.report_page import weakest, write_report
-from pspnet_plugin.reporting.report_pictures import Shown
-from pspnet_plugin.reporting.run_folders import RunFolder, open_run
+from pspnet_plugin.toolkit.arguments import add_cfg_options, check_out
+from pspnet_plugin.toolkit.report.evaluation import Examined, LabelledSet, examine
+from pspnet_plugin.toolkit.report.image_rows import Shown
+from pspnet_plugin.toolkit.report.page import weakest, write_report
+from pspnet_plugin.toolkit.report.work_dirs import RunFolder, open_run
+from pspnet_plugin.utils.command_line import add_debug, complain, run_command
 
 EXAMPLE = """examples:
   python tools/analysis_tools/report.py work_dirs/psp_demo

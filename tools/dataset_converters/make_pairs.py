@@ -13,22 +13,22 @@ from shlex import quote
 from tqdm import tqdm
 
 from pspnet_plugin.datasets import PairsDataset
-from pspnet_plugin.datasets.label_maps import Legend, plain_legend, with_void
-from pspnet_plugin.datasets.own_config import SEEN, keep_config, survey
-from pspnet_plugin.datasets.pair_making import Style, fill_folder
-from pspnet_plugin.datasets.palettes import read_metainfo
-from pspnet_plugin.datasets.photo_folders import (
+from pspnet_plugin.labels.palettes import read_metainfo
+from pspnet_plugin.toolkit.conversion.config_writer import SEEN, keep_config, survey
+from pspnet_plugin.toolkit.conversion.label_maps import Legend, plain_legend, with_void
+from pspnet_plugin.toolkit.conversion.pair_making import Style, fill_folder
+from pspnet_plugin.toolkit.conversion.photo_folders import (
     LABEL_KINDS,
     Matched,
     cityscapes_legend,
     match_cityscapes,
     match_folders,
 )
-from pspnet_plugin.datasets.scenes.scene_folder import SPLITS, make_scenes
-from pspnet_plugin.engine.arguments import add_workers, whole_number
-from pspnet_plugin.engine.command_line import add_debug, complain, run_command
-from pspnet_plugin.files.jobs import Stopped
-from pspnet_plugin.files.made_folder import pictures
+from pspnet_plugin.toolkit.synthetic.pair_directory import SPLITS, make_scenes
+from pspnet_plugin.utils.arguments import add_workers, whole_number
+from pspnet_plugin.utils.command_line import add_debug, complain, run_command
+from pspnet_plugin.utils.jobs import Stopped
+from pspnet_plugin.utils.output_directory import pictures
 
 AGAIN = 'A run that was interrupted goes on where it stopped when the same command is given again.'
 REDONE = 'Pairs whose photo or label map has changed since are made again.'

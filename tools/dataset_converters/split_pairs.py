@@ -11,14 +11,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pspnet_plugin.datasets.label_codec import LabelCodec
-from pspnet_plugin.datasets.pair_splits import pictures_in, roots_of
-from pspnet_plugin.datasets.palettes import read_metainfo
-from pspnet_plugin.datasets.splitting import Job, find_jobs, split_pair
-from pspnet_plugin.engine.arguments import add_label_options, add_workers
-from pspnet_plugin.engine.command_line import add_debug, complain, run_command
-from pspnet_plugin.files.jobs import Stopped, run_jobs, stopping
-from pspnet_plugin.files.made_folder import check_free, claim
+from pspnet_plugin.datasets.splits import pictures_in, roots_of
+from pspnet_plugin.labels.decoder import LabelCodec
+from pspnet_plugin.labels.palettes import read_metainfo
+from pspnet_plugin.toolkit.arguments import add_label_options
+from pspnet_plugin.toolkit.conversion.pair_splitting import Job, find_jobs, split_pair
+from pspnet_plugin.utils.arguments import add_workers
+from pspnet_plugin.utils.command_line import add_debug, complain, run_command
+from pspnet_plugin.utils.jobs import Stopped, run_jobs, stopping
+from pspnet_plugin.utils.output_directory import check_free, claim
 from pspnet_plugin.version import __version__
 
 MARKER = '.split_pairs.json'

@@ -8,14 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-from pspnet_plugin.deployment.arguments import (
-    add_cfg_options,
-    check_out,
-    made_whole,
-    read_config,
-)
-from pspnet_plugin.deployment.checking import compare, sample_pictures, shapes_to_check
-from pspnet_plugin.deployment.exporting import (
+from pspnet_plugin.apis.export.comparison import compare, sample_pictures, shapes_to_check
+from pspnet_plugin.apis.export.deployed_network import DeployedNetwork
+from pspnet_plugin.apis.export.exporters import (
     FORMATS,
     OLDEST_OPSET,
     OPSET,
@@ -25,16 +20,21 @@ from pspnet_plugin.deployment.exporting import (
     quiet,
     write,
 )
-from pspnet_plugin.deployment.loading import (
+from pspnet_plugin.apis.loading import (
     check_padding,
     describe,
     load_model,
     size_of,
 )
-from pspnet_plugin.deployment.network import DeployedNetwork
-from pspnet_plugin.deployment.trained_side import trained_side
-from pspnet_plugin.engine.arguments import parse_size
-from pspnet_plugin.engine.command_line import add_debug, complain, run_command
+from pspnet_plugin.apis.trained_size import trained_side
+from pspnet_plugin.toolkit.arguments import (
+    add_cfg_options,
+    check_out,
+    made_whole,
+    read_config,
+)
+from pspnet_plugin.utils.arguments import parse_size
+from pspnet_plugin.utils.command_line import add_debug, complain, run_command
 from pspnet_plugin.version import __version__
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,17 +9,17 @@ from pathlib import Path
 
 from mmengine.runner import save_checkpoint
 
-from pspnet_plugin.converters.keras_files import read_keras
-from pspnet_plugin.converters.keras_layers import place, slots_of, state_dict_of
-from pspnet_plugin.deployment.arguments import (
+from pspnet_plugin.apis.export.exporters import quiet
+from pspnet_plugin.apis.loading import build_model, metainfo_of
+from pspnet_plugin.toolkit.arguments import (
     add_cfg_options,
     check_out,
     made_whole,
     read_config,
 )
-from pspnet_plugin.deployment.exporting import quiet
-from pspnet_plugin.deployment.loading import build_model, metainfo_of
-from pspnet_plugin.engine.command_line import add_debug, run_command
+from pspnet_plugin.toolkit.keras.files import read_keras
+from pspnet_plugin.toolkit.keras.layers import place, slots_of, state_dict_of
+from pspnet_plugin.utils.command_line import add_debug, run_command
 from pspnet_plugin.version import __version__
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,17 +7,17 @@ import argparse
 import sys
 from pathlib import Path
 
-from pspnet_plugin.converters.keras_layers import counterpart_of
-from pspnet_plugin.deployment.arguments import (
+from pspnet_plugin.apis.export.exporters import quiet
+from pspnet_plugin.apis.loading import load_model, size_of
+from pspnet_plugin.toolkit.arguments import (
     add_cfg_options,
     check_out,
     made_whole,
     read_config,
 )
-from pspnet_plugin.deployment.exporting import quiet
-from pspnet_plugin.deployment.loading import load_model, size_of
-from pspnet_plugin.engine.arguments import parse_size
-from pspnet_plugin.engine.command_line import add_debug, run_command
+from pspnet_plugin.toolkit.keras.layers import counterpart_of
+from pspnet_plugin.utils.arguments import parse_size
+from pspnet_plugin.utils.command_line import add_debug, run_command
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = 'configs/psp_article-rgb_cityscapes_pairs.py'

@@ -1,0 +1,1 @@
+"""Timings side by side, run plans, and the pages of results; run from a checkout, not installed."""

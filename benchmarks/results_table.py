@@ -1,0 +1,139 @@
+"""Keep the logs of runs as small files, and write the page of results from them.
+
+Examples:
+    python -m benchmarks.results_table collect RUN_DIR --group G --label L --command X
+    python -m benchmarks.results_table write
+
+``collect`` reads a work dir (``run_record.json`` and the logged scalars) and keeps it below
+``benchmarks/results``; ``write`` fills the template ``results.md.j2`` there and the results of
+``model-index.yml``. No figure of the page is typed by hand.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import yaml
+
+from benchmarks.curves import write_pictures
+from benchmarks.results_page import render
+from benchmarks.run_results import CollectedRun, collect, load_runs
+from pspnet_plugin.utils.command_line import add_debug, run_command
+from pspnet_plugin.utils.jobs import write_whole
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def parse_args(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        '--results', type=Path, default=ROOT / 'benchmarks/results', help='folder of the kept logs'
+    )
+    commands = parser.add_subparsers(dest='what', required=True)
+    one = commands.add_parser('collect', help='keep the logs of a run')
+    one.add_argument('work_dir', type=Path)
+    one.add_argument('--group', required=True, help='runs under the same protocol')
+    one.add_argument('--label', required=True, help='what distinguishes it in its group')
+    one.add_argument('--command', required=True, help='what repeats it')
+    one.add_argument(
+        '--tested', action='store_true',
+        help='its score is that of the last test.py, not that of the last validation',
+    )  # fmt: skip
+    page = commands.add_parser('write', help='write the page and the index of models')
+    page.add_argument('--page', type=Path, default=ROOT / 'docs/results.md')
+    page.add_argument('--index', type=Path, default=ROOT / 'model-index.yml')
+    page.add_argument(
+        '--index-groups', nargs='+', default=['cpu25', 'zoo'],
+        help='groups whose scores the index gets (default: cpu25 zoo)',
+    )  # fmt: skip
+    for command in (one, page):
+        add_debug(command)
+    return parser.parse_args(arguments)
+
+
+def fill_index(path: Path, runs: list[CollectedRun], groups: list[str]) -> bytes:
+    """``model-index.yml`` with the mean t40 scores of each config's runs.
+
+    Raises:
+        ValueError: the file lists no models, or a config has several rows in these groups.
+    """
+    try:
+        index = yaml.safe_load(path.read_text())
+        _ = [model['Config'] for model in index['Models']]
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise ValueError(
+            f'{path}: expected Models, each with its Config ({" ".join(str(error).split())})'
+        ) from None
+    for model in index['Models']:
+        own = [r for r in runs if r.group in groups and r.config == Path(model['Config']).name]
+        own = [run for run in own if not run.tested] or own  # also tested in another way
+        model.pop('Results', None)
+        model.pop('Metadata', None)
+        if not own:
+            continue
+        if len(rows := {(run.group, run.label) for run in own}) > 1:
+            named = ', '.join(f'{group}: {label}' for group, label in sorted(rows))
+            raise ValueError(f'{model["Config"]} has several rows ({named}); give --index-groups')
+        scores = [run.score('t40') for run in own]
+        metrics = {
+            key: round(sum(score[key] for score in scores) / len(scores), 2)
+            for key in ('mIoU', 'aAcc', 'mDice')
+        }
+        part = own[0].parts[-1]
+        machine = part['gpu'] or f'CPU cores: {part["cores"]} ({part["processor"]})'
+        model['Metadata'] = {
+            'Parameters': own[0].parameters,
+            'Seeds': [run.seed for run in own],
+            'Training Resources': f'{own[0].minutes:.0f} minutes; {machine}',
+        }
+        model['Results'] = [
+            dict(
+                Task='Semantic Segmentation',
+                Dataset='Cityscapes Image Pairs, val, labels within 40 of a known colour',
+                Metrics=metrics,
+            )
+        ]
+    return yaml.safe_dump(index, sort_keys=False, width=100).encode()
+
+
+def run(args: argparse.Namespace) -> None:
+    """Collects or writes."""
+    if args.what == 'collect':
+        kept = collect(
+            args.work_dir, group=args.group, label=args.label, command=args.command,
+            tested=args.tested,
+        )  # fmt: skip
+        print(f'kept: {kept.write(args.results)}')
+        return
+    runs = load_runs(args.results)
+    groups = sorted({run.group for run in runs})
+    if not runs:
+        raise ValueError(f'{args.results} holds no kept run; give the folder of run_group.py')
+    if unknown := [group for group in args.index_groups if group not in groups]:
+        raise ValueError(
+            f'--index-groups: no run was collected into {unknown[0]!r}; there are '
+            f'{", ".join(groups)}'
+        )
+    template = args.results / 'results.md.j2'
+    page = render(template.read_text(), runs)
+    index = fill_index(args.index, runs, args.index_groups)
+    write_whole(args.page, page.encode())
+    print(f'page: {args.page}')
+    for group in groups:
+        own = [run for run in runs if run.group == group]
+        for picture in write_pictures(own, args.page.with_suffix('') / group):
+            print(f'picture: {picture}')
+    write_whole(args.index, index)
+    print(f'index: {args.index}')
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command; see ``run_command`` for its exit status."""
+    return run_command('results_table', run, parse_args(argv))
+
+
+if __name__ == '__main__':
+    sys.exit(main())

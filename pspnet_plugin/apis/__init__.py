@@ -1,0 +1,18 @@
+"""Photos, pairs and videos through a network, into files."""
+
+from pspnet_plugin.apis.drawing import colored, overlay
+from pspnet_plugin.apis.networks import TorchNetwork, open_torch_network
+from pspnet_plugin.apis.readers import Picture
+from pspnet_plugin.apis.sources import BadPicture, find_sources
+from pspnet_plugin.apis.stream import label_stream
+
+__all__ = [
+    'BadPicture',
+    'Picture',
+    'TorchNetwork',
+    'colored',
+    'find_sources',
+    'label_stream',
+    'open_torch_network',
+    'overlay',
+]

@@ -1,0 +1,1 @@
+"""Networks in forms that need no framework: written, opened again and compared."""

@@ -1,1 +1,0 @@
-"""Measurements of the plugin's parts beside their stock counterparts."""

@@ -1,1 +1,0 @@
-"""What is in a set of pairs: looks at each pair, tallies of splits, problems, a contact sheet."""

@@ -1,0 +1,1 @@
+"""Training loops, registered in ``mmseg.registry.LOOPS``."""

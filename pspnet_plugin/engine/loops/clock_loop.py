@@ -1,0 +1,196 @@
+"""Training for so many minutes, whatever the machine, by a schedule that follows the clock.
+
+Networks are compared here by what they learn in the same time; by the same number of iterations the
+slower ones would be given more of it. It differs from stock loops, which count iterations, in that
+their number is an outcome: a schedule of ``max_iters`` iterations is stretched over the minutes.
+"""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from mmengine.dist import broadcast, get_world_size
+from mmengine.hooks import CheckpointHook, ParamSchedulerHook
+from mmengine.optim import _ParamScheduler
+from mmengine.optim.scheduler import ReduceOnPlateauParamScheduler
+from mmengine.runner import Runner
+from mmseg.registry import LOOPS
+
+from pspnet_plugin.engine.loops.resumable_loop import ResumableTrainLoop
+from pspnet_plugin.utils.environment import BEGUN
+
+CLOCK = 'seconds_trained'
+VALIDATED = 'validations_by_the_clock'
+
+
+@LOOPS.register_module()
+class ClockTrainLoop(ResumableTrainLoop):
+    """Trains until so many minutes after the process began, then validates.
+
+    Schedules and ``val_interval`` stay written for ``max_iters`` iterations, and go by the share of
+    the time that is gone: ``--cfg-options train_cfg.type=ClockTrainLoop train_cfg.minutes=25``
+    makes any config train by the clock. Validations take of the time; a larger
+    ``train_cfg.val_interval`` makes them fewer. What else counts iterations (logs, checkpoints)
+    counts those that are done. While it runs, the runner's ``max_iters`` is an estimate of how many
+    there will be.
+
+    A run that is resumed has the time that its checkpoint leaves it; what was done after that
+    checkpoint costs it nothing. With several processes the clock of the first one counts. The
+    number of steps depends on the machine, and so do the weights: runs of one seed differ.
+
+    Args:
+        runner: The runner.
+        dataloader: See ``ResumableTrainLoop``.
+        max_iters: Length of the schedule, in its own iterations.
+        minutes: Wall clock of the whole process: imports, reading, training, validations.
+        reserve: Seconds of it that are left for what comes after the last step, such as the last
+            validation.
+        val_interval: Iterations of the schedule between validations.
+        **kwargs: Other arguments of stock ``IterBasedTrainLoop``.
+
+    Raises:
+        ValueError: no time is left for training, a scheduler counts epochs, or what is resumed was
+            trained by another clock.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: dict,
+        max_iters: int,
+        *,
+        minutes: float,
+        reserve: float = 30,
+        val_interval: int = 1000,
+        **kwargs,
+    ) -> None:
+        if not 0 <= reserve < 60 * minutes:
+            raise ValueError(
+                f'ClockTrainLoop: minutes={minutes}, reserve={reserve}: expected more minutes, or '
+                'a reserve from 0 seconds to below them'
+            )
+        if 'dynamic_intervals' in kwargs:
+            raise ValueError(
+                f'ClockTrainLoop: dynamic_intervals={kwargs["dynamic_intervals"]} count iterations '
+                'that are done; expected val_interval alone'
+            )
+        super().__init__(
+            runner, dataloader, max_iters=max_iters, val_interval=val_interval, **kwargs
+        )
+        self._ticks = max_iters
+        self._seconds = 60 * minutes - reserve
+        self._before = self._elapsed = self._ended = self._step = 0.0
+
+    @property
+    def tick(self) -> int:
+        """Iteration of the schedule that it is time for, below ``max_iters``."""
+        return min(int(self._elapsed / self._seconds * self._ticks), self._ticks - 1)
+
+    def _train(self) -> None:
+        # It would step them once an iteration, whatever the clock says.
+        self.runner._hooks = [h for h in self.runner.hooks if type(h) is not ParamSchedulerHook]
+        # Gradients may be accumulated over steps, whose number is not known.
+        self.runner.optim_wrapper.initialize_count_status(self.runner.model, self._iter, -1)
+        hub = self.runner.message_hub
+        resumed = hub.runtime_info.get(CLOCK) if self._iter else None
+        self._before, self._began = (resumed, time.monotonic()) if resumed else (0.0, BEGUN)
+        if not self._iter:
+            hub.update_info(VALIDATED, 0)
+        self._read_clock()
+        self._check_schedules()
+        if not self._iter and self._elapsed >= self._seconds:
+            raise ValueError(
+                f'ClockTrainLoop: this process began {self._elapsed / 60:.1f} minutes ago, and has '
+                f'{self._seconds / 60:.1f} to train in all: start it anew, or give it more minutes'
+            )
+        self.runner.logger.info(
+            f'{self._elapsed / 60:.1f} of {self._seconds / 60:.1f} minutes of training are gone.'
+        )
+        self._max_iters = self._iter + (self._elapsed < self._seconds)
+        self._ended = self._elapsed
+        super()._train()
+
+    def run_iter(self, data_batch: dict) -> None:
+        """One step, the last one if the clock leaves no time for another."""
+        self._read_clock()
+        until = max(self._elapsed, self._ended + self._step)
+        left = max(self._seconds - until, 0)
+        more = max(round(left / self._step), 1) if left and self._step else int(left > 0)
+        self._max_iters = self._iter + 1 + more
+        self.runner.message_hub.update_info(CLOCK, until)
+        if self._iter:  # torch warns of schedulers that step before the optimizer's first step
+            self._follow_clock()
+        super().run_iter(data_batch)
+        self._read_clock()
+        took = self._elapsed - self._ended  # waiting for the batch included
+        self._step = 0.9 * self._step + 0.1 * took if self._step else took
+        self._ended = self._elapsed
+
+    def _follow_clock(self) -> None:
+        schedulers = list(_schedulers(self.runner))
+        at = min((s._global_step for s in schedulers), default=self.tick)
+        for _ in range(at, self.tick):  # by turns, as stock does: some go on from others' rates
+            for scheduler in schedulers:
+                scheduler.step()
+
+    def _check_schedules(self) -> None:
+        for scheduler in _schedulers(self.runner):
+            name = type(scheduler).__name__
+            if scheduler.by_epoch:
+                raise ValueError(
+                    f'{name}: by_epoch=True, but a ClockTrainLoop knows iterations of the schedule '
+                    f'only; expected by_epoch=False, an end of at most {self._ticks}'
+                )
+            if isinstance(scheduler, ReduceOnPlateauParamScheduler):
+                raise ValueError(
+                    f'{name} waits for scores; a ClockTrainLoop drives what counts steps'
+                )
+            if scheduler._global_step > self.tick + 1:
+                raise ValueError(
+                    f'ClockTrainLoop: the checkpoint is of iteration {scheduler._global_step} of '
+                    f'the schedule, and by the clock it is time for {self.tick}: it was trained by '
+                    'another clock, or none. Resume it with the minutes that it was begun with, or '
+                    'begin anew from its weights by load_from'
+                )
+
+    def _is_time_to_validate(self) -> bool:
+        if self.runner.val_loop is None:
+            return False
+        validated = self.runner.message_hub.runtime_info.get(VALIDATED, 0)
+        due = self.tick // self.val_interval > validated and self.tick >= self.val_begin
+        return due or self._iter >= self._max_iters
+
+    def _validate(self) -> None:
+        self.runner.message_hub.update_info(VALIDATED, self.tick // self.val_interval)
+        super()._validate()
+        self._read_clock()
+        self._ended = self._elapsed  # a step does not take as long
+        if self._elapsed >= self._seconds:
+            self._max_iters = self._iter
+            self.runner.message_hub.update_info(CLOCK, self._elapsed)
+            self._save_last()
+
+    def _save_last(self) -> None:
+        """The checkpoint of a step that was not known to be the last one when it was done."""
+        for hook in self.runner.hooks:
+            if not isinstance(hook, CheckpointHook) or hook.by_epoch or not hook.save_last:
+                continue
+            last = getattr(hook, 'last_ckpt', None) or ''
+            if Path(last).name != hook.filename_tmpl.format(self._iter):
+                meta = dict(epoch=self.runner.epoch, iter=self._iter)
+                hook._save_checkpoint_with_step(self.runner, self._iter, meta)
+
+    def _read_clock(self) -> None:
+        self._elapsed = self._before + time.monotonic() - self._began
+        if get_world_size() > 1:
+            device = next(self.runner.model.parameters()).device
+            shared = torch.tensor([self._elapsed], dtype=torch.float64, device=device)
+            broadcast(shared)
+            self._elapsed = shared.item()
+
+
+def _schedulers(runner: Runner) -> Iterator[_ParamScheduler]:
+    found = runner.param_schedulers or []
+    for group in found.values() if isinstance(found, dict) else [found]:
+        yield from group

@@ -1,0 +1,137 @@
+"""Stock IoU metric whose values of single classes are logged, not printed in a table only.
+
+Of pairs it can also read the labels by rules of its own, so that one pass over the pictures is
+scored by several.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from mmengine.logging import print_log
+from mmseg.datasets.transforms import LoadAnnotations
+from mmseg.evaluation import IoUMetric
+from mmseg.registry import METRICS
+
+from pspnet_plugin.datasets.pair_backends import read_by
+
+# Values of a class that are logged; the others stand in the table of stock.
+LOGGED = ('IoU', 'Dice')
+
+
+@METRICS.register_module()
+class ClasswiseIoUMetric(IoUMetric):
+    """Stock ``IoUMetric``, which also returns each class by name, and the coverage of the labels.
+
+    Beside stock's values: ``IoU.road`` and so on for each class and, with ``'mDice'``,
+    ``Dice.road``, in percent (NaN: the class is neither labelled nor predicted anywhere; it does
+    not count in the mean); ``coverage``, the percentage of pixels that are labelled with a class.
+
+    Args:
+        decode: Arguments of ``LabelCodec`` (``rule`` and its numbers, no palette) by which the
+            labels of pairs are read here, whatever the dataset reads them by. None: as the dataset
+            does.
+        also: Names of further rules, and the same for each; their values are called
+            ``NAME/mIoU`` and so on.
+        backend_args: Of the files of pairs, as in the loading transforms.
+        **kwargs: Other arguments of ``IoUMetric``.
+
+    Raises:
+        ValueError: a rule is given, but labels do not come from pairs, or are not whole.
+    """
+
+    def __init__(
+        self,
+        *,
+        decode: Mapping | None = None,
+        also: Mapping[str, Mapping] | None = None,
+        backend_args: dict | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.rules = {'': decode, **(also or {})}
+        self._load = LoadAnnotations(backend_args=backend_args)
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Counts a batch of predictions, shape (1, H, W) each, against its labels."""
+        done, self.results = self.results, []
+        counts, output_dir = [], self.output_dir
+        for decode in self.rules.values():
+            samples = [self._read(sample, decode) for sample in data_samples]
+            super().process(data_batch, samples)
+            if self.format_only:  # predictions are only written
+                break
+            counts.append(
+                [
+                    (*areas, sample['gt_sem_seg']['data'].numel())
+                    for areas, sample in zip(self.results, samples, strict=True)
+                ]
+            )
+            self.results, self.output_dir = [], None  # predictions are written once
+        self.output_dir = output_dir
+        self.results = [*done, *zip(*counts, strict=True)]
+
+    def _read(self, sample: dict, decode: Mapping | None) -> dict:
+        if decode is None or self.format_only:
+            return sample
+        uri, known = sample.get('seg_map_path', ''), sample['gt_sem_seg']['data']
+        other = read_by(uri, decode)
+        if other == uri:
+            return sample
+        meta = self.dataset_meta
+        record = dict(
+            seg_map_path=other,
+            label_map=meta.get('label_map'),
+            reduce_zero_label=meta.get('reduce_zero_label', False),
+            seg_fields=[],
+        )
+        labels = self._load(record)['gt_seg_map']
+        if labels.shape != known.shape[-2:]:
+            raise ValueError(
+                f'{uri}: labels of {labels.shape} pixels are scored as {tuple(known.shape[-2:])}; '
+                'a rule of ClasswiseIoUMetric needs the pairs at their own size: no transform of '
+                'labels in the test pipeline'
+            )
+        return {**sample, 'gt_sem_seg': dict(data=torch.from_numpy(labels).to(known.device)[None])}
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """The values of stock, and those of the classes, in percent, by each rule."""
+        if self.format_only:
+            return super().compute_metrics(results)
+        metrics = {}
+        for name, counts in zip(self.rules, zip(*results, strict=True), strict=True):
+            prefix = f'{name}/' if name else ''
+            if len(self.rules) > 1:  # each has a table of its own
+                how = self.rules[name] or 'as the dataset reads them'
+                print_log(f'{name or "The main scores"}, labels: {how}', logger='current')
+            found = self._values(counts)
+            metrics.update({f'{prefix}{key}': value for key, value in found.items()})
+        return metrics
+
+    def _values(self, counts: Sequence[tuple]) -> dict[str, float]:
+        *areas, pixels = zip(*counts, strict=True)
+        metrics = super().compute_metrics(list(zip(*areas, strict=True)))
+        totals = [sum(area) for area in areas]
+        by_class = self.total_area_to_metrics(*totals, self.metrics, self.nan_to_num, self.beta)
+        for name in LOGGED:
+            if name not in by_class:
+                continue
+            for label, value in zip(self.dataset_meta['classes'], by_class[name], strict=True):
+                metrics[f'{name}.{label}'] = round(float(value) * 100, 2)
+        metrics['coverage'] = round(float(totals[3].sum()) / sum(pixels) * 100, 2)
+        return metrics
+
+
+def main_rule(evaluator: dict | Sequence[dict] | None) -> dict | None:
+    """The rule of a config's evaluator by which labels are read for the scores without a prefix.
+
+    Args:
+        evaluator: ``val_evaluator`` or ``test_evaluator``.
+
+    Returns:
+        Arguments of ``LabelCodec``; None: labels are scored as the dataset reads them.
+    """
+    for metric in [evaluator] if isinstance(evaluator, dict) else evaluator or []:
+        if metric.get('type') == 'ClasswiseIoUMetric':
+            decode = metric.get('decode')
+            return dict(rule='edge_aware') | dict(decode) if decode else None
+    return None

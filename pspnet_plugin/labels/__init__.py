@@ -1,0 +1,5 @@
+"""Colours to class indices: palettes and the label decoder."""
+
+from pspnet_plugin.labels.decoder import LabelCodec
+
+__all__ = ['LabelCodec']

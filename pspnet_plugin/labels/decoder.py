@@ -1,0 +1,193 @@
+"""Colours of a label picture to class indices.
+
+A label half is a colour-coded map that was shrunk with interpolation and JPEG-coded, so few of its
+pixels hold an exact palette colour. Two rules read it: ``edge_aware`` explains pixels on edges as
+blends of the classes that meet there (see ``edge_aware.py``); ``nearest`` gives every pixel the
+nearest known colour (Euclidean distance in RGB, levels of 0..255), which finds third classes along
+edges. Void colours compete like classes in both and end, as does what nothing explains, as 255.
+
+Shape shorthand in this module: H, W: picture height and width; K: number of known colours.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from numbers import Real
+
+import cv2
+import numpy as np
+
+from pspnet_plugin.labels.edge_aware import EdgeAwareRule
+
+IGNORE = 255
+RULES = ('edge_aware', 'nearest')
+# Flat areas of JPEG-coded label pictures stay within about this distance of their colour.
+FLAT_NOISE = 12
+
+Color = tuple[int, int, int]
+
+
+class LabelCodec:
+    """Decodes the label half of pairs by one palette.
+
+    Args:
+        palette: RGB of each class; the position is the class index.
+        void_palette: RGB of colours that are known and belong to no class.
+        rule: ``'edge_aware'`` or ``'nearest'``. Of more than 64 known colours, the edge-aware rule
+            finds blends of the 64 that are most frequent in the picture.
+        max_distance: Nearest only: a pixel farther than this from every known colour becomes 255.
+            ``None`` sets no limit. The edge-aware rule has no such limit: what a pixel far from all
+            colours is a blend of, it asks of the pixels around.
+        min_confidence: Edge-aware only: the weight, 0 to 1, that a class needs among all
+            explanations of an unsure pixel; below it the pixel becomes 255. Higher is fewer pixels
+            and fewer errors among them.
+        min_explained: Share of the pixels, 0 to 1, that must lie within 12 of a known colour for a
+            picture to count as a label picture at all. 0 accepts anything.
+
+    Raises:
+        ValueError: a colour is no triple of 0..255 or stands twice, or there are more than 255.
+    """
+
+    def __init__(
+        self,
+        palette: Sequence[Sequence[int]],
+        *,
+        void_palette: Sequence[Sequence[int]] = (),
+        rule: str = 'edge_aware',
+        max_distance: float | None = 40,
+        min_confidence: float = 0.8,
+        min_explained: float = 0.5,
+    ) -> None:
+        self.palette = check_colors(palette, name='palette')
+        self.void_palette = check_colors(void_palette, name='void_palette')
+        known = self.palette + self.void_palette
+        if len(known) > IGNORE:
+            raise ValueError(
+                f'{len(known)} colours (classes and void): at most {IGNORE} fit into 8-bit maps'
+            )
+        if len(set(known)) < len(known):
+            twice = sorted({color for color in known if known.count(color) > 1})
+            raise ValueError(f'palette and void_palette name a colour twice: {twice}')
+        if max_distance is not None and not (_is_number(max_distance) and max_distance >= 0):
+            raise ValueError(f'max_distance={max_distance!r}: give a number >= 0, or None')
+        for name, share in dict(min_confidence=min_confidence, min_explained=min_explained).items():
+            if not (_is_number(share) and 0 <= share <= 1):
+                raise ValueError(f'{name}={share!r}: give a share from 0 to 1')
+        if rule not in RULES:
+            raise ValueError(f'rule={rule!r}, expected one of {RULES}')
+        self.rule = rule
+        self.max_distance = max_distance
+        self.min_confidence = min_confidence
+        self.min_explained = min_explained
+        self._classes = np.full(256, IGNORE, np.uint8)  # of the known colours
+        self._classes[: len(self.palette)] = np.arange(len(self.palette))
+        self._edge_aware = EdgeAwareRule(known)
+
+    @property
+    def table(self) -> np.ndarray:
+        """(2**24,) uint16, indexed by ``R << 16 | G << 8 | B``.
+
+        The low byte is the position of the nearest known colour, 255 beyond the limit; the
+        high byte its distance in levels, rounded up, 255 at most. Built once a process for each
+        palette; forked workers share it.
+        """
+        limit = self.max_distance if self.rule == 'nearest' else None
+        return _build_table(self.palette + self.void_palette, limit)
+
+    def decode(self, bgr: np.ndarray) -> np.ndarray:
+        """Class indices of a label picture.
+
+        Args:
+            bgr: (H, W, 3) uint8, as OpenCV decodes it.
+
+        Returns:
+            (H, W) uint8: class indices; 255 for void, and for what no entry explains.
+
+        Raises:
+            ValueError: the picture is no label picture in this palette.
+        """
+        packed = _pack(bgr)
+        share = self._explained_share(packed)
+        if share < self.min_explained:
+            raise ValueError(
+                f'only {share:.0%} of its pixels lie within {FLAT_NOISE} of a known colour, where '
+                f'{self.min_explained:.0%} are expected of a label picture'
+            )
+        nearest, distance = self._nearest(packed)
+        if self.rule == 'edge_aware':
+            nearest = self._edge_aware.decode(
+                packed, nearest, distance, min_confidence=self.min_confidence
+            )
+        return cv2.LUT(nearest, self._classes)
+
+    def sure(self, bgr: np.ndarray) -> np.ndarray:
+        """(H, W) bool: the pixels of a picture that the edge-aware rule starts from."""
+        found = self._nearest(_pack(bgr))
+        return self._edge_aware.sure(*found, min_confidence=self.min_confidence) != IGNORE
+
+    def explains(self, bgr: np.ndarray) -> bool:
+        """Whether enough pixels of an (H, W, 3) picture lie near known colours."""
+        return self._explained_share(_pack(bgr)) >= self.min_explained
+
+    def _nearest(self, packed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Position of the nearest known colour and its distance, (H, W) uint8 each."""
+        found = self.table.take(packed, mode='clip')  # none is out of range; no check is faster
+        return tuple(cv2.split(found.view(np.uint8).reshape(*found.shape, 2)))
+
+    def _explained_share(self, packed: np.ndarray) -> float:
+        """Share of the pixels near a known colour, over a grid of at least 32 x 32 of them."""
+        step = max(1, min(packed.shape) // 32)
+        sample = self.table.take(packed[::step, ::step]) >> 8
+        return np.count_nonzero(sample <= FLAT_NOISE) / sample.size
+
+
+def _pack(bgr: np.ndarray) -> np.ndarray:
+    """(H, W) numbers 0xRRGGBB: four bytes a pixel read as one, with no arithmetic a channel."""
+    packed = cv2.cvtColor(bgr, cv2.COLOR_BGR2BGRA).view('<u4')[..., 0]
+    packed &= 0xFFFFFF
+    return packed
+
+
+def check_colors(colors: Sequence[Sequence[int]], *, name: str) -> tuple[Color, ...]:
+    """The colours as tuples of ints; ``ValueError`` names the first that is no RGB triple."""
+    checked = []
+    for position, color in enumerate(colors):
+        values = tuple(color) if isinstance(color, Sequence | np.ndarray) else (color,)
+        if len(values) != 3 or not all(
+            _is_number(v) and v == int(v) and 0 <= v <= 255 for v in values
+        ):
+            raise ValueError(
+                f'{name}[{position}] = {color!r}: expected three levels of 0..255, RGB'
+            )
+        checked.append(tuple(int(v) for v in values))
+    return tuple(checked)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and math.isfinite(value)
+
+
+@lru_cache(maxsize=16)  # 32 MB each
+def _build_table(known: tuple[Color, ...], max_distance: float | None) -> np.ndarray:
+    """The nearest known colour of all 2**24 colours, exactly; ties go to the first named."""
+    colors = np.array(known, dtype=np.int32).reshape(-1, 3)  # (K, 3)
+    level = np.arange(256, dtype=np.int32)
+    squares = (level - colors[..., None]) ** 2  # (K, 3, 256)
+    # One number holds the squared distance and, in its low byte, which colour: a minimum over the
+    # colours then finds both, and red only adds a constant to a green-blue plane.
+    planes = (squares[:, 1, :, None] + squares[:, 2, None, :] << 8) + np.arange(
+        len(colors), dtype=np.int32
+    )[:, None, None]  # (K, 256, 256)
+    limit = np.inf if max_distance is None else max_distance**2
+    rounded_up = np.ceil(np.sqrt(np.arange(3 * 255**2 + 1))).clip(max=255).astype(np.uint16)
+    table = np.empty((256, 256, 256), dtype=np.uint16)
+    candidate = np.empty((256, 256), dtype=np.int32)
+    for red in range(256):
+        best = np.full((256, 256), 3 * 255**2 << 8 | IGNORE, dtype=np.int32)
+        for plane, square in zip(planes, squares[:, 0, red], strict=True):
+            np.minimum(best, np.add(plane, square << 8, out=candidate), out=best)
+        distance = best >> 8
+        table[red] = np.where(distance <= limit, best & 0xFF, IGNORE)
+        table[red] |= rounded_up.take(distance) << 8
+    table.setflags(write=False)  # shared by every codec of these colours
+    return table.reshape(-1)

@@ -1,0 +1,163 @@
+"""Palettes by name or file: classes, their colours and the void colours, as in ``metainfo``."""
+
+from pathlib import Path
+
+from mmengine.config import Config
+from mmseg.registry import DATASETS
+
+from pspnet_plugin.labels.decoder import check_colors
+
+# The 19 train classes, and the colours of the others in the official archives.
+CITYSCAPES = dict(
+    classes=(
+        'road', 'sidewalk', 'building', 'wall', 'fence', 'pole', 'traffic light',
+        'traffic sign', 'vegetation', 'terrain', 'sky', 'person', 'rider', 'car', 'truck',
+        'bus', 'train', 'motorcycle', 'bicycle',
+    ),
+    palette=[
+        [128, 64, 128], [244, 35, 232], [70, 70, 70], [102, 102, 156], [190, 153, 153],
+        [153, 153, 153], [250, 170, 30], [220, 220, 0], [107, 142, 35], [152, 251, 152],
+        [70, 130, 180], [220, 20, 60], [255, 0, 0], [0, 0, 142], [0, 0, 70], [0, 60, 100],
+        [0, 80, 100], [0, 0, 230], [119, 11, 32],
+    ],
+    # unlabelled (also ego vehicle and static), dynamic, ground, parking, rail track,
+    # guard rail, bridge, tunnel, caravan, trailer
+    void_palette=[
+        [0, 0, 0], [111, 74, 0], [81, 0, 81], [250, 170, 160], [230, 150, 140],
+        [180, 165, 180], [150, 100, 100], [150, 120, 90], [0, 0, 90], [0, 0, 110],
+    ],
+)  # fmt: skip
+# label_colors.txt of CamVid, mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid: 32 with Void.
+CAMVID = dict(
+    classes=[
+        'Animal', 'Archway', 'Bicyclist', 'Bridge', 'Building', 'Car', 'CartLuggagePram', 'Child',
+        'Column_Pole', 'Fence', 'LaneMkgsDriv', 'LaneMkgsNonDriv', 'Misc_Text',
+        'MotorcycleScooter', 'OtherMoving', 'ParkingBlock', 'Pedestrian', 'Road', 'RoadShoulder',
+        'Sidewalk', 'SignSymbol', 'Sky', 'SUVPickupTruck', 'TrafficCone', 'TrafficLight', 'Train',
+        'Tree', 'Truck_Bus', 'Tunnel', 'VegetationMisc', 'Wall',
+    ],
+    palette=[
+        [64, 128, 64], [192, 0, 128], [0, 128, 192], [0, 128, 64], [128, 0, 0], [64, 0, 128],
+        [64, 0, 192], [192, 128, 64], [192, 192, 128], [64, 64, 128], [128, 0, 192], [192, 0, 64],
+        [128, 128, 64], [192, 0, 192], [128, 64, 64], [64, 192, 128], [64, 64, 0], [128, 64, 128],
+        [128, 128, 192], [0, 0, 192], [192, 128, 128], [128, 128, 128], [64, 128, 192], [0, 0, 64],
+        [0, 64, 64], [192, 64, 128], [128, 128, 0], [192, 128, 192], [64, 0, 64], [192, 192, 0],
+        [64, 192, 0],
+    ],
+    void_palette=[[0, 0, 0]],
+)  # fmt: skip
+# Scripts/test_segmentation_camvid.py of SegNet-Tutorial, which groups CamVid's classes.
+CAMVID11 = dict(
+    classes=[
+        'Sky', 'Building', 'Pole', 'Road', 'Pavement', 'Tree', 'SignSymbol', 'Fence', 'Car',
+        'Pedestrian', 'Bicyclist',
+    ],
+    palette=[
+        [128, 128, 128], [128, 0, 0], [192, 192, 128], [128, 64, 128], [60, 40, 222],
+        [128, 128, 0], [192, 128, 128], [64, 64, 128], [64, 0, 128], [64, 64, 0], [0, 128, 192],
+    ],
+    void_palette=[[0, 0, 0]],
+)  # fmt: skip
+# CMP Facade Database, cmp.felk.cvut.cz/~tylecr1/facade: labels 1 to 12 in MATLAB's jet(12). Its
+# pairs as pix2pix distributes them have the labels in the right half of 512 x 256 pictures.
+FACADES = dict(
+    classes=[
+        'background', 'facade', 'window', 'door', 'cornice', 'sill', 'balcony', 'blind', 'deco',
+        'molding', 'pillar', 'shop',
+    ],
+    palette=[
+        [0, 0, 170], [0, 0, 255], [0, 85, 255], [0, 170, 255], [0, 255, 255], [85, 255, 170],
+        [170, 255, 85], [255, 255, 0], [255, 170, 0], [255, 85, 0], [255, 0, 0], [170, 0, 0],
+    ],
+    void_palette=[[0, 0, 0]],
+)  # fmt: skip
+NAMED = dict(
+    cityscapes=CITYSCAPES,
+    camvid=CAMVID,
+    camvid11=CAMVID11,
+    facades=FACADES,
+)
+
+
+def known_palettes() -> dict[str, dict]:
+    """``classes``, ``palette`` and ``void_palette`` by name.
+
+    First those of this file, then those of the stock datasets, by the names of their classes; the
+    framework's registry says which there are.
+    """
+    found = {name: _as_lists(metainfo) for name, metainfo in NAMED.items()}
+    for name, dataset in DATASETS.module_dict.items():
+        metainfo = getattr(dataset, 'METAINFO', {})
+        if metainfo.get('classes') and metainfo.get('palette'):
+            found[name] = _as_lists(metainfo)
+    return found
+
+
+def read_metainfo(source: str, *, option: str = '--palette ') -> dict:
+    """``classes``, ``palette`` and ``void_palette`` of a known set or of a file.
+
+    Args:
+        source: A name of ``known_palettes``, such as ``'camvid'`` or ``'LoveDADataset'``, or a
+            ``.json``, ``.yaml`` or ``.py`` file with those three (the last may be left out).
+        option: What the errors call it.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file cannot be read as such, lacks classes or palette, or they are unusable.
+    """
+    known = known_palettes()
+    if source in known:
+        return known[source]
+    if not Path(source).is_file():
+        raise FileNotFoundError(
+            f'{option}{source}: no such file; give {", ".join(NAMED)}, the name of a stock '
+            'dataset such as LoveDADataset, or a .json, .yaml or .py file with classes and palette '
+            '(RGB of each), and void_palette if some colours are no class'
+        )
+    try:
+        found = Config.fromfile(source).to_dict()
+    except Exception as error:  # each format has errors of its own
+        reason = ' '.join(str(error).split())
+        raise ValueError(
+            f'{option}{source}: {reason}; expected a .json, .yaml or .py file with classes and '
+            'palette'
+        ) from None
+    missing = [key for key in ('classes', 'palette') if key not in found]
+    if missing:
+        raise ValueError(f'{source} lacks {" and ".join(missing)}')
+    try:
+        return _checked(found)
+    except ValueError as error:
+        raise ValueError(f'{source}: {error}') from None
+
+
+def _checked(found: dict) -> dict:
+    classes = found['classes']
+    if not isinstance(classes, list | tuple) or not classes:
+        raise ValueError(f'classes = {classes!r}: expected a list of names, one a class')
+    for position, name in enumerate(classes):
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(f'classes[{position}] = {name!r}: expected a name, as text in quotes')
+    if repeated := sorted({name for name in classes if classes.count(name) > 1}):
+        raise ValueError(f'classes are named twice: {", ".join(repeated)}; give each its own name')
+    metainfo = dict(classes=list(classes))
+    for key in ('palette', 'void_palette'):
+        colors = found.get(key, ())
+        if not isinstance(colors, list | tuple):
+            raise ValueError(f'{key} = {colors!r}: expected a list of colours, each [R, G, B]')
+        for position, color in enumerate(colors):  # true is 1 to check_colors
+            if isinstance(color, list | tuple) and any(isinstance(v, bool) for v in color):
+                raise ValueError(
+                    f'{key}[{position}] = {color!r}: expected three levels of 0..255, RGB'
+                )
+        metainfo[key] = [list(color) for color in check_colors(colors, name=key)]
+    if len(classes) != len(metainfo['palette']):
+        raise ValueError(
+            f'{len(classes)} classes, but {len(metainfo["palette"])} colours in palette; each '
+            'class needs one, in the same order'
+        )
+    return metainfo
+
+
+def _as_lists(metainfo: dict) -> dict:
+    return {key: list(metainfo.get(key, ())) for key in ('classes', 'palette', 'void_palette')}

@@ -1,0 +1,1 @@
+"""Backbones, registered in ``mmseg.registry.MODELS``."""

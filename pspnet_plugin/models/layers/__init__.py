@@ -1,0 +1,1 @@
+"""Pyramid pooling and convolution over upsampled feature maps, computed without them."""

@@ -1,0 +1,1 @@
+"""Pairs from photos and label maps, and back."""

@@ -1,0 +1,1 @@
+"""Statistics of a set of pairs, findings about it, and a contact sheet."""

@@ -1,0 +1,82 @@
+"""What palette the label halves of a set seem to have, by the colours of their flat areas."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pspnet_plugin.labels.decoder import FLAT_NOISE, Color
+from pspnet_plugin.labels.palettes import NAMED, known_palettes
+
+ENOUGH = 0.9  # share of the flat areas that a palette has to explain
+FEWEST = 3  # entries of a palette that have to occur
+PLAIN_LEVEL = 0.15  # photos have a twentieth of constant areas, label pictures a third or more
+DARKEST = 64  # levels: class indices that were saved as they are look black
+PLAIN = 'They have hardly any constant areas, so they look like plain photos and no label maps'
+
+Colors = Sequence[tuple[np.ndarray, int, int]]  # see ``ColorTally.colors``
+
+
+def guess(colors: Colors, own: Sequence[Color], *, level: float) -> str:
+    """What the label halves look like, and what to do.
+
+    Args:
+        colors: Of the flat areas of the label halves, with their pixels.
+        own: The known colours of the palette that was asked for.
+        level: Median share of constant areas in the label halves.
+    """
+    if not colors:
+        return PLAIN
+    index = [
+        np.ptp(color) <= 8 and (color.max() <= DARKEST or color.min() >= 255 - FLAT_NOISE)
+        for color, *_ in colors
+    ]
+    if _share(colors, index) >= ENOUGH:
+        return (
+            'The label halves are nearly black, as class indices (and a white 255) are that were '
+            'saved as grey levels: `make_pairs.py folders` makes pairs of photos and index maps'
+        )
+    in_own, _ = _explained(colors, own)
+    least = max(ENOUGH, in_own + 0.01)
+    share, used = _explained(colors, [color[::-1] for color in own])
+    if share >= least and used >= FEWEST:
+        return (
+            f'{share:.0%} of their flat areas are in this palette with red and blue swapped: the '
+            'label halves were saved as BGR; swap the channels of the files, or of the palette'
+        )
+    candidates = []
+    for name, metainfo in known_palettes().items():
+        palette = [tuple(color) for color in (*metainfo['palette'], *metainfo['void_palette'])]
+        for order, entries in (('', palette), (' saved as BGR', [c[::-1] for c in palette])):
+            share, used = _explained(colors, entries)
+            if share >= least and used >= FEWEST:
+                # Of those that explain about as much, ours first, then the smallest.
+                rank = (-round(share * 50), bool(order), name not in NAMED, len(entries))
+                candidates.append((rank, name, order, share))
+    if candidates:
+        _, name, order, share = min(candidates)
+        said = f"They look like {name}'s palette{order} ({share:.0%} of their flat areas)"
+        if order:
+            return f'{said}; swap red and blue of the label halves'
+        colors_of = [tuple(color) for color in known_palettes()[name]['palette']]
+        if len(set(colors_of)) < len(colors_of):
+            return f'{said}, which gives some classes one colour; name yours in a file: --palette'
+        return f'{said}; try --palette {name}'
+    if level < PLAIN_LEVEL:
+        return PLAIN
+    if in_own > 0.5:
+        return 'Give --palette a file that names these colours, too, as classes or in void_palette'
+    return 'Give --palette a file that names their colours'
+
+
+def _explained(colors: Colors, entries: Sequence[Color]) -> tuple[float, int]:
+    """Share of the pixels that lie near one of the entries, and how many entries they use."""
+    distances = np.linalg.norm(
+        np.array([color for color, *_ in colors])[:, None] - np.array(entries), axis=2
+    )
+    near = distances.min(1) <= FLAT_NOISE
+    return _share(colors, near), len(set(distances.argmin(1)[near].tolist()))
+
+
+def _share(colors: Colors, chosen: Sequence[bool]) -> float:
+    pixels = np.array([pixels for _, pixels, _ in colors])
+    return float(pixels[np.array(chosen)].sum() / pixels.sum())

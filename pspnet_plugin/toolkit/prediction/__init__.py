@@ -1,0 +1,1 @@
+"""Files and folders of photos, pairs and videos through a network, into files."""

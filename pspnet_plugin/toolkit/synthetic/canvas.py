@@ -1,0 +1,189 @@
+"""What synthetic street scenes are drawn on: photo and labels at once, through one camera.
+
+Every primitive takes metres and paints the photo, the label map or both, so that the two agree by
+construction. The painter's algorithm hides what is behind: callers draw from far to near.
+
+World: x to the right, y up from the ground, z ahead of the camera. Pixels: column = center +
+focal x / z, row = horizon + focal (eye - y) / z.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from pspnet_plugin.datasets.pairs_dataset import CityscapesPairsDataset
+
+_META = CityscapesPairsDataset.METAINFO
+VOID_NAMES = (
+    'unlabelled', 'dynamic', 'ground', 'parking', 'rail track', 'guard rail', 'bridge', 'tunnel',
+    'caravan', 'trailer',
+)  # fmt: skip
+PALETTE = np.array([*_META['palette'], *_META['void_palette']], dtype=np.uint8)  # (K, 3) RGB
+NUM_CLASSES = len(_META['classes'])
+INDEX = {name: index for index, name in enumerate((*_META['classes'], *VOID_NAMES))}
+
+# Relative brightness noise of a surface: grain of a pixel, lumps of about ten pixels.
+_TEXTURE = {
+    'road': (0.08, 0.04),
+    'sidewalk': (0.1, 0.07),
+    'parking': (0.2, 0.08),
+    'ground': (0.3, 0.14),
+    'rail track': (0.35, 0.1),
+    'building': (0.1, 0.07),
+    'wall': (0.22, 0.14),
+    'vegetation': (0.55, 0.45),
+    'terrain': (0.5, 0.16),
+    'sky': (0.0, 0.02),
+    'person': (0.1, 0.12),
+    'rider': (0.1, 0.12),
+}
+_PLAIN = (0.08, 0.04)
+
+Color = tuple[int, int, int]
+Number = float | np.ndarray
+
+
+class Canvas:
+    """Photo and labels of one scene, with its camera.
+
+    Args:
+        rng: Source of everything random in the scene.
+        height: Rows of both maps.
+        width: Columns of both maps.
+
+    Attributes:
+        photo: (H, W, 3) uint8 RGB.
+        labels: (H, W) uint8, positions in ``PALETTE``.
+    """
+
+    def __init__(self, rng: np.random.Generator, *, height: int = 512, width: int = 1024) -> None:
+        self.rng = rng
+        self.photo = np.zeros((height, width, 3), np.uint8)
+        self.labels = np.zeros((height, width), np.uint8)
+        self.focal = width * rng.uniform(0.62, 0.85)
+        self.horizon = height * rng.uniform(0.40, 0.49)
+        self.center = width * rng.uniform(0.4, 0.6)
+        self.eye = rng.uniform(1.3, 1.7)
+
+    def chance(self, share: float) -> bool:
+        """True in ``share`` of the calls."""
+        return bool(self.rng.random() < share)
+
+    def paint(self, colors: Sequence[Color] | Color, *, spread: float = 12) -> Color:
+        """One of ``colors``, made lighter or darker and slightly tinted at random."""
+        colors = np.atleast_2d(colors)
+        color = colors[self.rng.integers(len(colors))]
+        common, *tint = self.rng.standard_normal(4)
+        color = color + spread * (common + np.array(tint) / 3)
+        return tuple(color.clip(4, 252).astype(int).tolist())
+
+    def project(self, x: Number, y: Number, z: Number) -> np.ndarray:
+        """Pixels (..., 2) int32 of points in metres; arrays broadcast."""
+        scale = self.focal / np.maximum(z, 0.5)
+        columns, rows = self.center + x * scale, self.horizon + (self.eye - y) * scale
+        points = np.empty((*np.broadcast(columns, rows).shape, 2))
+        points[..., 0], points[..., 1] = columns, rows
+        return np.rint(points).astype(np.int32)
+
+    def fill(self, points: np.ndarray, color: Color | None, label: str | None) -> None:
+        """Polygons of pixels, (K, 2) or (N, K, 2); ``None`` leaves that map as it is."""
+        polygons = list(points.reshape(-1, *points.shape[-2:]))
+        if color is not None:
+            cv2.fillPoly(self.photo, polygons, color)
+        if label is not None:
+            cv2.fillPoly(self.labels, polygons, INDEX[label])
+
+    def front(self, x0, x1, y0, y1, z, color, label=None) -> None:
+        """Upright rectangles that face the camera; arrays draw many in one call."""
+        self._quads((x0, x0, x1, x1), (y0, y1, y1, y0), (z, z, z, z), color, label)
+
+    def side(self, x, y0, y1, z0, z1, color, label=None, *, lean: float = 0.0) -> None:
+        """Upright rectangles along the street; their upper edge is moved sideways by ``lean``."""
+        tilted = x + lean
+        self._quads((x, tilted, tilted, x), (y0, y1, y1, y0), (z0, z0, z1, z1), color, label)
+
+    def flat(self, x0, x1, z0, z1, color, label=None, *, y: float = 0.0) -> None:
+        """Rectangles that lie on the ground, or level at height ``y``."""
+        self._quads((x0, x0, x1, x1), (y, y, y, y), (z0, z1, z1, z0), color, label)
+
+    def _quads(self, x: tuple, y: tuple, z: tuple, color: Color | None, label: str | None) -> None:
+        """Four corners each; where one of them is an array, as many quadrangles as it is long."""
+        if any(isinstance(value, np.ndarray) for value in (*x, *y, *z)):
+            arrays = np.broadcast_arrays(*x, *y, *z)
+            x, y, z = (np.stack(arrays[first : first + 4], -1) for first in (0, 4, 8))
+        else:
+            x, y, z = np.array(x), np.array(y), np.array(z)
+        self.fill(self.project(x, y, z), color, label)
+
+    def shape(self, points, x, z, color, label=None) -> None:
+        """A polygon of (sideways, up) metres that faces the camera at ``x`` and ``z``."""
+        points = np.asarray(points, dtype=np.float64)
+        self.fill(self.project(x + points[:, 0], points[:, 1], z), color, label)
+
+    def stroke(self, points, x, z, width, color, label=None) -> None:
+        """An open line of (sideways, up) metres, ``width`` metres thick, at least two pixels."""
+        points = np.asarray(points, dtype=np.float64)
+        line = [self.project(x + points[:, 0], points[:, 1], z)]
+        thickness = max(2, round(width * self.focal / z))
+        if color is not None:
+            cv2.polylines(self.photo, line, False, color, thickness)
+        if label is not None:
+            cv2.polylines(self.labels, line, False, INDEX[label], thickness)
+
+    def disc(self, x, y, z, rx, ry, color, label=None, *, ring: float = 0.0) -> None:
+        """An ellipse that faces the camera; ``ring`` metres of rim in the photo, 0 fills it."""
+        middle = tuple(int(v) for v in self.project(x, y, z))
+        scale = self.focal / z
+        axes = (max(1, round(rx * scale)), max(1, round(ry * scale)))
+        if color is not None:
+            thickness = max(2, round(ring * scale)) if ring else -1
+            cv2.ellipse(self.photo, middle, axes, 0, 0, 360, color, thickness)
+        if label is not None:
+            cv2.ellipse(self.labels, middle, axes, 0, 0, 360, INDEX[label], -1)
+
+    def lines(self, starts: np.ndarray, ends: np.ndarray, color: Color, thickness: int) -> None:
+        """Many straight lines between pixels (N, 2), in the photo only."""
+        segments = np.stack((starts, ends), axis=1)
+        cv2.polylines(self.photo, list(segments), False, color, thickness)
+
+    def shade(self, points: np.ndarray, strength: float) -> None:
+        """Darkens the photo inside a polygon of pixels."""
+        mask = np.zeros(self.labels.shape, np.uint8)
+        cv2.fillPoly(mask, [points], 255)
+        mask = cv2.blur(mask, (9, 5))
+        x, y, w, h = cv2.boundingRect(mask)
+        if not w:
+            return
+        area = np.s_[y : y + h, x : x + w]
+        factor = cv2.merge([1 - mask[area].astype(np.float32) * (strength / 255)] * 3)
+        self.photo[area] = cv2.multiply(self.photo[area], factor, dtype=cv2.CV_8U)
+
+    def noise(self, cell: int) -> np.ndarray:
+        """Smooth noise (H, W) float32 about 0 with lumps of ``cell`` pixels."""
+        height, width = self.labels.shape
+        coarse = self.rng.standard_normal((height // cell + 2, width // cell + 2), np.float32)
+        return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+
+    def develop(self) -> None:
+        """Turns flat paint into a photo: surface texture, light, exposure, blur, sensor noise."""
+        rng, (height, width) = self.rng, self.labels.shape
+        amounts = np.full((256, 2), _PLAIN, np.float32)
+        for name, amount in _TEXTURE.items():
+            amounts[INDEX[name]] = amount
+        grain, lumps = (cv2.LUT(self.labels, amount) for amount in amounts.T.copy())
+        light = grain * self.noise(2) + lumps * self.noise(9)
+        light += 0.06 * self.noise(160) + 1
+        sideways = np.linspace(-1, 1, width, dtype=np.float32) * rng.normal(0, 0.1)
+        light *= 1 + sideways - 0.12 * np.linspace(-1, 1, height, dtype=np.float32)[:, None] ** 2
+        photo = cv2.multiply(self.photo, cv2.merge([light] * 3), dtype=cv2.CV_8U)
+
+        level = np.linspace(0, 1, 256)[:, None] ** rng.uniform(0.75, 1.3)
+        level = 0.5 + (level - 0.5) * rng.uniform(0.7, 1.05)
+        cast = rng.uniform(0.78, 1.15) * (1 + rng.normal(0, 0.035, 3)) * (0.98, 1.02, 0.97)
+        curve = (255 * level * cast).clip(0, 255).astype(np.uint8)  # (256, 3)
+        photo = cv2.LUT(photo, curve[:, None])
+        photo = cv2.GaussianBlur(photo, (5, 5), rng.uniform(0.6, 1.3))
+        sensor = np.frombuffer(rng.bytes(photo.size), np.uint8).reshape(photo.shape)
+        strength = rng.uniform(0.03, 0.12)
+        self.photo = cv2.addWeighted(photo, 1, sensor, strength, -127.5 * strength)

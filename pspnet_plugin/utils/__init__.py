@@ -1,0 +1,1 @@
+"""Image files, worker processes, output directories, command lines: nothing about segmentation."""

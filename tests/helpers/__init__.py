@@ -1,0 +1,1 @@
+"""Building blocks of the tests: small seeded pairs, programs run for real, trainings."""

@@ -1,0 +1,68 @@
+"""Photos and label maps as files, written and read, for the tests of several tools."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from helpers.pairs import META, coloured, label_map, photo
+
+
+def save(path: Path, array: np.ndarray, *, table=None) -> None:
+    """An (H, W) or (H, W, 3) RGB array as a file; with a table, of palette mode."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(array)
+    if table is not None:
+        image.putpalette(np.array(table, np.uint8).ravel().tolist())
+    image.save(path)
+
+
+def save_grey(path: Path, values: np.ndarray, *, bits: int) -> None:
+    """(H, W) values as a grey PNG of 2 or 4 bits, which Pillow does not write."""
+    height, width = values.shape
+    levels = np.unpackbits(values[..., None], axis=-1)[..., -bits:].reshape(height, -1)
+    rows = b''.join(b'\0' + row.tobytes() for row in np.packbits(levels, axis=1))
+    content = b'\x89PNG\r\n\x1a\n'
+    for kind, data in (
+        (b'IHDR', struct.pack('>IIBBBBB', width, height, bits, 0, 0, 0, 0)),
+        (b'IDAT', zlib.compress(rows)),
+        (b'IEND', b''),
+    ):
+        check = zlib.crc32(kind + data)
+        content += struct.pack('>I', len(data)) + kind + data + struct.pack('>I', check)
+    path.write_bytes(content)
+
+
+def maps(count: int) -> dict[str, np.ndarray]:
+    """Label maps of three classes in train and val, 24 x 40, with a stripe of 255."""
+    made = {}
+    for number in range(count):
+        labels = label_map(24, 40, classes=3, seed=number)
+        labels[:, 3:6] = 255
+        made[f'{"val" if number % 3 == 2 else "train"}/{number}'] = labels
+    return made
+
+
+def write_photos(folder: Path, labels: dict[str, np.ndarray], suffix='.png') -> None:
+    for seed, (name, values) in enumerate(labels.items()):
+        save(folder / f'{name}{suffix}', photo(*values.shape, seed=seed)[..., ::-1])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob('*.[pj][np]g')}
+
+
+def with_colors(labels: np.ndarray) -> np.ndarray:
+    """(H, W, 3) RGB of a label map in the colours of ``META``."""
+    colors = META['palette'] + META['void_palette']
+    return coloured(np.where(labels == 255, 3, labels), colors)[..., ::-1]
+
+
+def read(path) -> np.ndarray:
+    """A picture as it is stored."""
+    picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert picture is not None, path
+    return picture

@@ -1,0 +1,208 @@
+"""``tools/predict.py`` on a folder that holds something already: nothing is lost or mixed."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import cv2
+import pytest
+from helpers.converters import wait_for
+from helpers.label_files import read
+from helpers.pairs import ROOT, photo
+from helpers.programs import load_tool, run_tool
+
+from pspnet_plugin.apis.sources import find_sources
+from pspnet_plugin.utils.jobs import lock
+
+TOOL = ROOT / 'tools/predict.py'
+main = load_tool('predict.py').main
+
+
+def test_a_folder_is_of_one_network_and_each_name_of_one_file(
+    demo_root, trained, network, tmp_path, capsys
+):
+    out = ['--out', str(tmp_path / 'out'), '--pairs', '--save', 'shares']
+    few = [str(demo_root / 'val' / f'{i}.jpg') for i in (1, 2)]
+    assert main([few[0], *network, *out]) == 0
+    assert main([few[0], *network[:3], str(trained / 'iter_1.pth'), *out]) == 2
+    assert 'iter_2.pth' in capsys.readouterr().err, 'though it holds no picture'
+    assert main([str(demo_root / 'train' / '1.jpg'), *network, *out]) == 2
+    assert f'holds 1 made of {few[0]}' in capsys.readouterr().err
+    one = json.loads((tmp_path / 'out/scores.json').read_text())
+    assert main([*few, *network, *out]) == 0
+    both = json.loads((tmp_path / 'out/scores.json').read_text())
+    assert main([few[0], *network, *out]) == 0
+    said = capsys.readouterr().out
+    assert '1 of 1 files are labelled already' in said and '1 pictures are labelled' in said
+    assert json.loads((tmp_path / 'out/scores.json').read_text()) == one != both
+    assert len((tmp_path / 'out/shares.csv').read_text().splitlines()) == 2
+
+
+def test_a_photo_that_has_changed_is_labelled_again_and_a_torn_journal_read(
+    street, network, tmp_path, capsys
+):
+    out = tmp_path / 'out'
+    arguments = [str(street / 'day'), *network, '--out', str(out), '--save', 'index']
+    assert main(arguments) == 0
+    journal = out / '.labelled.jsonl'
+    journal.write_text(journal.read_text()[:-40])
+    cv2.imwrite(str(street / 'day' / '0.png'), photo(40, 30))
+    for already in (1, 3):
+        capsys.readouterr()
+        assert main(arguments) == 0
+        assert f'{already} of 3 files are labelled already' in capsys.readouterr().out
+        assert read(out / 'index' / '0.png').shape == (40, 30)
+
+
+def test_what_was_made_of_other_content_does_not_count(street, network, tmp_path, capsys):
+    out = tmp_path / 'out'
+    arguments = [str(street / 'day'), *network, '--out', str(out), '--save', 'index', 'shares']
+    assert main(arguments) == 0
+    (street / 'day' / '1.png').write_bytes(b'no picture')
+    capsys.readouterr()
+    assert main(arguments) == 1
+    assert '2 pictures are labelled' in capsys.readouterr().out
+    assert [path.name for path in sorted((out / 'index').iterdir())] == ['0.png', '2.png']
+    assert [row['name'] for row in csv.DictReader((out / 'shares.csv').open())] == ['0', '2']
+
+
+@pytest.mark.parametrize(
+    'name', ['pairs/train/1.png', 'overlay/holiday.mp4', 'shares.csv', 'scores.json']
+)
+def test_files_of_somebody_else_are_left_alone(name, demo_root, network, tmp_path, capsys):
+    own = tmp_path / 'out' / name
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b'mine')
+    arguments = [str(demo_root / 'val'), *network, '--out', str(tmp_path / 'out'), '--pairs']
+    assert main([*arguments, '--save', 'pairs', 'overlay', 'shares']) == 2
+    assert f'{own} was not made by this tool' in capsys.readouterr().err
+    assert own.read_bytes() == b'mine'
+
+
+@pytest.mark.parametrize('lost', ['[!.]*', 'overlay', 'index/1.png'])
+def test_what_was_removed_is_made_again(lost, street, network, tmp_path, capsys):
+    out = tmp_path / 'out'
+    arguments = [str(street / 'day'), *network, '--out', str(out)]
+    assert main([*arguments, '--save', 'index', 'overlay']) == 0
+    made = {path: path.read_bytes() for path in out.glob('*/*')}
+    assert len(made) == 6
+    for path in out.glob(lost):
+        shutil.rmtree(path) if path.is_dir() else path.write_bytes(b'')
+    capsys.readouterr()
+    assert main([*arguments, '--save', 'overlay', 'index', 'index']) == 0, 'the order says nothing'
+    assert {path: path.read_bytes() for path in out.glob('*/*')} == made
+    expected = '2 of 3 files are labelled already' if lost.endswith('.png') else '3 pictures'
+    assert expected in capsys.readouterr().out
+
+
+def test_scores_of_former_content_go(demo_root, network, tmp_path):
+    pair = shutil.copy(demo_root / 'val/1.jpg', tmp_path)
+    out = tmp_path / 'out'
+    arguments = [str(pair), *network, '--out', str(out), '--pairs', '--save', 'shares']
+    assert main(arguments) == 0 and (out / 'scores.json').is_file()
+    (tmp_path / '1.jpg').write_bytes(b'no pair')
+    assert main(arguments) == 1 and not (out / 'scores.json').exists()
+
+
+def test_what_was_made_stays_while_its_file_is_away(street, network, tmp_path, capsys):
+    out = tmp_path / 'out'
+    link = tmp_path / 'links/0.png'
+    link.parent.mkdir()
+    link.symlink_to(street / 'day/0.png')
+    arguments = [str(link.parent), *network, '--out', str(out), '--save', 'index']
+    assert main(arguments) == 0
+    before = read(out / 'index/0.png')
+    (street / 'day').rename(street / 'away')
+    assert main(arguments) == 1
+    assert f'{link} cannot be read: No such file' in capsys.readouterr().err
+    assert (read(out / 'index/0.png') == before).all()
+
+
+def test_a_second_run_into_a_folder_in_use_is_refused(street, network, tmp_path, capsys):
+    out = tmp_path / 'out'
+    arguments = [str(street / 'day'), *network, '--out', str(out)]
+    out.mkdir()
+    with (out / '.labelled.jsonl').open('a') as journal:
+        assert lock(journal)
+        assert main(arguments) == 2
+    assert 'is written to by another run' in capsys.readouterr().err
+    assert main(arguments) == 0
+
+
+def test_a_run_that_another_one_overtook_changes_nothing(
+    street, network, trained, tmp_path, monkeypatch, capsys
+):
+    out = tmp_path / 'out'
+    tool = load_tool('predict.py')
+    other = [*network[:3], str(trained / 'iter_1.pth')]
+
+    class Late(tool.Outputs):
+        def __init__(self, *args, **kwargs):
+            monkeypatch.setattr(tool, 'Outputs', Late.__base__)
+            assert tool.main([str(street / 'day'), *other, '--out', str(out)]) == 0
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr(tool, 'Outputs', Late)
+    assert tool.main([str(street / 'day'), *network, '--out', str(out)]) == 2
+    assert 'holds what was made with weights' in capsys.readouterr().err
+    assert 'iter_1.pth' in (out / '.labelled.json').read_text()
+
+
+def test_lines_of_a_journal_that_are_no_entries_do_not_count(street, network, tmp_path, capsys):
+    out = tmp_path / 'out'
+    arguments = [str(street / 'day'), *network, '--out', str(out), '--save', 'index']
+    assert main(arguments) == 0
+    with (out / '.labelled.jsonl').open('a') as journal:
+        journal.write('5\n{}\n[]\n')
+    assert main(arguments) == 0
+    assert '3 of 3 files are labelled already' in capsys.readouterr().out
+
+
+def test_what_was_made_is_no_input(street):
+    (street / 'day' / 'made').mkdir()
+    shutil.copy(street / 'day' / '0.png', street / 'day' / 'made' / 'x.png')
+    found = find_sources([str(street / 'day')], without=street / 'day' / 'made')
+    assert [source.name for source in found] == ['0', '1', '2']
+    with pytest.raises(FileNotFoundError, match='lies in'):
+        find_sources([str(street / 'day' / 'made' / 'x.png')], without=street / 'day' / 'made')
+
+
+@pytest.mark.parametrize(
+    ('sent', 'status'), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)]
+)
+def test_an_interrupted_run_goes_on(sent, status, network, tmp_path):
+    folder = tmp_path / 'many'
+    folder.mkdir()
+    for i in range(30):
+        cv2.imwrite(str(folder / f'{i}.png'), photo(256, 256, seed=i))
+    out = tmp_path / 'out'
+    arguments = [str(folder), *network, '--out', str(out), '--save', 'index']
+    command = [sys.executable, str(TOOL), *arguments]
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+        # A shell's background job starts with SIGINT ignored; a person's terminal does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    wait_for(process, lambda: len(list(out.glob('index/*.png'))) > 2)
+    process.send_signal(sent)
+    assert process.wait() == status
+    before = {path: path.stat().st_mtime_ns for path in out.glob('index/*.png')}
+    assert 2 < len(before) < 30
+    assert all(read(path).shape == (256, 256) for path in before)
+    output = run_tool(TOOL, *arguments)
+    assert 'of 30 files are labelled already' in output
+    assert len(list(out.glob('index/*.png'))) == 30
+    kept = [path for path, time in before.items() if path.stat().st_mtime_ns == time]
+    assert len(kept) >= len(before) - 1  # one may not be in the journal yet
+
+
+def test_another_network_does_not_mix(street, network, trained, tmp_path, capsys):
+    out = ['--out', str(tmp_path / 'out')]
+    assert main([str(street / 'day'), *network, *out]) == 0
+    assert main([str(street / 'day'), *network[:3], str(trained / 'iter_1.pth'), *out]) == 2
+    assert 'iter_2.pth' in capsys.readouterr().err

@@ -1,0 +1,65 @@
+"""Mixed precision on whatever there is."""
+
+import pytest
+import torch
+from mmengine.optim import build_optim_wrapper
+from torch import nn
+
+from pspnet_plugin.engine.optimizers import autocast_wrapper
+
+
+def products(**options) -> torch.dtype:
+    """The precision in which a step multiplies."""
+    net = nn.Linear(4, 4)
+    config = dict(type='AutocastOptimWrapper', optimizer=dict(type='SGD', lr=0.1), **options)
+    wrapper = build_optim_wrapper(net, config)
+    before = net.weight.clone()
+    with wrapper.optim_context(net):
+        out = net(torch.ones(2, 4))
+    wrapper.update_params(out.float().sum())
+    assert not torch.equal(net.weight, before)
+    assert net.weight.dtype == torch.float32
+    return out.dtype
+
+
+@pytest.mark.parametrize('precision', ['bfloat16', 'float32'])
+def test_what_is_asked_for_is_what_is_used(precision):
+    assert products(precision=precision) == getattr(torch, precision)
+
+
+@pytest.mark.parametrize('fast', [True, False])
+def test_by_default_the_machine_decides(monkeypatch, fast):
+    monkeypatch.setattr(autocast_wrapper, 'has_fast_bfloat16', lambda device: fast)
+    assert products() == (torch.bfloat16 if fast else torch.float32)
+
+
+@pytest.mark.parametrize(
+    ('avx512', 'amx', 'fast'),
+    [(True, True, True), (True, False, True), (False, True, True), (False, False, False),
+     (None, True, True), (False, None, False), (None, None, False)],
+)  # fmt: skip
+def test_processors_that_multiply_in_bfloat16(monkeypatch, avx512, amx, fast):
+    for name, there in (('_is_avx512_bf16_supported', avx512), ('_is_amx_tile_supported', amx)):
+        if there is None:  # an older torch
+            monkeypatch.delattr(torch.cpu, name, raising=False)
+        else:
+            monkeypatch.setattr(torch.cpu, name, lambda there=there: there, raising=False)
+    assert autocast_wrapper.has_fast_bfloat16('cpu') is fast
+
+
+@pytest.mark.parametrize(('capability', 'fast'), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
+def test_gpus_that_multiply_in_bfloat16(monkeypatch, capability, fast):
+    monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda: capability)
+    assert autocast_wrapper.has_fast_bfloat16('cuda') is fast
+
+
+def test_devices_that_are_not_known_train_in_float32(monkeypatch):
+    monkeypatch.setattr(autocast_wrapper, 'get_device', lambda: 'mps')
+    assert products() == products(precision='float32') == torch.float32
+    with pytest.raises(ValueError, match="this device is 'mps'; expected precision='auto'"):
+        products(precision='bfloat16')
+
+
+def test_other_precisions_are_refused():
+    with pytest.raises(ValueError, match="precision='float16': expected one of"):
+        products(precision='float16')

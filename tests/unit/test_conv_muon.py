@@ -1,0 +1,138 @@
+"""The optimizer beside torch's own parts of it."""
+
+import copy
+
+import pytest
+import torch
+from mmengine.optim import build_optim_wrapper
+from torch import nn
+
+from pspnet_plugin.engine import ConvMuon
+from pspnet_plugin.engine.optimizers.conv_muon import orthogonalized
+
+
+@pytest.mark.parametrize('shape', [(8, 8), (16, 144), (144, 16), (1, 9), (48, 5)], ids=str)
+def test_singular_values_become_about_one(shape):
+    torch.manual_seed(0)
+    matrix = torch.randn(shape) @ torch.diag(torch.logspace(0, -1.5, shape[1]))
+    before = torch.linalg.svdvals(matrix)
+    after = torch.linalg.svdvals(orthogonalized(matrix))
+    assert shape[0] == 1 or before.max() / before.min() > 3
+    assert after.min() > 0.6 and after.max() < 1.3
+
+
+def test_directions_stay():
+    """The nearest orthogonal matrix is U V^T of the singular value decomposition."""
+    torch.manual_seed(0)
+    matrix = torch.randn(12, 30)
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    cosine = nn.functional.cosine_similarity(orthogonalized(matrix).flatten(), (u @ v).flatten(), 0)
+    assert cosine > 0.97
+
+
+def test_filters_are_matrices_and_follow_torch_s_muon():
+    muon = getattr(torch.optim, 'Muon', None)
+    if muon is None:
+        pytest.skip('torch has Muon from 2.9 on')
+    torch.manual_seed(0)
+    filters = nn.Parameter(torch.randn(6, 5, 3, 3))
+    matrix = nn.Parameter(filters.detach().reshape(6, 45).clone())
+    own = ConvMuon([filters], lr=0.1, weight_decay=0.3)
+    other = muon([matrix], lr=0.1, weight_decay=0.3, adjust_lr_fn='match_rms_adamw')
+    start = matrix.detach().clone()
+    for step in range(5):
+        gradient = torch.randn(6, 5, 3, 3) + step
+        filters.grad, matrix.grad = gradient, gradient.reshape(6, 45)
+        own.step()
+        other.step()
+    moved = (matrix - start).norm()
+    assert (filters.reshape(6, 45) - matrix).norm() < 0.05 * moved, 'torch iterates in bfloat16'
+
+
+def test_vectors_are_adamw_s():
+    torch.manual_seed(0)
+    own, other = nn.Parameter(torch.ones(7)), nn.Parameter(torch.ones(7))
+    ours = ConvMuon([own], lr=0.05, vector_lr=0.2, weight_decay=0.1, betas=(0.8, 0.9))
+    theirs = torch.optim.AdamW([other], lr=0.01, weight_decay=0.1, betas=(0.8, 0.9))
+    for _ in range(4):
+        own.grad = other.grad = torch.randn(7)
+        ours.step()
+        theirs.step()
+    assert (own - 1).abs().min() > 0.001
+    torch.testing.assert_close(own, other)
+
+
+def test_a_loaded_state_goes_on_bit_for_bit():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 2, 1))
+    optimizer = ConvMuon(net.parameters())
+
+    def train(net, optimizer, steps):
+        for step in steps:
+            torch.manual_seed(step)
+            optimizer.zero_grad()
+            net(torch.randn(2, 3, 8, 8)).square().mean().backward()
+            optimizer.step()
+
+    train(net, optimizer, range(3))
+    again = copy.deepcopy(net)
+    resumed = ConvMuon(again.parameters())
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    train(net, optimizer, range(3, 6))
+    train(again, resumed, range(3, 6))
+    for (name, one), two in zip(net.named_parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, two), name
+
+
+def test_configs_can_ask_for_it_and_training_learns():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(),
+                        nn.Conv2d(8, 2, 1))  # fmt: skip
+    wrapper = build_optim_wrapper(
+        net,
+        dict(
+            type='OptimWrapper',
+            optimizer=dict(type='ConvMuon', lr=0.1, weight_decay=0.01),
+            paramwise_cfg=dict(norm_decay_mult=0.0),
+        ),
+    )
+    assert isinstance(wrapper.optimizer, ConvMuon)
+    assert {group['weight_decay'] for group in wrapper.optimizer.param_groups} == {0.0, 0.01}
+    x = torch.randn(4, 3, 16, 16)
+    truth = (x.mean(1) > 0).long()
+    losses = []
+    for _ in range(30):
+        loss = nn.functional.cross_entropy(net(x), truth)
+        wrapper.update_params(loss)
+        losses.append(loss.item())
+    assert losses[-1] < 0.3 * losses[0]
+
+
+@pytest.mark.parametrize(
+    'wrong', [dict(lr=-1.0), dict(momentum=1.0), dict(betas=(0.9, 2)), dict(vector_lr=float('nan'))]
+)
+def test_numbers_out_of_range_are_named(wrong):
+    name = 'beta2' if 'betas' in wrong else next(iter(wrong))
+    with pytest.raises(ValueError, match=f'ConvMuon: {name}='):
+        ConvMuon([nn.Parameter(torch.ones(2))], **wrong)
+
+
+def test_a_compiled_training_step_moves_the_weights_alike():
+    """As the framework compiles it: forward, backward and the optimizer in one."""
+
+    def train(compiled: bool) -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
+        config = dict(type='OptimWrapper', optimizer=dict(type='ConvMuon', lr=0.1))
+        wrapper = build_optim_wrapper(net, config)
+
+        def step(x):
+            wrapper.update_params(net(x).square().mean())
+
+        step = torch.compile(step, backend='eager') if compiled else step
+        for _ in range(2):
+            step(torch.randn(2, 3, 8, 8))
+        return [p.detach() for p in net.parameters()]
+
+    for one, two in zip(train(True), train(False), strict=True):
+        torch.testing.assert_close(one, two)

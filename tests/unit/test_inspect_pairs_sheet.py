@@ -1,0 +1,145 @@
+"""The contact sheet of a set of pairs."""
+
+import re
+
+import cv2
+import numpy as np
+import pytest
+from helpers.inspected_sets import codes, other_palette, write_set
+from helpers.pairs import CITYSCAPES, label_map, write_pair
+
+from pspnet_plugin.labels.palettes import NAMED
+from pspnet_plugin.toolkit.inspection import contact_sheet as sheet_module
+from pspnet_plugin.toolkit.inspection import sheet_rows
+from pspnet_plugin.toolkit.inspection.contact_sheet import MOST_PIXELS, row_height
+from pspnet_plugin.toolkit.inspection.pair_statistics import Reading
+from pspnet_plugin.toolkit.inspection.sheet_rows import choose_rows, most_rows
+
+
+@pytest.fixture
+def root(tmp_path):
+    return write_set(tmp_path / 'set')
+
+
+def tallies_of(root, inspect_tool):
+    reading = Reading(tuple(map(tuple, CITYSCAPES['palette'])), (), 'left', 'nearest', 40)
+    return inspect_tool.tally_splits(
+        inspect_tool.find_splits(root)[0],
+        reading=reading,
+        classes=CITYSCAPES['classes'],
+        workers=1,
+    )
+
+
+def test_the_sheet_shows_pixels_as_they_are(root, tmp_path, inspect):
+    inspect(root, '--sheet', tmp_path / 'sheet.png', '--pairs', 2)
+    sheet = cv2.imread(str(tmp_path / 'sheet.png'))
+    assert sheet.shape[1] == 2 * 24 + 4 * 768 + 3 * 12
+    rows = (768 + 34 + 12) * 2
+    assert rows < sheet.shape[0] < rows + 300
+    pair = cv2.imread(str(root / 'train' / '1.png')).repeat(12, 0).repeat(12, 1)
+    top = sheet.shape[0] - 24 - rows + 34
+    for i, half in enumerate((pair[:, :768], pair[:, 768:], pair[:, 768:])):
+        left = 24 + i * (768 + 12)
+        assert (sheet[top : top + 768, left : left + 768] == half).all()
+
+
+def test_the_sheet_shows_the_most_unsure_pairs(root, tmp_path, inspect_tool, inspect):
+    labels = label_map(64, 64, seed=5)
+    labels[:32] = np.random.default_rng(0).integers(0, 19, (32, 64), dtype=np.uint8)
+    write_pair(root / 'train' / '5.png', labels=labels, seed=5)
+    picture = cv2.imread(str(root / 'train' / '5.png'))
+    content = cv2.imencode('.jpg', picture)[1]
+    (root / 'train' / '5.png').write_bytes(content.tobytes())
+    rows = choose_rows(tallies_of(root, inspect_tool), 6)
+    assert len(rows) == 6 and len({row.path for row in rows}) == 6
+    noted = [row.path for row in rows if 'most unsure' in row.caption]
+    assert len(noted) == 1 and noted[0].endswith('train/5.png')
+
+
+def test_a_set_without_a_readable_pair_has_no_sheet(tmp_path, inspect):
+    (tmp_path / 'set').mkdir()
+    (tmp_path / 'set' / '1.png').write_bytes(b'')
+    output, findings = inspect(tmp_path / 'set', '--sheet', tmp_path / 'sheet.png', status=1)
+    assert 'not drawn, as there is no pair that can be read' in output
+    assert codes(findings) == [('error', 'unreadable', '.')]
+
+
+def test_pairs_that_are_swapped_are_on_the_sheet(root, tmp_path, inspect):
+    sheet = tmp_path / 'sheet.png'
+    inspect(root, '--photo-side', 'right', '--sheet', sheet, '--pairs', 1, status=1)
+    assert halves_of(sheet) == halves_as_they_are(root / 'train' / '1.png', swapped=True)
+
+
+def test_pairs_of_another_palette_are_on_the_sheet(tmp_path, inspect):
+    root = other_palette(tmp_path / 'set', NAMED['camvid']['palette'])
+    sheet = tmp_path / 'sheet.png'
+    inspect(root, '--sheet', sheet, '--pairs', 1, status=1)
+    assert halves_of(sheet) == halves_as_they_are(root / '0.png')
+
+
+def test_what_is_wrong_with_a_pair_stands_above_it(root, inspect_tool):
+    write_pair(root / 'val' / '13.png', seed=13, photo_side='right')
+    other_palette(root / 'camvid', NAMED['camvid']['palette'])
+    reading = Reading(tuple(map(tuple, CITYSCAPES['palette'])), (), 'left', 'nearest', 40)
+    tallies = inspect_tool.tally_splits(
+        inspect_tool.find_splits(root)[0],
+        reading=reading, classes=CITYSCAPES['classes'], workers=1,
+    )  # fmt: skip
+    captions = [row.caption for row in choose_rows(tallies, 100)]
+    assert len(captions) == 4 + 4 + 3
+    assert sum('halves look swapped' in c and 'val/13.png' in c for c in captions) == 1
+    assert sum('palette lacks' in c and 'camvid/' in c for c in captions) == 4
+    assert sum('look swapped' in c or 'palette lacks' in c for c in captions) == 5
+
+
+def test_more_pairs_than_a_sheet_holds_are_refused_at_start(root, tmp_path, inspect):
+    arguments = ('--sheet', tmp_path / 'sheet.png', '--pairs')
+    output, findings = inspect(root, *arguments, most_rows() + 1, status=2)
+    assert f'--pairs {most_rows() + 1}: a sheet holds {most_rows()} at most' in output
+    assert findings is None
+    assert 70 < most_rows() < MOST_PIXELS // row_height(1, 1)
+
+
+def test_of_tall_pairs_fewer_are_drawn_and_that_is_said(tmp_path, inspect, monkeypatch):
+    monkeypatch.setattr(sheet_rows, 'MOST_PIXELS', 4000)
+    assert most_rows() == 4
+    for seed in range(3):
+        path = tmp_path / 'set' / 'train' / f'{seed}.png'
+        write_pair(path, seed=seed, height=128, width=64)
+    sheet = tmp_path / 'sheet.png'
+    output, _ = inspect(tmp_path / 'set', '--sheet', sheet, '--pairs', 3)
+    assert '--pairs 3: 2 of them are drawn' in output
+    assert cv2.imread(str(sheet)).shape[0] < 4000
+
+
+def test_a_pair_that_is_too_tall_to_draw_is_named_with_its_size(tmp_path, inspect, monkeypatch):
+    for module in (sheet_rows, sheet_module):
+        monkeypatch.setattr(module, 'MOST_PIXELS', 3500)
+    write_pair(tmp_path / 'set' / 'train' / '1.png', height=512, width=64)
+    sheet = tmp_path / 'sheet.png'
+    output, _ = inspect(tmp_path / 'set', '--sheet', sheet, '--pairs', 2, status=1)
+    assert re.search(r'a sheet of 1 of these pairs would have 3156 x 6\d{3} pixels', output)
+    assert not sheet.exists()
+
+
+def halves_of(sheet):
+    """Digest of photo and colour half of the only row of a sheet."""
+    picture = cv2.imread(str(sheet))
+    top = picture.shape[0] - 24 - 12 - 768
+    row = picture[top : top + 768]
+    return [row[:, left : left + 768].tobytes() for left in (24, 24 + 768 + 12)]
+
+
+def halves_as_they_are(path, *, swapped=False):
+    pair = cv2.imread(str(path)).repeat(12, 0).repeat(12, 1)
+    halves = [pair[:, :768].tobytes(), pair[:, 768:].tobytes()]
+    return halves[::-1] if swapped else halves
+
+
+def test_where_nothing_is_unsure_no_pair_is_the_most_unsure(tmp_path, inspect_tool):
+    for i in range(4):
+        write_pair(tmp_path / f'{i}.png', seed=i)
+    captions = [row.caption for row in choose_rows(tallies_of(tmp_path, inspect_tool), 4)]
+    assert len(captions) == 4 and captions[0] == '0.png   0.0% unsure'
+    assert not any('most unsure' in caption for caption in captions)
