@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.run_results import CollectedRun, trainings
-from pspnet_plugin.utils.jobs import write_whole
+from pspnet_plugin.utils.jobs import write_atomic
 
 # So many networks can be told apart as bars.
 BARS = 3
@@ -33,7 +33,7 @@ def write_pictures(runs: Sequence[CollectedRun], folder: Path) -> list[Path]:
         file = io.BytesIO()
         figure.savefig(file, dpi=90, format='png', metadata=dict(Description=digest(runs)))
         written.append(folder / f'{name}.png')
-        write_whole(written[-1], file.getvalue())
+        write_atomic(written[-1], file.getvalue())
     return written
 
 

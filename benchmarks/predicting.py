@@ -12,7 +12,7 @@ from mmengine.dataset import pseudo_collate
 from benchmarks.timing import Ratio, ratio, take_turns
 from pspnet_plugin.apis.loading import load_config
 from pspnet_plugin.apis.networks import TorchNetwork, open_torch_network
-from pspnet_plugin.apis.readers import Picture, read_photo
+from pspnet_plugin.apis.readers import InputImage, read_photo
 from pspnet_plugin.apis.sources import Source, find_sources
 from pspnet_plugin.toolkit.prediction.labelling import label_files
 from pspnet_plugin.toolkit.prediction.outputs import Outputs
@@ -86,9 +86,9 @@ def time_predicting(
     )
 
 
-def _batches(network: TorchNetwork, pictures: Sequence[Picture], batch: int) -> list[dict]:
+def _batches(network: TorchNetwork, pictures: Sequence[InputImage], batch: int) -> list[dict]:
     """What the network is given, all of it in memory."""
-    groups: list[list[Picture]] = []
+    groups: list[list[InputImage]] = []
     for picture in pictures:
         last = groups[-1] if groups else []
         if last and len(last) < batch and last[0].photo.shape == picture.photo.shape:

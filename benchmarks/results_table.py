@@ -19,7 +19,7 @@ from benchmarks.curves import write_pictures
 from benchmarks.results_page import render
 from benchmarks.run_results import CollectedRun, collect, load_runs
 from pspnet_plugin.utils.command_line import add_debug, run_command
-from pspnet_plugin.utils.jobs import write_whole
+from pspnet_plugin.utils.jobs import write_atomic
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -120,13 +120,13 @@ def run(args: argparse.Namespace) -> None:
     template = args.results / 'results.md.j2'
     page = render(template.read_text(), runs)
     index = fill_index(args.index, runs, args.index_groups)
-    write_whole(args.page, page.encode())
+    write_atomic(args.page, page.encode())
     print(f'page: {args.page}')
     for group in groups:
         own = [run for run in runs if run.group == group]
         for picture in write_pictures(own, args.page.with_suffix('') / group):
             print(f'picture: {picture}')
-    write_whole(args.index, index)
+    write_atomic(args.index, index)
     print(f'index: {args.index}')
 
 

@@ -28,7 +28,7 @@ from benchmarks.run_plans import Run, read_runs
 from benchmarks.run_results import collect, read_kept
 from pspnet_plugin.engine.hooks.run_record_hook import RECORD
 from pspnet_plugin.utils.command_line import add_debug, run_command
-from pspnet_plugin.utils.jobs import write_whole
+from pspnet_plugin.utils.jobs import write_atomic
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / 'benchmarks/results/runs.yml'
@@ -85,7 +85,7 @@ def _stays_what_it_was(run: Run, folder: Path) -> None:
     if others:
         raise ValueError(f'{folder} holds a run of other settings; move it away to train anew')
     if run.of is None:
-        write_whole(note, settings.encode())
+        write_atomic(note, settings.encode())
 
 
 def _has_ended(folder: Path) -> bool:

@@ -25,7 +25,7 @@ from pspnet_plugin.toolkit.report.logs import (
     seconds_of,
     since_begun,
 )
-from pspnet_plugin.utils.jobs import write_whole
+from pspnet_plugin.utils.jobs import write_atomic
 
 CURVES = ('loss', 'lr', 'mIoU', 'aAcc')
 POINTS = 100
@@ -126,7 +126,7 @@ class CollectedRun:
         content = json.dumps(asdict(self), indent=1, allow_nan=True)
         # A list of numbers a line, not a number a line.
         content = re.sub(r'\[[^][{}]*\]', lambda found: ' '.join(found[0].split()), content)
-        write_whole(path, (content + '\n').encode())
+        write_atomic(path, (content + '\n').encode())
         return path
 
 

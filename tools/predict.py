@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from pspnet_plugin.apis.networks import ShrinkingNetwork, open_torch_network
 from pspnet_plugin.apis.readers import count_frames
-from pspnet_plugin.apis.sources import BadPicture, find_sources
+from pspnet_plugin.apis.sources import BadImage, find_sources
 from pspnet_plugin.apis.stream import Network
 from pspnet_plugin.toolkit.arguments import add_cfg_options, read_config
 from pspnet_plugin.toolkit.prediction.labelling import label_files
@@ -25,7 +25,7 @@ from pspnet_plugin.toolkit.prediction.output_origin import check_folder, claim_f
 from pspnet_plugin.toolkit.prediction.outputs import KINDS, Outputs
 from pspnet_plugin.toolkit.prediction.pair_reader import PairReader, make_pair_reader, photo_side_of
 from pspnet_plugin.utils.command_line import add_debug, complain, run_command
-from pspnet_plugin.utils.jobs import Stopped, stopping, write_whole
+from pspnet_plugin.utils.jobs import Stopped, stopping, write_atomic
 
 ROOT = Path(__file__).resolve().parents[1]
 PREDICT_ONNX = Path(__file__).parent / 'deployment' / 'predict_onnx.py'
@@ -67,7 +67,7 @@ class OnnxNetwork(Network):
             return [self._network.label(photo) for photo in photos]
         except Exception as error:  # onnxruntime's own have no common base
             text = ' '.join(str(error).split())[-300:]
-            raise BadPicture(f'cannot be labelled: {text}') from error
+            raise BadImage(f'cannot be labelled: {text}') from error
 
 
 class Strict(Exception):
@@ -83,7 +83,7 @@ class Progress:
         self.debug = debug
         self.bad: list[str] = []  # by several threads
 
-    def add_bad(self, name: str, error: BadPicture) -> None:
+    def add_bad(self, name: str, error: BadImage) -> None:
         """Names a picture that is left out; with ``strict`` it ends the run."""
         message = f'{name}: {error}' if name else str(error)
         self.bad.append(message)
@@ -204,7 +204,7 @@ def predict(args: argparse.Namespace) -> int:
     if scores := outputs.scores(sources):
         print(' '.join(f'{key} {scores[key]:.2f}' for key in ('mIoU', 'aAcc', 'mDice')))
         values = {key: None if math.isnan(value) else value for key, value in scores.items()}
-        write_whole(table, json.dumps(values, indent=1).encode())
+        write_atomic(table, json.dumps(values, indent=1).encode())
     elif args.pairs:
         table.unlink(missing_ok=True)  # of other content of these files
     print(f'{len(outputs.of(sources))} pictures are labelled in {args.out}')

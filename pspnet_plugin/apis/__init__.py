@@ -2,13 +2,13 @@
 
 from pspnet_plugin.apis.drawing import colored, overlay
 from pspnet_plugin.apis.networks import TorchNetwork, open_torch_network
-from pspnet_plugin.apis.readers import Picture
-from pspnet_plugin.apis.sources import BadPicture, find_sources
+from pspnet_plugin.apis.readers import InputImage
+from pspnet_plugin.apis.sources import BadImage, find_sources
 from pspnet_plugin.apis.stream import label_stream
 
 __all__ = [
-    'BadPicture',
-    'Picture',
+    'BadImage',
+    'InputImage',
     'TorchNetwork',
     'colored',
     'find_sources',

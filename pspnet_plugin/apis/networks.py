@@ -13,7 +13,7 @@ from mmseg.models import EncoderDecoder
 
 from pspnet_plugin.apis.loading import describe, load_model
 from pspnet_plugin.apis.readers import shrunk
-from pspnet_plugin.apis.sources import BadPicture, TooLarge
+from pspnet_plugin.apis.sources import BadImage, ImageTooLarge
 from pspnet_plugin.apis.stream import Network
 from pspnet_plugin.apis.trained_size import trained_side
 from pspnet_plugin.utils.resizing import fit
@@ -97,8 +97,8 @@ class TorchNetwork:
             (H, W) uint8 each.
 
         Raises:
-            TooLarge: memory does not suffice.
-            BadPicture: the network does not take them for another reason.
+            ImageTooLarge: memory does not suffice.
+            BadImage: the network does not take them for another reason.
         """
         try:
             samples = [self.prepare(photo) for photo in photos]
@@ -107,12 +107,12 @@ class TorchNetwork:
         except FAULTS as error:
             height, width = photos[0].shape[:2]
             if 'memory' in str(error).lower() or isinstance(error, MemoryError):
-                raise TooLarge(
+                raise ImageTooLarge(
                     f'{len(photos)} of {width}x{height} pixels do not fit into memory; make them '
                     'smaller, or the --batch'
                 ) from error
             text = ' '.join(str(error).split())[-300:]
-            raise BadPicture(f'{width}x{height} pixels cannot be labelled: {text}') from error
+            raise BadImage(f'{width}x{height} pixels cannot be labelled: {text}') from error
         return [r.pred_sem_seg.data[0].to(torch.uint8).cpu().numpy() for r in results]
 
 

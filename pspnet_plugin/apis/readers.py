@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pspnet_plugin.apis.sources import BadPicture, Source
+from pspnet_plugin.apis.sources import BadImage, Source
 from pspnet_plugin.utils.images import jpeg_ends
 from pspnet_plugin.utils.resizing import fit
 
@@ -18,7 +18,7 @@ WHOLE = 0.95
 
 
 @dataclass(frozen=True)
-class Picture:
+class InputImage:
     """A picture that was read.
 
     Attributes:
@@ -36,17 +36,17 @@ class Picture:
     frames: int | None = None
 
 
-def read_photo(source: Source) -> Picture:
+def read_photo(source: Source) -> InputImage:
     """A photo.
 
     Raises:
-        BadPicture: it cannot be read.
+        BadImage: it cannot be read.
     """
     try:
         content = source.path.read_bytes()
     except OSError as error:
-        raise BadPicture(f'{source.path} cannot be read: {error.strerror}') from None
-    return Picture(source.name, decode_photo(content, str(source.path)), source=source)
+        raise BadImage(f'{source.path} cannot be read: {error.strerror}') from None
+    return InputImage(source.name, decode_photo(content, str(source.path)), source=source)
 
 
 def decode_photo(content: bytes, name: str) -> np.ndarray:
@@ -57,18 +57,18 @@ def decode_photo(content: bytes, name: str) -> np.ndarray:
         name: What errors call it.
 
     Raises:
-        BadPicture: it is none.
+        BadImage: it is none.
     """
     if content.startswith(b'\xff\xd8') and not jpeg_ends(content):
         # OpenCV 5 says that it is no picture, and OpenCV 4 makes the rest grey.
-        raise BadPicture(f'{name} is cut off: its JPEG data has no end; copy it again')
+        raise BadImage(f'{name} is cut off: its JPEG data has no end; copy it again')
     try:
         buffer = np.frombuffer(content, np.uint8)
         photo = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if content else None
     except cv2.error as error:
-        raise BadPicture(f'{name} cannot be decoded: {error.err}') from None
+        raise BadImage(f'{name} cannot be decoded: {error.err}') from None
     if photo is None:
-        raise BadPicture(f'{name} is no picture that OpenCV reads')
+        raise BadImage(f'{name} is no picture that OpenCV reads')
     return photo
 
 
@@ -84,24 +84,24 @@ def shrunk(photo: np.ndarray, max_side: int) -> np.ndarray:
     return cv2.resize(photo, fit(photo.shape[1::-1], max_side), interpolation=cv2.INTER_AREA)
 
 
-def read_frames(source: Source) -> Iterator[Picture]:
+def read_frames(source: Source) -> Iterator[InputImage]:
     """The frames of a video, ``NAME/000001`` and so on.
 
     Raises:
-        BadPicture: it cannot be opened, or holds none; or, after its last frame, it is cut off.
+        BadImage: it cannot be opened, or holds none; or, after its last frame, it is cut off.
     """
     with _opened(source.path) as video:
         there, photo = video.read()
         if not there:
-            raise BadPicture(f'{source.path} is no video that OpenCV reads')
+            raise BadImage(f'{source.path} is no video that OpenCV reads')
         promised, count = _frames(video), 1
         while there:
             there, following = video.read()
             frames = None if there else promised if count < WHOLE * promised else count
-            yield Picture(f'{source.name}/{count:06}', photo, source=source, frames=frames)
+            yield InputImage(f'{source.name}/{count:06}', photo, source=source, frames=frames)
             photo, count = following, count + 1
         if count - 1 < WHOLE * promised:
-            raise BadPicture(
+            raise BadImage(
                 f'{source.path} ends after {count - 1} of the {promised} frames that its header '
                 'promises: it is cut off or damaged; copy it again'
             )
@@ -112,7 +112,7 @@ def count_frames(path: Path) -> int:
     try:
         with _opened(path) as video:
             return _frames(video)
-    except BadPicture:
+    except BadImage:
         return 0
 
 
@@ -129,7 +129,7 @@ def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
         # What it makes of a pipe would never end.
         video = cv2.VideoCapture(str(path).encode().decode() if path.is_file() else '')
     except UnicodeEncodeError:
-        raise BadPicture(
+        raise BadImage(
             f'{str(path)!a} has a name that is not UTF-8, by which OpenCV opens no video; rename it'
         ) from None
     try:

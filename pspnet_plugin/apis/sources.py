@@ -14,11 +14,11 @@ PHOTOS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v')
 
 
-class BadPicture(ValueError):
+class BadImage(ValueError):
     """A picture cannot be read or labelled; the others can."""
 
 
-class TooLarge(BadPicture):
+class ImageTooLarge(BadImage):
     """A picture, or a batch, for which memory does not suffice."""
 
 

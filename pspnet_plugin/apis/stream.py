@@ -9,8 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
-from pspnet_plugin.apis.readers import Picture
-from pspnet_plugin.apis.sources import BadPicture
+from pspnet_plugin.apis.readers import InputImage
+from pspnet_plugin.apis.sources import BadImage
 
 # Batches that are read ahead of the network, and results that wait to be written.
 AHEAD = 2
@@ -44,12 +44,12 @@ class Network(Protocol):
 
 
 def label_stream(
-    pictures: Iterable[Picture | BadPicture],
+    pictures: Iterable[InputImage | BadImage],
     network: Network,
-    write: Callable[[Picture, np.ndarray], None],
+    write: Callable[[InputImage, np.ndarray], None],
     *,
     batch: int,
-    bad: Callable[[str, BadPicture], None],
+    bad: Callable[[str, BadImage], None],
 ) -> Iterator[int]:
     """Labels pictures as they are read, by one thread, and written, by another.
 
@@ -68,7 +68,7 @@ def label_stream(
         After each batch, how many pictures it had.
 
     Raises:
-        What reading, labelling, writing and ``bad`` raise, but for ``BadPicture``.
+        What reading, labelling, writing and ``bad`` raise, but for ``BadImage``.
     """
     read: queue.Queue = queue.Queue(AHEAD * batch)
     made: queue.Queue = queue.Queue(AHEAD * batch)
@@ -83,7 +83,7 @@ def label_stream(
         for group, labelled in _labelled(_groups(read, batch, bad, stop), network):
             try:
                 labels = labelled.result()
-            except BadPicture as error:
+            except BadImage as error:
                 for picture in group:
                     bad(picture.name, error)
             else:
@@ -104,13 +104,13 @@ def label_stream(
 
 
 def _labelled(
-    groups: Iterable[list[Picture]], network: Network
-) -> Iterator[tuple[list[Picture], Future]]:
+    groups: Iterable[list[InputImage]], network: Network
+) -> Iterator[tuple[list[InputImage], Future]]:
     """Groups in their order, with what is made of them."""
     if network.lanes < 2:
         yield from ((group, _now(network, group)) for group in groups)
         return
-    waiting: deque[tuple[list[Picture], Future]] = deque()
+    waiting: deque[tuple[list[InputImage], Future]] = deque()
     with ThreadPoolExecutor(network.lanes, initializer=network.enter_lane) as lanes:
         for group in groups:
             photos = [picture.photo for picture in group]
@@ -124,12 +124,12 @@ def _labelled(
         yield from _emptied(waiting)
 
 
-def _emptied(waiting: deque) -> Iterator[tuple[list[Picture], Future]]:
+def _emptied(waiting: deque) -> Iterator[tuple[list[InputImage], Future]]:
     while waiting:
         yield waiting.popleft()
 
 
-def _now(network: Network, group: Sequence[Picture]) -> Future:
+def _now(network: Network, group: Sequence[InputImage]) -> Future:
     """What is made of a group, in this thread."""
     labelled: Future = Future()
     try:
@@ -140,7 +140,7 @@ def _now(network: Network, group: Sequence[Picture]) -> Future:
 
 
 def _fill(
-    pictures: Iterable[Picture | BadPicture], read: queue.Queue, stop: threading.Event
+    pictures: Iterable[InputImage | BadImage], read: queue.Queue, stop: threading.Event
 ) -> None:
     try:
         for picture in pictures:
@@ -166,7 +166,7 @@ def _drain(
                 return
             try:
                 write(*pair)
-            except BadPicture as error:
+            except BadImage as error:
                 bad(pair[0].name, error)
     except BaseException as error:
         faults.append(error)
@@ -175,9 +175,9 @@ def _drain(
 
 def _groups(
     read: queue.Queue, batch: int, bad: Callable, stop: threading.Event
-) -> Iterator[list[Picture]]:
+) -> Iterator[list[InputImage]]:
     """Consecutive pictures of one size, until all are read or everything is stopped."""
-    group: list[Picture] = []
+    group: list[InputImage] = []
     while True:
         try:
             item = read.get(timeout=0.1)
@@ -185,7 +185,7 @@ def _groups(
             if stop.is_set():
                 return
             continue
-        if isinstance(item, BadPicture):
+        if isinstance(item, BadImage):
             bad('', item)
             continue
         if isinstance(item, BaseException):

@@ -13,7 +13,7 @@ from mmengine.fileio import list_from_file
 from mmengine.logging import MMLogger
 
 from pspnet_plugin.utils.natural_order import natural_key
-from pspnet_plugin.utils.output_directory import SUFFIXES
+from pspnet_plugin.utils.output_directory import IMAGE_SUFFIXES
 
 # Where the archive of Kaggle's "Cityscapes Image Pairs" keeps train and val below its root.
 NESTED_ROOTS = ('cityscapes_data', osp.join('cityscapes_data', 'cityscapes_data'))
@@ -69,13 +69,15 @@ def find_pairs(folder: str, *, by_name: bool, backend_args: dict | None) -> list
         fileio.list_dir_or_file(folder, list_dir=False, recursive=True, backend_args=backend_args),
         key=None if by_name else natural_key,
     )
-    pairs = [name for name in names if name.lower().endswith(SUFFIXES)]
-    others = Counter(osp.splitext(n)[1] or n for n in names if not n.lower().endswith(SUFFIXES))
+    pairs = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
+    others = Counter(
+        osp.splitext(n)[1] or n for n in names if not n.lower().endswith(IMAGE_SUFFIXES)
+    )
     listed = ', '.join(f'{n} {suffix}' for suffix, n in others.most_common(5))
     if not pairs:
         raise ValueError(
             f'no pair in {folder} ({listed or "it is empty"}); expected files ending in '
-            f'{", ".join(SUFFIXES)}. {WHERE_FROM}'
+            f'{", ".join(IMAGE_SUFFIXES)}. {WHERE_FROM}'
         )
     if others:
         MMLogger.get_current_instance().info(

@@ -29,7 +29,7 @@ from mmengine.fileio.backends import BaseStorageBackend, register_backend
 
 from pspnet_plugin.datasets.bad_pairs import BadPair
 from pspnet_plugin.datasets.packed_cache import PackedCache
-from pspnet_plugin.labels.decoder import LabelCodec
+from pspnet_plugin.labels.decoder import LabelDecoder
 from pspnet_plugin.utils.images import decode_picture
 
 SIDES = ('left', 'right')
@@ -40,16 +40,16 @@ def photo_uri(path: str, *, photo_side: str) -> str:
     return f'pair-photo://{urlencode(dict(photo=photo_side))}/{_escape(path)}'
 
 
-def label_uri(path: str, *, photo_side: str, codec: LabelCodec) -> str:
+def label_uri(path: str, *, photo_side: str, decoder: LabelDecoder) -> str:
     """The virtual file of a pair's class indices."""
     spec = dict(
         photo=photo_side,
-        rule=codec.rule,
-        max_distance=codec.max_distance,
-        min_confidence=codec.min_confidence,
-        min_explained=codec.min_explained,
-        palette=_to_hex(codec.palette),
-        void=_to_hex(codec.void_palette),
+        rule=decoder.rule,
+        max_distance=decoder.max_distance,
+        min_confidence=decoder.min_confidence,
+        min_explained=decoder.min_explained,
+        palette=_to_hex(decoder.palette),
+        void=_to_hex(decoder.void_palette),
     )
     return f'pair-label://{urlencode(spec)}/{_escape(path)}'
 
@@ -59,23 +59,25 @@ def read_by(uri: str, decode: Mapping) -> str:
 
     Args:
         uri: As ``label_uri`` writes it.
-        decode: Arguments of ``LabelCodec`` in place of those in the URI; the palettes stay, and so
-            does ``min_explained`` where it is not among them.
+        decode: Arguments of ``LabelDecoder`` in place of those in the URI; the palettes stay, and
+            so does ``min_explained`` where it is not among them.
 
     Raises:
         ValueError: the text is no such URI, or the arguments are unusable.
     """
-    path, side, codec = parse_label_uri(uri)
-    kept = dict(min_explained=codec.min_explained)
+    path, side, decoder = parse_label_uri(uri)
+    kept = dict(min_explained=decoder.min_explained)
     try:
-        codec = LabelCodec(codec.palette, void_palette=codec.void_palette, **{**kept, **decode})
+        decoder = LabelDecoder(
+            decoder.palette, void_palette=decoder.void_palette, **{**kept, **decode}
+        )
     except TypeError as error:
         raise ValueError(f'decode={decode}: {error}') from None
-    return label_uri(path, photo_side=side, codec=codec)
+    return label_uri(path, photo_side=side, decoder=decoder)
 
 
-def parse_label_uri(uri: str) -> tuple[str, str, LabelCodec]:
-    """Path, photo side and codec of a ``pair-label://`` URI.
+def parse_label_uri(uri: str) -> tuple[str, str, LabelDecoder]:
+    """Path, photo side and decoder of a ``pair-label://`` URI.
 
     Raises:
         ValueError: the text is no such URI.
@@ -134,16 +136,16 @@ class PairLabelBackend(_PairBackend):
                 hold the palette's colours.
         """
         uri = str(filepath)
-        path, side, codec = parse_label_uri(uri)
+        path, side, decoder = parse_label_uri(uri)
         key = uri, repr(self.backend_args), _stamp(path)
         if (known := label_cache.get(key)) is not None:
             return known
         photo, colors = _halves(path, side, self.backend_args)
         try:
-            labels = codec.decode(colors)
+            labels = decoder.decode(colors)
         except ValueError as error:
             raise BadPair(
-                _no_label_picture(path, side, str(error), codec.explains(photo))
+                _no_label_picture(path, side, str(error), decoder.explains(photo))
             ) from None
         height, width = labels.shape
         content = b''.join((b'P5 %d %d 255\n' % (width, height), labels))
@@ -271,11 +273,11 @@ def _side(fields: dict[str, str]) -> str:
 
 
 @lru_cache(maxsize=32)
-def _label_spec(spec: str) -> tuple[str, LabelCodec]:
+def _label_spec(spec: str) -> tuple[str, LabelDecoder]:
     fields = dict(parse_qsl(spec, keep_blank_values=True))
     max_distance = fields.get('max_distance')
     try:
-        codec = LabelCodec(
+        decoder = LabelDecoder(
             _from_hex(fields['palette']),
             void_palette=_from_hex(fields['void']),
             rule=fields['rule'],
@@ -285,7 +287,7 @@ def _label_spec(spec: str) -> tuple[str, LabelCodec]:
         )
     except KeyError as missing:
         raise ValueError(f'{spec!r}: the URI of a label half lacks {missing}') from None
-    return _side(fields), codec
+    return _side(fields), decoder
 
 
 def _to_hex(colors: tuple[tuple[int, int, int], ...]) -> str:

@@ -15,9 +15,9 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from pspnet_plugin.datasets.bad_pairs import POLICIES, BadPair, BadPairs
-from pspnet_plugin.datasets.listing import SUFFIXES, find_pairs, find_split, named_pairs
+from pspnet_plugin.datasets.listing import IMAGE_SUFFIXES, find_pairs, find_split, named_pairs
 from pspnet_plugin.datasets.pair_backends import SIDES, label_uri, photo_uri
-from pspnet_plugin.labels.decoder import LabelCodec
+from pspnet_plugin.labels.decoder import LabelDecoder
 from pspnet_plugin.labels.palettes import CITYSCAPES, read_metainfo
 
 ORDERS = ('natural', 'name')
@@ -46,7 +46,7 @@ class PairsDataset(BaseSegDataset):
         order: ``'natural'``, or ``'name'`` for plain string order (``10.jpg`` before ``2.jpg``),
             which stock tools assume that match predictions to records by listing a folder
             (``confusion_matrix.py``).
-        decode: Arguments of ``LabelCodec``: ``rule``, ``max_distance``, ``min_confidence`` and
+        decode: Arguments of ``LabelDecoder``: ``rule``, ``max_distance``, ``min_confidence`` and
             ``min_explained``.
         on_bad_pair: ``'error'``: a pair that cannot be used ends the run when it is met.
             ``'skip'``: all pairs are read at the start, and those that cannot be used are named
@@ -90,7 +90,7 @@ class PairsDataset(BaseSegDataset):
         if unused:
             raise ValueError(
                 f'{name} takes no {", ".join(sorted(unused))}: a pair is one file, and '
-                f'{", ".join(SUFFIXES)} are all read. Remove it from the config.'
+                f'{", ".join(IMAGE_SUFFIXES)} are all read. Remove it from the config.'
             )
         if 'backend' in (kwargs.get('backend_args') or {}):
             raise ValueError(
@@ -110,16 +110,16 @@ class PairsDataset(BaseSegDataset):
         self.order = order
         self.folds = folds
         self.bad_pairs = BadPairs() if on_bad_pair == 'skip' else None
-        self.codec = self.make_codec(metainfo, decode or {})
+        self.decoder = self.make_decoder(metainfo, decode or {})
         super().__init__(metainfo=metainfo, **kwargs)
 
     @classmethod
-    def make_codec(cls, metainfo: dict | None, decode: dict) -> LabelCodec:
-        """The codec of the files' own classes, which ``metainfo`` may take a subset of.
+    def make_decoder(cls, metainfo: dict | None, decode: dict) -> LabelDecoder:
+        """The decoder of the files' own classes, which ``metainfo`` may take a subset of.
 
         Args:
             metainfo: As the dataset takes it, but no name of a file.
-            decode: Arguments of ``LabelCodec``.
+            decode: Arguments of ``LabelDecoder``.
 
         Raises:
             ValueError: they are unusable.
@@ -153,7 +153,7 @@ class PairsDataset(BaseSegDataset):
             colors = cls._by_class(own.get('classes') or classes, palette)
         palette = list(colors.values())
         try:
-            return LabelCodec(palette, void_palette=meta.get('void_palette', ()), **decode)
+            return LabelDecoder(palette, void_palette=meta.get('void_palette', ()), **decode)
         except (TypeError, ValueError) as error:
             raise ValueError(f'{cls.__name__}: {error}') from None
 
@@ -169,7 +169,7 @@ class PairsDataset(BaseSegDataset):
     def _update_palette(self) -> list:
         """The colours of the classes in use, also where they are the stock ones reordered."""
         own = self.METAINFO.get('classes') or self._metainfo['classes']
-        colors = dict(zip(own, self.codec.palette, strict=True))
+        colors = dict(zip(own, self.decoder.palette, strict=True))
         return [list(colors[c]) for c in self._metainfo['classes']]
 
     def load_data_list(self) -> list[dict]:
@@ -184,14 +184,14 @@ class PairsDataset(BaseSegDataset):
                 )
             paths = taken
         if self.bad_pairs:
-            _ = self.codec.table  # else each of the threads would build it
+            _ = self.decoder.table  # else each of the threads would build it
             paths = self.bad_pairs.leave_out(paths, read=self._read)
         else:
             self._read(paths[0])  # says at once what is wrong with a set
         return [
             dict(
                 img_path=photo_uri(path, photo_side=self.photo_side),
-                seg_map_path=label_uri(path, photo_side=self.photo_side, codec=self.codec),
+                seg_map_path=label_uri(path, photo_side=self.photo_side, decoder=self.decoder),
                 label_map=self.label_map,
                 reduce_zero_label=self.reduce_zero_label,
                 seg_fields=[],
@@ -225,7 +225,7 @@ class PairsDataset(BaseSegDataset):
             return None
 
     def _read(self, path: str) -> None:
-        uri = label_uri(path, photo_side=self.photo_side, codec=self.codec)
+        uri = label_uri(path, photo_side=self.photo_side, decoder=self.decoder)
         fileio.get(uri, backend_args=self.backend_args)
 
 

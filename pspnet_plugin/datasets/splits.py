@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mmengine import fileio
 
-from pspnet_plugin.datasets.listing import NESTED_ROOTS, SUFFIXES
+from pspnet_plugin.datasets.listing import IMAGE_SUFFIXES, NESTED_ROOTS
 from pspnet_plugin.utils.natural_order import natural_key
 
 
@@ -67,7 +67,7 @@ def read_split(name: str, folder: Path) -> Split:
         OSError: the folder cannot be read.
     """
     files = list(fileio.list_dir_or_file(str(folder), list_dir=False, recursive=True))
-    pairs = sorted((n for n in files if n.lower().endswith(SUFFIXES)), key=natural_key)
+    pairs = sorted((n for n in files if n.lower().endswith(IMAGE_SUFFIXES)), key=natural_key)
     return Split(name, folder, tuple(pairs), _count_suffixes(set(files) - set(pairs)))
 
 
@@ -80,7 +80,7 @@ def pictures_in(folder: Path) -> list[Path]:
     found = [
         path
         for path in folder.iterdir()
-        if path.name.lower().endswith(SUFFIXES) and path.name[0] != '.' and path.is_file()
+        if path.name.lower().endswith(IMAGE_SUFFIXES) and path.name[0] != '.' and path.is_file()
     ]
     return sorted(found, key=lambda path: natural_key(path.name))
 

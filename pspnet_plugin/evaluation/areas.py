@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from mmseg.evaluation import IoUMetric
 
-from pspnet_plugin.labels.decoder import IGNORE
+from pspnet_plugin.labels.palettes import IGNORE_INDEX
 
 
 def areas(labels: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
@@ -18,7 +18,7 @@ def areas(labels: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
         truth: (H, W), 255 where ignored.
         classes: K.
     """
-    known = truth != IGNORE
+    known = truth != IGNORE_INDEX
     predicted, labelled = labels[known], truth[known]
     counted = (predicted[predicted == labelled], predicted, labelled)
     inter, *sums = (np.bincount(values, minlength=classes)[:classes] for values in counted)

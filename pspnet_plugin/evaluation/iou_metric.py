@@ -27,7 +27,7 @@ class ClasswiseIoUMetric(IoUMetric):
     not count in the mean); ``coverage``, the percentage of pixels that are labelled with a class.
 
     Args:
-        decode: Arguments of ``LabelCodec`` (``rule`` and its numbers, no palette) by which the
+        decode: Arguments of ``LabelDecoder`` (``rule`` and its numbers, no palette) by which the
             labels of pairs are read here, whatever the dataset reads them by. None: as the dataset
             does.
         also: Names of further rules, and the same for each; their values are called
@@ -128,7 +128,7 @@ def main_rule(evaluator: dict | Sequence[dict] | None) -> dict | None:
         evaluator: ``val_evaluator`` or ``test_evaluator``.
 
     Returns:
-        Arguments of ``LabelCodec``; None: labels are scored as the dataset reads them.
+        Arguments of ``LabelDecoder``; None: labels are scored as the dataset reads them.
     """
     for metric in [evaluator] if isinstance(evaluator, dict) else evaluator or []:
         if metric.get('type') == 'ClasswiseIoUMetric':

@@ -1,5 +1,5 @@
 """Colours to class indices: palettes and the label decoder."""
 
-from pspnet_plugin.labels.decoder import LabelCodec
+from pspnet_plugin.labels.decoder import LabelDecoder
 
-__all__ = ['LabelCodec']
+__all__ = ['LabelDecoder']

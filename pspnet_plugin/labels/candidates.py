@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-NONE = 255
+from pspnet_plugin.labels.palettes import IGNORE_INDEX
 
 
 class Blend(NamedTuple):
@@ -49,7 +49,7 @@ class Slots:
     def __init__(self, near: list[np.ndarray], far: list[np.ndarray]) -> None:
         self.close = len(near)
         classes = np.stack(near + far)
-        there = (classes != NONE).view(np.uint8)
+        there = (classes != IGNORE_INDEX).view(np.uint8)
         kinds = there[: self.close].sum(0, dtype=np.uint8) * np.uint8(len(far) + 1)
         kinds += there[self.close :].sum(0, dtype=np.uint8)
         self.order = np.argsort(kinds, kind='stable')

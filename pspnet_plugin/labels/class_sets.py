@@ -6,7 +6,7 @@ Shape shorthand in this module: H, W: height and width of the map; K: known clas
 import cv2
 import numpy as np
 
-from pspnet_plugin.labels.candidates import NONE
+from pspnet_plugin.labels.palettes import IGNORE_INDEX
 
 REACH = 2  # pixels: as far as shrinking and chroma subsampling carry a colour
 _BLOCK = 8  # pixels: the wider surroundings are three blocks of this side
@@ -27,7 +27,7 @@ class ClassBits:
         pixels = np.bincount(sample.reshape(-1), minlength=256)[:count]
         present = np.argsort(-pixels, kind='stable')[:_MOST][::-1]
         dtype = np.uint32 if len(present) <= 32 else np.uint64
-        self.by_exponent = np.full(256, NONE, np.uint8)
+        self.by_exponent = np.full(256, IGNORE_INDEX, np.uint8)
         self.by_exponent[127 : 127 + len(present)] = present  # bit k has exponent 127 + k
         self.table = np.zeros(256, dtype)
         self.table[present] = np.left_shift(dtype(1), np.arange(len(present), dtype=dtype))

@@ -11,8 +11,8 @@ G: grounds, colours that are sure around.
 import cv2
 import numpy as np
 
-from pspnet_plugin.labels.candidates import NONE
-from pspnet_plugin.labels.unmixing import BLEND, UNEXPLAINED, look_up, unmix
+from pspnet_plugin.labels.palettes import IGNORE_INDEX
+from pspnet_plugin.labels.unmixing import BLEND, UNEXPLAINED_ENERGY, look_up, unmix
 
 _CELL = 8  # pixels: connected pixels in one cell of this side are a patch
 _CANDIDATES = 3  # the most frequent nearest colours of a patch
@@ -87,11 +87,13 @@ class Patches:
         starts = np.flatnonzero(_begins(of))
         energies = np.add.reduceat(each, starts, 1)  # (T, P)
         energies *= (sizes / np.diff(np.append(starts, len(of)))).astype(np.float32)
-        energies += np.where(candidates == NONE, np.float32(np.inf), prices.take(candidates))
-        ranked = np.sort(np.vstack((energies, UNEXPLAINED * sizes)), 0)
+        energies += np.where(
+            candidates == IGNORE_INDEX, np.float32(np.inf), prices.take(candidates)
+        )
+        ranked = np.sort(np.vstack((energies, UNEXPLAINED_ENERGY * sizes)), 0)
         clear = (energies.min(0) == ranked[0]) & (ranked[1] - ranked[0] > _CLEAR)
         best = np.take_along_axis(candidates, energies.argmin(0)[None], 0)[0]
-        return np.where(clear, best, np.uint8(NONE)).take(self.of)
+        return np.where(clear, best, np.uint8(IGNORE_INDEX)).take(self.of)
 
     def _most_frequent(self) -> np.ndarray:
         """(T, P) uint8: the most frequent nearest colours of each patch; 255 for none."""
@@ -99,7 +101,7 @@ class Patches:
         patches = self._patches.take(order)
         rank = np.arange(len(order)) - np.flatnonzero(_begins(patches)).take(patches)
         top = np.flatnonzero(rank < _CANDIDATES)
-        found = np.full((_CANDIDATES, len(self.starts)), NONE, np.uint8)
+        found = np.full((_CANDIDATES, len(self.starts)), IGNORE_INDEX, np.uint8)
         found[rank.take(top), patches.take(top)] = self._colors.take(order.take(top))
         return found
 
@@ -110,13 +112,13 @@ def _explained(
     """Least energy of (3, N) pixels in (T, N) colours, pure or blended with a ground: (T, N)."""
     first = look_up(units, colors)  # (3, T, N)
     offset = pixels[:, None] - first
-    least = np.minimum((offset * offset).sum(0), np.float32(UNEXPLAINED))
+    least = np.minimum((offset * offset).sum(0), np.float32(UNEXPLAINED_ENERGY))
     if not grounds:
         return least
     ground = np.stack(grounds)  # (G, N)
     energy, _ = unmix(pixels[:, None, None], first[:, None], look_up(units, ground)[:, :, None])
     energy += np.float32(BLEND)
-    np.copyto(energy, np.float32(UNEXPLAINED), where=(ground == NONE)[:, None])
+    np.copyto(energy, np.float32(UNEXPLAINED_ENERGY), where=(ground == IGNORE_INDEX)[:, None])
     return np.minimum(least, energy.min(0))
 
 

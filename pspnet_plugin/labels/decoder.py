@@ -9,25 +9,21 @@ edges. Void colours compete like classes in both and end, as does what nothing e
 Shape shorthand in this module: H, W: picture height and width; K: number of known colours.
 """
 
-import math
 from collections.abc import Sequence
 from functools import lru_cache
-from numbers import Real
 
 import cv2
 import numpy as np
 
-from pspnet_plugin.labels.edge_aware import EdgeAwareRule
+from pspnet_plugin.labels.edge_aware import EdgeAwareDecoder
+from pspnet_plugin.labels.palettes import IGNORE_INDEX, Color, check_colors, is_number
 
-IGNORE = 255
 RULES = ('edge_aware', 'nearest')
 # Flat areas of JPEG-coded label pictures stay within about this distance of their colour.
 FLAT_NOISE = 12
 
-Color = tuple[int, int, int]
 
-
-class LabelCodec:
+class LabelDecoder:
     """Decodes the label half of pairs by one palette.
 
     Args:
@@ -61,17 +57,18 @@ class LabelCodec:
         self.palette = check_colors(palette, name='palette')
         self.void_palette = check_colors(void_palette, name='void_palette')
         known = self.palette + self.void_palette
-        if len(known) > IGNORE:
+        if len(known) > IGNORE_INDEX:
             raise ValueError(
-                f'{len(known)} colours (classes and void): at most {IGNORE} fit into 8-bit maps'
+                f'{len(known)} colours (classes and void): at most {IGNORE_INDEX} fit into 8-bit '
+                'maps'
             )
         if len(set(known)) < len(known):
             twice = sorted({color for color in known if known.count(color) > 1})
             raise ValueError(f'palette and void_palette name a colour twice: {twice}')
-        if max_distance is not None and not (_is_number(max_distance) and max_distance >= 0):
+        if max_distance is not None and not (is_number(max_distance) and max_distance >= 0):
             raise ValueError(f'max_distance={max_distance!r}: give a number >= 0, or None')
         for name, share in dict(min_confidence=min_confidence, min_explained=min_explained).items():
-            if not (_is_number(share) and 0 <= share <= 1):
+            if not (is_number(share) and 0 <= share <= 1):
                 raise ValueError(f'{name}={share!r}: give a share from 0 to 1')
         if rule not in RULES:
             raise ValueError(f'rule={rule!r}, expected one of {RULES}')
@@ -79,9 +76,9 @@ class LabelCodec:
         self.max_distance = max_distance
         self.min_confidence = min_confidence
         self.min_explained = min_explained
-        self._classes = np.full(256, IGNORE, np.uint8)  # of the known colours
+        self._classes = np.full(256, IGNORE_INDEX, np.uint8)  # of the known colours
         self._classes[: len(self.palette)] = np.arange(len(self.palette))
-        self._edge_aware = EdgeAwareRule(known)
+        self._edge_aware = EdgeAwareDecoder(known)
 
     @property
     def table(self) -> np.ndarray:
@@ -123,7 +120,7 @@ class LabelCodec:
     def sure(self, bgr: np.ndarray) -> np.ndarray:
         """(H, W) bool: the pixels of a picture that the edge-aware rule starts from."""
         found = self._nearest(_pack(bgr))
-        return self._edge_aware.sure(*found, min_confidence=self.min_confidence) != IGNORE
+        return self._edge_aware.sure(*found, min_confidence=self.min_confidence) != IGNORE_INDEX
 
     def explains(self, bgr: np.ndarray) -> bool:
         """Whether enough pixels of an (H, W, 3) picture lie near known colours."""
@@ -148,25 +145,6 @@ def _pack(bgr: np.ndarray) -> np.ndarray:
     return packed
 
 
-def check_colors(colors: Sequence[Sequence[int]], *, name: str) -> tuple[Color, ...]:
-    """The colours as tuples of ints; ``ValueError`` names the first that is no RGB triple."""
-    checked = []
-    for position, color in enumerate(colors):
-        values = tuple(color) if isinstance(color, Sequence | np.ndarray) else (color,)
-        if len(values) != 3 or not all(
-            _is_number(v) and v == int(v) and 0 <= v <= 255 for v in values
-        ):
-            raise ValueError(
-                f'{name}[{position}] = {color!r}: expected three levels of 0..255, RGB'
-            )
-        checked.append(tuple(int(v) for v in values))
-    return tuple(checked)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and math.isfinite(value)
-
-
 @lru_cache(maxsize=16)  # 32 MB each
 def _build_table(known: tuple[Color, ...], max_distance: float | None) -> np.ndarray:
     """The nearest known colour of all 2**24 colours, exactly; ties go to the first named."""
@@ -183,11 +161,11 @@ def _build_table(known: tuple[Color, ...], max_distance: float | None) -> np.nda
     table = np.empty((256, 256, 256), dtype=np.uint16)
     candidate = np.empty((256, 256), dtype=np.int32)
     for red in range(256):
-        best = np.full((256, 256), 3 * 255**2 << 8 | IGNORE, dtype=np.int32)
+        best = np.full((256, 256), 3 * 255**2 << 8 | IGNORE_INDEX, dtype=np.int32)
         for plane, square in zip(planes, squares[:, 0, red], strict=True):
             np.minimum(best, np.add(plane, square << 8, out=candidate), out=best)
         distance = best >> 8
-        table[red] = np.where(distance <= limit, best & 0xFF, IGNORE)
+        table[red] = np.where(distance <= limit, best & 0xFF, IGNORE_INDEX)
         table[red] |= rounded_up.take(distance) << 8
-    table.setflags(write=False)  # shared by every codec of these colours
+    table.setflags(write=False)  # shared by every decoder of these colours
     return table.reshape(-1)

@@ -35,9 +35,10 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 
-from pspnet_plugin.labels.candidates import NONE, Slots
+from pspnet_plugin.labels.candidates import Slots
 from pspnet_plugin.labels.class_sets import REACH, ClassBits, ClassSets
 from pspnet_plugin.labels.components import Patches
+from pspnet_plugin.labels.palettes import IGNORE_INDEX
 from pspnet_plugin.labels.unmixing import TO_UNITS, weigh
 
 # Levels (RGB distance) that a pixel may deviate by in flat areas, and where one class is all
@@ -52,7 +53,7 @@ _PACKED_TO_UNITS = np.pad(TO_UNITS[:, ::-1], ((0, 0), (0, 1)))  # from bytes B, 
 _WIDER, _PATCH, _ELSEWHERE, _NOWHERE = 5.0, 4.0, 20.0, 80.0
 
 
-class EdgeAwareRule:
+class EdgeAwareDecoder:
     """Decodes label pictures in one set of known colours.
 
     Args:
@@ -104,7 +105,7 @@ class EdgeAwareRule:
             min_confidence: Share of the weight of all explanations, 0 to 1, that a class needs.
         """
         labels = self.sure(nearest, distance, min_confidence=min_confidence)
-        where = np.flatnonzero(labels == NONE)
+        where = np.flatnonzero(labels == IGNORE_INDEX)
         if not len(where):
             return labels
         left = _Unsure(labels, where, nearest.reshape(-1).take(where), size=self.size)
@@ -153,7 +154,7 @@ class EdgeAwareRule:
         known = np.zeros(len(common), bool)
         for ground in grounds:
             known |= ground == common
-        slots = Slots(grounds, [np.where(known, np.uint8(NONE), common)])
+        slots = Slots(grounds, [np.where(known, np.uint8(IGNORE_INDEX), common)])
         left.reorder(slots.order)
         found = weigh(left.units(packed), self.units, slots, price=_PATCH)
         clear = found.clear(min_confidence)
@@ -197,7 +198,7 @@ class _Unsure:
         lowest = cv2.erode(labels, window).reshape(-1).take(self.where)
         highest = cv2.dilate(labels + np.uint8(1), window)  # 0 where unsure
         highest = highest.reshape(-1).take(self.where) - np.uint8(1)
-        return close & (lowest == self.own) & (highest == self.own) & (self.own != NONE)
+        return close & (lowest == self.own) & (highest == self.own) & (self.own != IGNORE_INDEX)
 
     def held(self) -> np.ndarray:
         """(256,) bool: the colours that are sure somewhere in the picture."""

@@ -1,11 +1,18 @@
 """Palettes by name or file: classes, their colours and the void colours, as in ``metainfo``."""
 
+import math
+from collections.abc import Sequence
+from numbers import Real
 from pathlib import Path
 
+import numpy as np
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
-from pspnet_plugin.labels.decoder import check_colors
+# Class index of pixels that do not count: void, or of no class that is known.
+IGNORE_INDEX = 255
+
+Color = tuple[int, int, int]
 
 # The 19 train classes, and the colours of the others in the official archives.
 CITYSCAPES = dict(
@@ -161,3 +168,23 @@ def _checked(found: dict) -> dict:
 
 def _as_lists(metainfo: dict) -> dict:
     return {key: list(metainfo.get(key, ())) for key in ('classes', 'palette', 'void_palette')}
+
+
+def check_colors(colors: Sequence[Sequence[int]], *, name: str) -> tuple[Color, ...]:
+    """The colours as tuples of ints; ``ValueError`` names the first that is no RGB triple."""
+    checked = []
+    for position, color in enumerate(colors):
+        values = tuple(color) if isinstance(color, Sequence | np.ndarray) else (color,)
+        if len(values) != 3 or not all(
+            is_number(v) and v == int(v) and 0 <= v <= 255 for v in values
+        ):
+            raise ValueError(
+                f'{name}[{position}] = {color!r}: expected three levels of 0..255, RGB'
+            )
+        checked.append(tuple(int(v) for v in values))
+    return tuple(checked)
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a finite real number."""
+    return isinstance(value, Real) and math.isfinite(value)

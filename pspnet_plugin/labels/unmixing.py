@@ -16,7 +16,7 @@ TO_UNITS = np.float32(
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
 ) / np.float32([[5.5], [7.5], [7.5]])
 BLEND = 1.2  # energy that a blend costs against a single colour
-UNEXPLAINED = 12.5  # energy of "nothing of these"
+UNEXPLAINED_ENERGY = 12.5  # energy of "nothing of these"
 _SHIFT = 0.27  # by which the two shares usually differ
 _SOFT = 0.04  # uncertainty of a share, as the scale of a logistic curve
 
@@ -73,7 +73,7 @@ def weigh(pixels: np.ndarray, units: np.ndarray, slots: Slots, *, price: float) 
         chosen ^= (chosen ^ slot) & better
         np.maximum(best, weights, out=best)
     total = mass.sum(0)
-    everything = total + np.float32(np.exp(-0.5 * UNEXPLAINED))
+    everything = total + np.float32(np.exp(-0.5 * UNEXPLAINED_ENERGY))
     return Found(chosen, best / everything, total / everything)
 
 

@@ -12,7 +12,7 @@ from pspnet_plugin.apis.loading import load_config
 from pspnet_plugin.datasets.pair_backends import SIDES
 from pspnet_plugin.engine.stock_tools import find_config
 from pspnet_plugin.labels.decoder import RULES
-from pspnet_plugin.utils.jobs import write_whole
+from pspnet_plugin.utils.jobs import write_atomic
 
 
 class CfgOptions(DictAction):
@@ -69,11 +69,11 @@ def made_whole(out: Path, *, end: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         part = Path(folder) / f'part{end}'
         yield part
-        write_whole(out, part.read_bytes())
+        write_atomic(out, part.read_bytes())
 
 
 def add_label_options(parser: argparse.ArgumentParser) -> None:
-    """Which half of a pair is the photo, and how the other is read, as ``LabelCodec`` has it."""
+    """Which half of a pair is the photo, and how the other is read, as ``LabelDecoder`` has it."""
     add = parser.add_argument
     add('--photo-side', choices=SIDES, default='left', help='half that holds the photo (left)')
     add('--rule', choices=RULES, default='edge_aware', help='of decoding labels (edge_aware)')

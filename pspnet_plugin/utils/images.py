@@ -1,4 +1,4 @@
-"""Picture files as OpenCV decodes them, if they are what they seem to be.
+"""InputImage files as OpenCV decodes them, if they are what they seem to be.
 
 OpenCV alone fills what a cut-off JPEG lacks with grey, scales 16 bits down, guesses at CMYK, takes
 the first of several pictures and turns a photo as its camera was held. For a photo any of that may

@@ -51,7 +51,7 @@ def stopping() -> Iterator[None]:
         ) from None
 
 
-def write_whole(
+def write_atomic(
     path: Path, content: bytes, *, mtime_ns: int | None = None, durable: bool = True
 ) -> None:
     """Writes a file that is either complete under its name or not there at all.
@@ -85,7 +85,7 @@ def write_whole(
     except BaseException as error:
         if isinstance(error, FileNotFoundError) and path.parent.is_dir() and not part.exists():
             # A run that began meanwhile took it for a killed one's, before it was locked.
-            return write_whole(path, content, mtime_ns=mtime_ns, durable=durable)
+            return write_atomic(path, content, mtime_ns=mtime_ns, durable=durable)
         with contextlib.suppress(OSError):
             part.unlink()
         if not isinstance(error, OSError):
@@ -95,7 +95,7 @@ def write_whole(
 
 
 def remove_stale_parts(folder: Path) -> None:
-    """Removes what ``write_whole`` had begun below ``folder`` in runs that were killed.
+    """Removes what ``write_atomic`` had begun below ``folder`` in runs that were killed.
 
     What is being written, by this machine or another, stays. Network shares lock only files that
     are open for writing, hence the mode.

@@ -9,15 +9,15 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pspnet_plugin.utils.jobs import remove_stale_parts, write_whole
+from pspnet_plugin.utils.jobs import remove_stale_parts, write_atomic
 
 METAINFO = 'metainfo.json'
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')  # of pictures that tools make and read
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')  # of pictures that tools make and read
 
 
 def pictures(folder: Path) -> Iterator[Path]:
     """All pictures below a folder, which need not exist."""
-    return (path for path in folder.rglob('[!.]*') if path.suffix.lower() in SUFFIXES)
+    return (path for path in folder.rglob('[!.]*') if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def check_free(
@@ -92,7 +92,7 @@ def claim(
 def _write_json(path: Path, values: dict) -> None:
     content = json.dumps(values, indent=1).encode()
     if not path.exists() or path.read_bytes() != content:
-        write_whole(path, content)
+        write_atomic(path, content)
 
 
 def _short(value: object) -> str:

@@ -140,13 +140,13 @@ def usages(path: Path) -> list[str]:
 def schemes() -> dict[str, str]:
     """The virtual files of a pair, and which prefixes are registered for them."""
     dataset = CityscapesPairsDataset
-    codec = dataset.make_codec(None, dict(rule='nearest', max_distance=40))
+    decoder = dataset.make_decoder(None, dict(rule='nearest', max_distance=40))
     from pspnet_plugin.datasets.pair_backends import label_uri, photo_uri
 
     return {
         'prefixes': ' '.join(sorted(p for p in prefix_to_backends if p.startswith('pair-'))),
         'photo': photo_uri('data/train/1.jpg', photo_side='left'),
-        'label': label_uri('data/train/1.jpg', photo_side='right', codec=codec),
+        'label': label_uri('data/train/1.jpg', photo_side='right', decoder=decoder),
     }
 
 

@@ -18,7 +18,7 @@ from benchmarks.timing import (
     ratio,
     take_turns,
 )
-from pspnet_plugin.labels import LabelCodec
+from pspnet_plugin.labels import LabelDecoder
 from pspnet_plugin.models import FastPSPHead
 
 main = benchmark.main
@@ -129,8 +129,8 @@ def test_the_article_is_measured_against_keras(tmp_path, capsys):
 
 def test_loading_is_measured_against_decoding(demo_root, monkeypatch, capsys):
     decoded = []
-    decode = LabelCodec.decode
-    monkeypatch.setattr(LabelCodec, 'decode', lambda *args: decoded.append(1) or decode(*args))
+    decode = LabelDecoder.decode
+    monkeypatch.setattr(LabelDecoder, 'decode', lambda *args: decoded.append(1) or decode(*args))
     options = ['--data-root', str(demo_root), '--split', 'train', '--rounds', '2']
     assert main(['loader', *options]) == 0
     printed = capsys.readouterr().out

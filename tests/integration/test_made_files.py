@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from pspnet_plugin.utils import jobs
-from pspnet_plugin.utils.jobs import remove_stale_parts, same_time, write_whole
+from pspnet_plugin.utils.jobs import remove_stale_parts, same_time, write_atomic
 
 
 def test_a_second_writer_of_the_same_file_does_no_harm(tmp_path, monkeypatch):
@@ -17,12 +17,12 @@ def test_a_second_writer_of_the_same_file_does_no_harm(tmp_path, monkeypatch):
 
     def meanwhile(part, target):
         monkeypatch.setattr(os, 'replace', replace)
-        write_whole(path, b'other')
+        write_atomic(path, b'other')
         found.append(path.read_bytes())
         replace(part, target)
 
     monkeypatch.setattr(os, 'replace', meanwhile)
-    write_whole(path, b'mine, longer')
+    write_atomic(path, b'mine, longer')
     assert found == [b'other']
     assert path.read_bytes() == b'mine, longer'
     assert os.listdir(tmp_path) == ['1.png']
@@ -31,7 +31,7 @@ def test_a_second_writer_of_the_same_file_does_no_harm(tmp_path, monkeypatch):
 def test_a_file_has_the_rights_of_any_new_file_and_the_date_given(tmp_path):
     mask = os.umask(0o027)
     try:
-        write_whole(tmp_path / 'a', b'', mtime_ns=1_234_567_890_123_456_789)
+        write_atomic(tmp_path / 'a', b'', mtime_ns=1_234_567_890_123_456_789)
     finally:
         os.umask(mask)
     status = (tmp_path / 'a').stat()
@@ -47,7 +47,7 @@ def test_what_was_begun_is_removed_on_any_error(tmp_path, monkeypatch, error):
 
     monkeypatch.setattr(jobs.os, 'fsync', fail)
     with pytest.raises(type(error)) as caught:
-        write_whole(tmp_path / 'a', b'content')
+        write_atomic(tmp_path / 'a', b'content')
     assert isinstance(error, KeyboardInterrupt) or caught.value.filename == str(tmp_path / 'a')
     assert not os.listdir(tmp_path)
 
@@ -57,7 +57,7 @@ def test_parts_of_ended_processes_go_and_those_in_use_stay(tmp_path):
     code = (
         'import os, sys\nfrom pathlib import Path\nfrom pspnet_plugin.utils import jobs\n'
         'jobs.os.replace = lambda *_: os.kill(os.getpid(), 9)\n'
-        'jobs.write_whole(Path(sys.argv[1]), b"")\n'
+        'jobs.write_atomic(Path(sys.argv[1]), b"")\n'
     )
     done = subprocess.run([sys.executable, '-c', code, tmp_path / 'train' / '1.png'])
     assert done.returncode == -9

@@ -13,7 +13,7 @@ from mmseg.apis import inference_model, init_model
 
 from pspnet_plugin.apis.networks import TorchNetwork
 from pspnet_plugin.apis.readers import count_frames
-from pspnet_plugin.apis.sources import BadPicture, find_sources
+from pspnet_plugin.apis.sources import BadImage, find_sources
 from pspnet_plugin.toolkit.prediction import videos as films
 
 main = load_tool('predict.py').main
@@ -72,7 +72,7 @@ def test_a_video_is_labelled_frame_by_frame(network, tmp_path, save, capsys):
 def test_frames_that_were_left_out_are_made_up_for(network, tmp_path, raises_at, capsys):
     path = tmp_path / 'drive.mp4'
     write_film(path, 4)
-    calls = raises_at(2, BadPicture('does not fit'))
+    calls = raises_at(2, BadImage('does not fit'))
     arguments = [str(path), *network, '--out', str(tmp_path / 'out'), '--save', 'index']
     assert main(arguments) == 1
     assert 'drive/000002: does not fit' in capsys.readouterr().err
@@ -99,7 +99,7 @@ def test_an_interrupted_video_goes_on_where_it_was(network, tmp_path, raises_at,
 def test_a_film_may_lack_a_frame(network, tmp_path, raises_at, capsys):
     path = tmp_path / 'drive.mp4'
     write_film(path, 4)
-    raises_at(4, BadPicture('does not fit'))
+    raises_at(4, BadImage('does not fit'))
     arguments = [str(path), *network, '--out', str(tmp_path / 'out'), '--save', 'overlay']
     assert main(arguments) == 1
     assert 'drive/000004: does not fit' in capsys.readouterr().err

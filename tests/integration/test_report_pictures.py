@@ -8,7 +8,7 @@ from helpers.pairs import CITYSCAPES
 from helpers.programs import load_tool
 from matplotlib.figure import Figure
 
-from pspnet_plugin.apis.readers import Picture
+from pspnet_plugin.apis.readers import InputImage
 from pspnet_plugin.toolkit.report.image_rows import (
     IGNORED,
     OTHER,
@@ -27,7 +27,7 @@ TRUTH = np.array([[0, 0, 1], [255, 1, 2]], np.uint8)
 
 
 def figure_of(*labels: int | None, names=('run',)) -> Figure:
-    picture = Picture('x', np.full((2, 3, 3), 77, np.uint8), truth=TRUTH)
+    picture = InputImage('x', np.full((2, 3, 3), 77, np.uint8), truth=TRUTH)
     rows = [Shown('x', picture, [LABELS] * len(names), label) for label in labels]
     return draw_pictures(names, rows, NAMES, PALETTE)
 
@@ -100,7 +100,7 @@ def test_colours_of_errors_are_no_class(palette):
 def test_a_long_legend_takes_nothing_from_the_pictures(count):
     names = [f'a class of a long name {i}' for i in range(count)]
     labels = np.arange(40 * 80, dtype=np.uint8).reshape(40, 80) % count
-    picture = Picture('x', np.zeros((40, 80, 3), np.uint8), truth=labels)
+    picture = InputImage('x', np.zeros((40, 80, 3), np.uint8), truth=labels)
     palette = np.array(CITYSCAPES['palette'], np.uint8)[:count]
     figure = draw_pictures(['run'], [Shown('x', picture, [labels])] * 2, names, palette)
     figure.savefig(io.BytesIO(), format='png')

@@ -15,7 +15,7 @@ from mmengine.dataset import ConcatDataset
 from mmengine.optim import build_optim_wrapper
 
 from pspnet_plugin.engine.hooks import run_record_hook
-from pspnet_plugin.engine.hooks.run_record_hook import RECORD, _codecs_of, _decoding, _named
+from pspnet_plugin.engine.hooks.run_record_hook import RECORD, _decoders_of, _decoding, _named
 from pspnet_plugin.engine.loops.sampling import SeededDataset
 from pspnet_plugin.utils import environment as machine
 
@@ -117,8 +117,8 @@ def test_rules_of_datasets_within_wrappers(tmp_path):
         for distance in (10, 10, 20)
     )
     joined = SeededDataset(ConcatDataset([strict, same]))
-    assert _decoding(_codecs_of(joined)) == dict(rule='nearest', max_distance=10)
-    assert _decoding(_codecs_of(ConcatDataset([strict, other]))) == dict(rule='several')
+    assert _decoding(_decoders_of(joined)) == dict(rule='nearest', max_distance=10)
+    assert _decoding(_decoders_of(ConcatDataset([strict, other]))) == dict(rule='several')
 
 
 def test_names_of_classes_may_have_a_slash():

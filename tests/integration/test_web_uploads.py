@@ -14,7 +14,7 @@ from helpers.programs import load_tool
 from mmengine.config import Config
 
 from pspnet_plugin.apis.drawing import overlay
-from pspnet_plugin.apis.sources import BadPicture, TooLarge
+from pspnet_plugin.apis.sources import BadImage, ImageTooLarge
 from pspnet_plugin.toolkit.synthetic import street_scene
 from pspnet_plugin.toolkit.web import uploads
 from pspnet_plugin.toolkit.web.examples import read_examples, street_scenes
@@ -79,22 +79,22 @@ def test_a_camera_that_was_turned():
     ids=['empty', 'text', 'torn', 'cut', 'stub', 'heic'],
 )
 def test_files_that_are_no_photos_are_explained(content, message):
-    with pytest.raises(BadPicture, match=message):
+    with pytest.raises(BadImage, match=message):
         open_upload(content, max_side=99)
 
 
 def test_pictures_that_are_too_large_are_not_decoded(monkeypatch):
     monkeypatch.setattr(uploads, 'decode_photo', pytest.fail)
     wide = coded(np.zeros((11_000, 11_000), np.uint8))
-    with pytest.raises(BadPicture, match='has 11000 x 11000 pixels; at most 110 million'):
+    with pytest.raises(BadImage, match='has 11000 x 11000 pixels; at most 110 million'):
         open_upload(wide, max_side=99)
     small = coded(np.zeros((1, 1), np.uint8))
     header = b'IHDR' + (20_000).to_bytes(4, 'big') * 2 + small[24:29]
     bomb = small[:12] + header + zlib.crc32(header).to_bytes(4, 'big') + small[33:]
-    with pytest.raises(BadPicture, match='far too large'):
+    with pytest.raises(BadImage, match='far too large'):
         open_upload(bomb, max_side=99)
     monkeypatch.setattr(uploads, 'MAX_BYTES', 2**20)
-    with pytest.raises(BadPicture, match='has 2 MB; at most 1'):
+    with pytest.raises(BadImage, match='has 2 MB; at most 1'):
         open_upload(b'0' * 2**21, max_side=99)
 
 
@@ -237,7 +237,7 @@ def test_what_is_wrong_is_said_before_a_page_is_served(arguments, message, capsy
 
 @pytest.mark.parametrize(
     ('error', 'expected'),
-    [(TooLarge, 'this photo is too large for this machine'), (BadPicture, 'try one of another')],
+    [(ImageTooLarge, 'this photo is too large for this machine'), (BadImage, 'try one of another')],
 )
 def test_a_photo_that_a_network_does_not_take_is_explained(error, expected, capsys):
     class Refusing:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 from helpers.programs import load_tool
 
-from pspnet_plugin.labels import LabelCodec
+from pspnet_plugin.labels import LabelDecoder
 
 
 def test_compare_label_rules_reports_what_decoding_gives(tmp_path, capsys):
@@ -23,7 +23,7 @@ def test_compare_label_rules_reports_what_decoding_gives(tmp_path, capsys):
     right = kept = 0
     for resample in tool.SHRINKS.values():
         picture = tool.render(scene, resample=resample, quality=95)
-        labels = LabelCodec(scene.palette, min_explained=0).decode(picture)
+        labels = LabelDecoder(scene.palette, min_explained=0).decode(picture)
         right += ((labels == truth) & (labels != 255)).sum()
         kept += (labels != 255).sum()
     assert found[95, 'all', 'edge_aware, 0.8']['accuracy'] == right / kept

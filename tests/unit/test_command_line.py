@@ -8,7 +8,7 @@ import pytest
 from helpers.pairs import ROOT
 from helpers.programs import load_tool
 
-from pspnet_plugin.labels import LabelCodec
+from pspnet_plugin.labels import LabelDecoder
 from pspnet_plugin.utils.command_line import run_command
 
 TOOLS = sorted(
@@ -61,7 +61,7 @@ def test_faults_and_debugging_have_their_traceback():
 
 def test_messages_of_this_package_are_enough(capsys):
     def function(args):
-        LabelCodec([(0, 0, 0)], rule='none')
+        LabelDecoder([(0, 0, 0)], rule='none')
 
     assert run_command('tool', function, argparse.Namespace(debug=False)) == 2
     said = capsys.readouterr().err

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from helpers.pairs import CITYSCAPES, coloured
 
-from pspnet_plugin.labels import LabelCodec
+from pspnet_plugin.labels import LabelDecoder
 from pspnet_plugin.labels.class_sets import ClassBits, ClassSets
 from pspnet_plugin.toolkit.synthetic import render_pair, street_scene
 
@@ -14,7 +14,7 @@ INDEX = {name: i for i, name in enumerate(CITYSCAPES['classes'])}
 ROAD, BUILDING, POLE, SKY, PERSON, CAR, TRUCK = (
     INDEX[name] for name in ('road', 'building', 'pole', 'sky', 'person', 'car', 'truck')
 )
-EDGES = LabelCodec(PALETTE, void_palette=VOID)
+EDGES = LabelDecoder(PALETTE, void_palette=VOID)
 
 
 def coded(labels, size, *, quality=95, palette=PALETTE):
@@ -27,14 +27,14 @@ def coded(labels, size, *, quality=95, palette=PALETTE):
     return cv2.imdecode(cv2.imencode('.jpg', small, options)[1], cv2.IMREAD_COLOR)
 
 
-def scores(codec, quality):
+def scores(decoder, quality):
     """Coverage, accuracy of what is kept, and share of phantoms, over generated scenes."""
     kept, right, phantom = [], [], []
     for seed in range(200, 206):
         pair, truth = render_pair(*street_scene(np.random.default_rng(seed)))
         options = [cv2.IMWRITE_JPEG_QUALITY, quality]
         colors = cv2.imdecode(cv2.imencode('.jpg', pair, options)[1], cv2.IMREAD_COLOR)[:, 256:]
-        labels = codec.decode(colors)
+        labels = decoder.decode(colors)
         known = truth != 255
         kept.append((labels[known] != 255).mean())
         right.append((labels == truth)[known & (labels != 255)].mean())
@@ -48,7 +48,7 @@ def test_better_than_distance_thresholds_that_keep_as_much(quality):
     assert phantom < 0.001
     thresholds = (30, 40, 60, None)
     for distance in thresholds:
-        nearest = LabelCodec(PALETTE, void_palette=VOID, rule='nearest', max_distance=distance)
+        nearest = LabelDecoder(PALETTE, void_palette=VOID, rule='nearest', max_distance=distance)
         other = scores(nearest, quality)
         assert coverage > other[0] or distance in (60, None), other
         assert accuracy > other[1] and phantom < other[2], other
@@ -56,7 +56,7 @@ def test_better_than_distance_thresholds_that_keep_as_much(quality):
 
 def test_confidence_trades_pixels_for_accuracy():
     low, high = (
-        scores(LabelCodec(PALETTE, void_palette=VOID, min_confidence=share), 75)
+        scores(LabelDecoder(PALETTE, void_palette=VOID, min_confidence=share), 75)
         for share in (0.6, 0.95)
     )
     assert low[0] > high[0] and low[1] < high[1]
@@ -64,10 +64,10 @@ def test_confidence_trades_pixels_for_accuracy():
 
 @pytest.mark.parametrize('distance, confidence', [(60, 0.5), (30, 0.8), (10, 0.995), (5, 1)])
 def test_some_confidence_is_better_in_everything(distance, confidence):
-    nearest = LabelCodec(PALETTE, void_palette=VOID, rule='nearest', max_distance=distance)
+    nearest = LabelDecoder(PALETTE, void_palette=VOID, rule='nearest', max_distance=distance)
     other = scores(nearest, 75)
-    codec = LabelCodec(PALETTE, void_palette=VOID, min_confidence=confidence)
-    coverage, accuracy, phantom = scores(codec, 75)
+    decoder = LabelDecoder(PALETTE, void_palette=VOID, min_confidence=confidence)
+    coverage, accuracy, phantom = scores(decoder, 75)
     assert coverage > other[0] and accuracy > other[1] and phantom <= other[2]
 
 
@@ -77,7 +77,7 @@ def test_no_phantoms_along_an_edge():
     labels = np.where(y > 0.37 * x + 150, ROAD, CAR).astype(np.uint8)
     picture = coded(labels, (128, 128))
     found = set(np.unique(EDGES.decode(picture)))
-    nearest = LabelCodec(PALETTE, void_palette=VOID, rule='nearest', max_distance=None)
+    nearest = LabelDecoder(PALETTE, void_palette=VOID, rule='nearest', max_distance=None)
     assert set(np.unique(nearest.decode(picture))) - {ROAD, CAR, 255}
     assert found <= {ROAD, CAR, 255}
     truth = labels[2::4, 2::4]
@@ -126,7 +126,7 @@ def test_stripes_that_show_their_pure_colour_nowhere_are_found(palette, thing, g
         labels = np.full((512, 512), ground, np.uint8)
         for x in range(64, 480, 128):
             labels[:, x + offset : x + offset + 12] = thing
-        decoded = LabelCodec(palette, void_palette=void).decode(
+        decoded = LabelDecoder(palette, void_palette=void).decode(
             coded(labels, (128, 128), quality=quality, palette=palette)
         )
         stripes = labels[2::4, 2::4] == thing
@@ -148,7 +148,7 @@ def test_void_colours_take_part_and_end_as_255():
     labels = np.full((256, 256), 0, np.uint8)
     labels[:, 128:] = 1
     palette = [PALETTE[ROAD], VOID[1]]
-    decoded = LabelCodec(palette[:1], void_palette=palette[1:]).decode(
+    decoded = LabelDecoder(palette[:1], void_palette=palette[1:]).decode(
         coded(labels, (64, 64), palette=palette)
     )
     assert (decoded[:, :31] == 0).all()
@@ -162,7 +162,7 @@ def test_colours_of_another_palette_decode_by_metainfo_alone():
     for _ in range(60):
         y, x, h, w = rng.integers((0, 0, 20, 8), (480, 480, 90, 60))
         labels[y : y + h, x : x + w] = rng.integers(5)
-    decoded = LabelCodec(palette).decode(coded(labels, (128, 128), palette=palette))
+    decoded = LabelDecoder(palette).decode(coded(labels, (128, 128), palette=palette))
     truth = labels[2::4, 2::4]
     assert (decoded == 255).mean() < 0.05
     assert (decoded == truth)[decoded != 255].mean() > 0.98
@@ -174,9 +174,9 @@ def test_more_classes_than_a_number_has_bits():
     palette = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(-1, 3)[:200].tolist()
     labels = np.kron(rng.permutation(200).reshape(10, 20).astype(np.uint8), np.ones((40, 40), 'u1'))
     picture = coded(labels, (200, 100), palette=palette)
-    decoded = LabelCodec(palette).decode(picture)
+    decoded = LabelDecoder(palette).decode(picture)
     truth = labels[2::4, 2::4]
-    nearest = LabelCodec(palette, rule='nearest').decode(picture)
+    nearest = LabelDecoder(palette, rule='nearest').decode(picture)
     assert len(np.unique(truth)) == 200
     assert (decoded != 255).mean() > 0.75
     assert (decoded == truth)[decoded != 255].mean() > (nearest == truth)[nearest != 255].mean()
@@ -185,19 +185,19 @@ def test_more_classes_than_a_number_has_bits():
 @pytest.mark.parametrize('size', [(1, 1), (1, 9), (9, 1), (2, 3), (37, 61), (300, 513)], ids=str)
 def test_any_size_and_any_noise_decodes(size):
     rng = np.random.default_rng(0)
-    codec = LabelCodec(PALETTE, void_palette=VOID, min_explained=0)
+    decoder = LabelDecoder(PALETTE, void_palette=VOID, min_explained=0)
     for picture in (rng.integers(0, 256, (*size, 3), 'u1'), np.full((*size, 3), 128, 'u1')):
-        decoded = codec.decode(picture)
+        decoded = decoder.decode(picture)
         assert decoded.shape == size and decoded.dtype == np.uint8
         assert decoded.max() < 19 or (decoded[decoded >= 19] == 255).all()
-        np.testing.assert_array_equal(decoded, codec.decode(picture))
+        np.testing.assert_array_equal(decoded, decoder.decode(picture))
 
 
 def test_sure_pixels_keep_their_colours_class():
     pair, _ = render_pair(*street_scene(np.random.default_rng(300)))
     colors = cv2.imdecode(cv2.imencode('.jpg', pair)[1], cv2.IMREAD_COLOR)[:, 256:]
     sure = EDGES.sure(colors)
-    nearest = LabelCodec(PALETTE, void_palette=VOID, rule='nearest', max_distance=None)
+    nearest = LabelDecoder(PALETTE, void_palette=VOID, rule='nearest', max_distance=None)
     assert 0.5 < sure.mean() < 1
     np.testing.assert_array_equal(EDGES.decode(colors)[sure], nearest.decode(colors)[sure])
 

@@ -16,7 +16,7 @@ from helpers.inspected_sets import SEEDS, TOOL, codes, join, message, write_set
 from helpers.pairs import CITYSCAPES, ROOT, coloured, label_map, photo
 from helpers.programs import run_tool
 
-from pspnet_plugin.labels import LabelCodec
+from pspnet_plugin.labels import LabelDecoder
 from pspnet_plugin.toolkit.conversion.pair_splitting import find_jobs
 from pspnet_plugin.toolkit.inspection.pair_statistics import Reading
 from pspnet_plugin.toolkit.inspection.split_selection import find_splits
@@ -56,8 +56,8 @@ def test_void_and_unexplained_pixels_are_told_apart(tmp_path, inspect):
     assert found['void'] == 16 / 64
     assert found['unexplained'] == 4 / 64
     assert found['labelled'] == 44 / 64
-    codec = LabelCodec(CITYSCAPES['palette'], void_palette=CITYSCAPES['void_palette'])
-    assert (codec.decode(colors) == 255).mean() == pytest.approx(20 / 64, abs=0.05)
+    decoder = LabelDecoder(CITYSCAPES['palette'], void_palette=CITYSCAPES['void_palette'])
+    assert (decoder.decode(colors) == 255).mean() == pytest.approx(20 / 64, abs=0.05)
 
 
 @pytest.mark.parametrize('rule', ['edge_aware', 'nearest'])
@@ -65,13 +65,13 @@ def test_pairs_are_read_as_a_training_reads_them(demo_root, rule):
     """Void colours count as classes of their own here, which must change nothing."""
     palette, void = ([tuple(c) for c in CITYSCAPES[k]] for k in ('palette', 'void_palette'))
     reading = Reading(tuple(palette), tuple(void), 'left', rule, 40)
-    codec = LabelCodec(palette, void_palette=void, rule=rule)
+    decoder = LabelDecoder(palette, void_palette=void, rule=rule)
     for path in sorted((demo_root / 'train').glob('*.jpg'))[:4]:
         _, colors = reading.halves(cv2.imread(str(path)))
         positions = reading.positions(colors)
         assert (positions == 255).any() and ((positions > 18) & (positions < 255)).any()
-        assert (np.where(positions < 19, positions, 255) == codec.decode(colors)).all()
-        assert (reading.sure(colors) == codec.sure(colors)).all()
+        assert (np.where(positions < 19, positions, 255) == decoder.decode(colors)).all()
+        assert (reading.sure(colors) == decoder.sure(colors)).all()
 
 
 @pytest.mark.parametrize(
@@ -89,9 +89,9 @@ def test_options_of_decoding_mean_what_they_mean_to_a_training(demo_root, inspec
     arguments = (demo_root, '--splits', 'val', '--rule', rule)
     _, findings = inspect(*arguments, *option)
     void = CITYSCAPES['void_palette']
-    codec = LabelCodec(CITYSCAPES['palette'], void_palette=void, rule=rule, **decode)
+    decoder = LabelDecoder(CITYSCAPES['palette'], void_palette=void, rule=rule, **decode)
     halves = [cv2.imread(str(path))[:, 256:] for path in (demo_root / 'val').glob('*.jpg')]
-    labelled = np.mean([codec.decode(half) < 255 for half in halves])
+    labelled = np.mean([decoder.decode(half) < 255 for half in halves])
     assert findings['splits']['val']['labelled'] == pytest.approx(labelled)
     assert (
         findings['splits']['val']['labelled'] != inspect(*arguments)[1]['splits']['val']['labelled']
@@ -121,9 +121,9 @@ def test_json_says_what_the_table_says(demo_root, inspect):
         )  # fmt: skip
     assert sum(entry['share'] for entry in split['classes']) == pytest.approx(1)
     assert f'{split["unsure"]:.2%} are unsure' in output and split['unsure'] > 0.05
-    codec = LabelCodec(CITYSCAPES['palette'], void_palette=CITYSCAPES['void_palette'])
+    decoder = LabelDecoder(CITYSCAPES['palette'], void_palette=CITYSCAPES['void_palette'])
     halves = [cv2.imread(str(path))[:, 256:] for path in (demo_root / 'train').glob('*.jpg')]
-    labels, sure = (np.stack([read(h) for h in halves]) for read in (codec.decode, codec.sure))
+    labels, sure = (np.stack([read(h) for h in halves]) for read in (decoder.decode, decoder.sure))
     for index in np.flatnonzero(np.bincount(labels[labels < 255])):
         share = (~sure)[labels == index].mean()
         assert split['classes'][index]['unsure'] == pytest.approx(share)

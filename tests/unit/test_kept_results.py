@@ -17,7 +17,7 @@ from benchmarks.results_page import render, spread
 from benchmarks.run_plans import read_runs
 from benchmarks.run_results import RULES, load_runs
 from pspnet_plugin.engine.hooks.run_record_hook import _decoding
-from pspnet_plugin.labels.decoder import LabelCodec
+from pspnet_plugin.labels.decoder import LabelDecoder
 
 
 def test_the_page_of_the_repository_is_what_its_logs_give():
@@ -40,8 +40,8 @@ def test_the_rules_of_the_tables_are_those_that_configs_score_by():
     config = Config.fromfile(ROOT / 'configs/psp_cityscapes_pairs.py')
     rules = METRICS.build(config.val_evaluator).rules
     for key, name in (('', 't40'), ('edge-aware', 'edge-aware')):
-        codec = LabelCodec([(0, 0, 0)], **rules[key])
-        assert _decoding([codec]) == RULES[name]
+        decoder = LabelDecoder([(0, 0, 0)], **rules[key])
+        assert _decoding([decoder]) == RULES[name]
 
 
 def test_the_readme_has_the_scores_of_the_results():

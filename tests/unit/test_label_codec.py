@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from helpers.pairs import CITYSCAPES, coloured, label_map, photo
 
-from pspnet_plugin.labels import LabelCodec
+from pspnet_plugin.labels import LabelDecoder
 from pspnet_plugin.labels.decoder import RULES
 
 PALETTE, VOID = CITYSCAPES['palette'], CITYSCAPES['void_palette']
@@ -22,7 +22,7 @@ def reference(bgr, palette, void, max_distance):
 
 @pytest.mark.parametrize('max_distance', [0, 1, 20, 40, 64.5, None])
 def test_nearest_rule_equals_its_definition(max_distance):
-    codec = LabelCodec(
+    decoder = LabelDecoder(
         PALETTE, void_palette=VOID, rule='nearest', max_distance=max_distance, min_explained=0
     )
     noise = photo(60, 70)
@@ -31,7 +31,7 @@ def test_nearest_rule_equals_its_definition(max_distance):
     for picture in (noise, near.astype(np.uint8)):
         expected = reference(picture, PALETTE, VOID, max_distance)
         assert picture is noise or len(np.unique(expected)) > 10
-        np.testing.assert_array_equal(codec.decode(picture), expected)
+        np.testing.assert_array_equal(decoder.decode(picture), expected)
 
 
 @pytest.mark.parametrize('rule', RULES)
@@ -43,11 +43,11 @@ def test_lossless_labels_come_back_unchanged(rule, seed):
     colors = rng.choice(2**24, classes, replace=False)
     palette = np.stack([colors >> 16, colors >> 8 & 255, colors & 255], -1).tolist()
     voids = rng.integers(0, classes)
-    codec = LabelCodec(palette[voids:], void_palette=palette[:voids], rule=rule)
+    decoder = LabelDecoder(palette[voids:], void_palette=palette[:voids], rule=rule)
     labels = rng.integers(0, classes, (height, width))
     labels[: height // 2] = labels[0, 0]
     expected = np.where(labels < voids, 255, labels - voids)
-    np.testing.assert_array_equal(codec.decode(coloured(labels, palette)), expected)
+    np.testing.assert_array_equal(decoder.decode(coloured(labels, palette)), expected)
 
 
 @pytest.mark.parametrize('rule', RULES)
@@ -55,7 +55,7 @@ def test_void_and_unknown_colours_become_255(rule):
     picture = coloured(label_map(32, 32))
     picture[:4] = VOID[1][::-1]
     picture[4:8] = (0, 255, 0)  # far from every colour
-    labels = LabelCodec(PALETTE, void_palette=VOID, rule=rule).decode(picture)
+    labels = LabelDecoder(PALETTE, void_palette=VOID, rule=rule).decode(picture)
     assert (labels[:8] == 255).all()
     assert (labels[8:] < 19).all()
 
@@ -63,13 +63,13 @@ def test_void_and_unknown_colours_become_255(rule):
 def test_any_palette_of_the_most_colours():
     palette = [(i, 255 - i, i // 2) for i in range(255)]
     labels = np.arange(255, dtype=np.uint8).reshape(15, 17)
-    np.testing.assert_array_equal(LabelCodec(palette).decode(coloured(labels, palette)), labels)
+    np.testing.assert_array_equal(LabelDecoder(palette).decode(coloured(labels, palette)), labels)
 
 
 def test_a_view_of_a_half_decodes_like_a_copy():
     labels = label_map(30, 40)
     pair = np.hstack([photo(30, 40), coloured(labels)])
-    np.testing.assert_array_equal(LabelCodec(PALETTE).decode(pair[:, 40:]), labels)
+    np.testing.assert_array_equal(LabelDecoder(PALETTE).decode(pair[:, 40:]), labels)
 
 
 def test_jpeg_noise_keeps_flat_areas():
@@ -77,7 +77,7 @@ def test_jpeg_noise_keeps_flat_areas():
     content = cv2.imencode('.jpg', coloured(labels), [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
     picture = cv2.imdecode(content, cv2.IMREAD_COLOR)
     assert (picture != coloured(labels)).any()
-    decoded = LabelCodec(PALETTE, void_palette=VOID).decode(picture)
+    decoded = LabelDecoder(PALETTE, void_palette=VOID).decode(picture)
     for block in (
         np.s_[8:56, 8:56],
         np.s_[8:56, 72:120],
@@ -88,11 +88,11 @@ def test_jpeg_noise_keeps_flat_areas():
 
 
 def test_a_photo_is_no_label_picture():
-    codec = LabelCodec(PALETTE, void_palette=VOID)
+    decoder = LabelDecoder(PALETTE, void_palette=VOID)
     with pytest.raises(ValueError, match='within 12 of a known colour, where 50%'):
-        codec.decode(photo(64, 64))
-    assert not codec.explains(photo(64, 64))
-    assert codec.explains(coloured(label_map(64, 64)))
+        decoder.decode(photo(64, 64))
+    assert not decoder.explains(photo(64, 64))
+    assert decoder.explains(coloured(label_map(64, 64)))
 
 
 @pytest.mark.parametrize(
@@ -116,4 +116,4 @@ def test_a_photo_is_no_label_picture():
 )
 def test_unusable_palettes_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
-        LabelCodec(**arguments)
+        LabelDecoder(**arguments)

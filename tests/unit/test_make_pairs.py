@@ -14,11 +14,11 @@ import pytest
 from helpers.pairs import CITYSCAPES, ROOT
 from helpers.programs import run_tool
 
-from pspnet_plugin.labels import LabelCodec
+from pspnet_plugin.labels import LabelDecoder
 from pspnet_plugin.toolkit.synthetic import GENERATOR_VERSION, render_pair, street_scene
 
 TOOL = ROOT / 'tools' / 'dataset_converters' / 'make_pairs.py'
-CODEC = LabelCodec(CITYSCAPES['palette'], void_palette=CITYSCAPES['void_palette'])
+CODEC = LabelDecoder(CITYSCAPES['palette'], void_palette=CITYSCAPES['void_palette'])
 
 # Of the labels of the first scenes, by the version of the generator.
 DIGESTS = {1: '2ff4bb0f01800408'}

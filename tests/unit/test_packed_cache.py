@@ -8,7 +8,7 @@ from mmengine import fileio
 
 from pspnet_plugin.datasets.packed_cache import PackedCache
 from pspnet_plugin.datasets.pair_backends import label_uri
-from pspnet_plugin.labels.decoder import LabelCodec
+from pspnet_plugin.labels.decoder import LabelDecoder
 
 
 def test_contents_come_back_and_the_oldest_go_first():
@@ -30,11 +30,11 @@ def test_contents_come_back_and_the_oldest_go_first():
 def test_a_pair_is_decoded_again_only_when_its_file_changes(tmp_path, monkeypatch):
     path = tmp_path / '1.png'
     write_pair(path, seed=1)
-    codec = LabelCodec(CITYSCAPES['palette'])
-    uri = label_uri(str(path), photo_side='left', codec=codec)
-    decoded, decode = [], LabelCodec.decode
+    decoder = LabelDecoder(CITYSCAPES['palette'])
+    uri = label_uri(str(path), photo_side='left', decoder=decoder)
+    decoded, decode = [], LabelDecoder.decode
     monkeypatch.setattr(
-        LabelCodec, 'decode', lambda self, colors: decoded.append(1) or decode(self, colors)
+        LabelDecoder, 'decode', lambda self, colors: decoded.append(1) or decode(self, colors)
     )
     first = fileio.get(uri)
     assert [fileio.get(uri) for _ in range(3)] == [first] * 3
@@ -44,7 +44,7 @@ def test_a_pair_is_decoded_again_only_when_its_file_changes(tmp_path, monkeypatc
     second = fileio.get(uri)
     assert second != first and len(decoded) == 2
     other = label_uri(
-        str(path), photo_side='left', codec=LabelCodec(CITYSCAPES['palette'], rule='nearest')
+        str(path), photo_side='left', decoder=LabelDecoder(CITYSCAPES['palette'], rule='nearest')
     )
     assert fileio.get(other) == second, 'a lossless pair reads alike by both rules'
     assert len(decoded) == 3, 'but each rule decodes for itself'

@@ -21,9 +21,9 @@ from pspnet_plugin.datasets.pair_backends import (
     photo_uri,
     read_pair,
 )
-from pspnet_plugin.labels import LabelCodec
+from pspnet_plugin.labels import LabelDecoder
 
-CODEC = LabelCodec(CITYSCAPES['palette'], void_palette=CITYSCAPES['void_palette'])
+CODEC = LabelDecoder(CITYSCAPES['palette'], void_palette=CITYSCAPES['void_palette'])
 
 
 def photo_of(path, side='left'):
@@ -32,8 +32,8 @@ def photo_of(path, side='left'):
     )
 
 
-def labels_of(path, side='left', codec=CODEC):
-    content = fileio.get(label_uri(str(path), photo_side=side, codec=codec))
+def labels_of(path, side='left', decoder=CODEC):
+    content = fileio.get(label_uri(str(path), photo_side=side, decoder=decoder))
     return np.array(Image.open(io.BytesIO(content)))
 
 
@@ -66,17 +66,17 @@ def test_pillow_reads_both(tmp_path):
     ['/a/b/1.jpg', 'a/1.jpg', '/ä ö/50%3A/%25.jpg', 's3://bucket/folder/a b.jpg', 'x.png'],
 )
 def test_uris_carry_any_path_and_keep_its_name(path):
-    codec = LabelCodec(
+    decoder = LabelDecoder(
         [(1, 2, 3)], void_palette=[(4, 5, 6)], rule='nearest', max_distance=None,
         min_confidence=0.5, min_explained=0.25,
     )  # fmt: skip
-    uri = label_uri(path, photo_side='right', codec=codec)
+    uri = label_uri(path, photo_side='right', decoder=decoder)
     assert uri.count('://') == 1
     assert os.path.basename(uri) == os.path.basename(path)
     parsed_path, side, parsed = parse_label_uri(uri)
     assert (parsed_path, side) == (path, 'right')
-    for name in signature(LabelCodec).parameters:
-        assert getattr(parsed, name) == getattr(codec, name)
+    for name in signature(LabelDecoder).parameters:
+        assert getattr(parsed, name) == getattr(decoder, name)
     assert parse_photo_uri(photo_uri(path, photo_side='left')) == (path, 'left')
 
 
@@ -218,8 +218,8 @@ class TestBadFiles:
 
     def test_min_explained_takes_it_anyway(self, tmp_path):
         cv2.imwrite(str(tmp_path / '1.png'), photo(64, 128))
-        codec = LabelCodec(CITYSCAPES['palette'], min_explained=0)
-        assert labels_of(tmp_path / '1.png', codec=codec).shape == (64, 64)
+        decoder = LabelDecoder(CITYSCAPES['palette'], min_explained=0)
+        assert labels_of(tmp_path / '1.png', decoder=decoder).shape == (64, 64)
 
     def test_text_is_refused(self, tmp_path):
         write_pair(tmp_path / '1.png', labels=label_map(8, 8))

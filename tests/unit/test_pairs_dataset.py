@@ -135,8 +135,8 @@ def test_subsets_of_classes_as_in_stock(pairs_root, classes):
 
 def test_a_palette_given_with_a_subset_replaces_its_colours(pairs_root):
     dataset = build(pairs_root, metainfo=dict(classes=('road',), palette=[[9, 9, 9]]))
-    assert dataset.codec.palette[0] == (9, 9, 9)
-    assert dataset.codec.palette[1:] == tuple(map(tuple, CITYSCAPES['palette'][1:]))
+    assert dataset.decoder.palette[0] == (9, 9, 9)
+    assert dataset.decoder.palette[1:] == tuple(map(tuple, CITYSCAPES['palette'][1:]))
     assert dataset.metainfo['palette'] == [[9, 9, 9]]
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from pspnet_plugin.labels import LabelCodec
+from pspnet_plugin.labels import LabelDecoder
 from pspnet_plugin.labels.palettes import NAMED, known_palettes, read_metainfo
 
 
@@ -15,7 +15,7 @@ def test_known_palettes_have_a_colour_for_every_class(name):
     assert len(metainfo['classes']) == len(metainfo['palette']) > 1
     assert np.array(metainfo['palette']).shape[1] == 3
     if name in NAMED:
-        LabelCodec(metainfo['palette'], void_palette=metainfo['void_palette'])
+        LabelDecoder(metainfo['palette'], void_palette=metainfo['void_palette'])
 
 
 GOOD = dict(classes=['a', 'b'], palette=[[0, 0, 0], [9, 9, 9]], void_palette=[[7, 7, 7]])

@@ -9,8 +9,8 @@ from helpers.pairs import CITYSCAPES, coloured, photo
 
 from pspnet_plugin.apis import drawing, fonts
 from pspnet_plugin.apis.drawing import colored, overlay
-from pspnet_plugin.apis.readers import Picture
-from pspnet_plugin.apis.sources import BadPicture
+from pspnet_plugin.apis.readers import InputImage
+from pspnet_plugin.apis.sources import BadImage
 from pspnet_plugin.apis.stream import label_stream
 from pspnet_plugin.evaluation.areas import areas
 
@@ -35,13 +35,13 @@ class Echo:
 
 
 def pictures(count):
-    return [Picture(str(i), np.full((2, 2 + i // 4, 3), i, np.uint8)) for i in range(count)]
+    return [InputImage(str(i), np.full((2, 2 + i // 4, 3), i, np.uint8)) for i in range(count)]
 
 
 @pytest.mark.parametrize('lanes', [1, 3])
 def test_a_stream_keeps_the_order_and_batches_one_size(lanes):
     made, groups = [], []
-    bad = BadPicture('bad')
+    bad = BadImage('bad')
     stream = [*pictures(6)[:3], bad, *pictures(6)[3:]]
     seen = []
     for count in label_stream(
@@ -54,8 +54,8 @@ def test_a_stream_keeps_the_order_and_batches_one_size(lanes):
 
 
 def test_small_pictures_are_labelled_side_by_side_and_a_large_one_alone():
-    small = [Picture(str(i), np.zeros((4, 4, 3), np.uint8)) for i in range(4)]
-    large = Picture('large', np.zeros((600, 600, 3), np.uint8))
+    small = [InputImage(str(i), np.zeros((4, 4, 3), np.uint8)) for i in range(4)]
+    large = InputImage('large', np.zeros((600, 600, 3), np.uint8))
     together, running = threading.Barrier(2, timeout=20), []
 
     class Meeting(Echo):
@@ -108,7 +108,7 @@ def test_a_picture_that_cannot_be_written_is_left_out():
 
     def write(picture, labels):
         if picture.name == '1':
-            raise BadPicture('too tall')
+            raise BadImage('too tall')
         made.append(picture.name)
 
     stream = label_stream(

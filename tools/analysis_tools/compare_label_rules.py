@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from pspnet_plugin.labels import LabelCodec
+from pspnet_plugin.labels import LabelDecoder
 from pspnet_plugin.toolkit.conversion.pair_making import jpeg_options
 from pspnet_plugin.toolkit.synthetic.label_plans import SCENES, LabelScene
 from pspnet_plugin.utils.command_line import add_debug, run_command
@@ -91,8 +91,8 @@ def measure(scenes: int, kinds: list[str]) -> dict[tuple[int, str, str], dict[st
     for kind, number in tqdm(jobs, unit='scene'):
         scene = SCENES[kind](np.random.default_rng([SEED, number]))
         palette, void = scene.palette[: scene.classes], scene.palette[scene.classes :]
-        codecs = {
-            rule: LabelCodec(palette, void_palette=void, min_explained=0, **arguments)
+        decoders = {
+            rule: LabelDecoder(palette, void_palette=void, min_explained=0, **arguments)
             for rule, arguments in RULES.items()
         }
         truth = largest_share(scene.labels, (SIZE, SIZE))
@@ -100,8 +100,8 @@ def measure(scenes: int, kinds: list[str]) -> dict[tuple[int, str, str], dict[st
         for quality in QUALITIES:
             for resample in SHRINKS.values():
                 picture = render(scene, resample=resample, quality=quality)
-                for rule, codec in codecs.items():
-                    found = codec.decode(picture)
+                for rule, decoder in decoders.items():
+                    found = decoder.decode(picture)
                     for group in (kind, 'all'):
                         tallies[quality, group, rule].add(found, truth, scene.thin)
     return {key: tally.figures() for key, tally in tallies.items()}

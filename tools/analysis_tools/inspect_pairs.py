@@ -15,18 +15,17 @@ from functools import partial
 from pathlib import Path
 
 from pspnet_plugin.datasets.splits import Split
-from pspnet_plugin.labels.decoder import check_colors
-from pspnet_plugin.labels.palettes import NAMED, read_metainfo
+from pspnet_plugin.labels.palettes import IGNORE_INDEX, NAMED, check_colors, read_metainfo
 from pspnet_plugin.toolkit.arguments import add_label_options
 from pspnet_plugin.toolkit.inspection.contact_sheet import draw_sheet
 from pspnet_plugin.toolkit.inspection.findings import Problem, find_problems
-from pspnet_plugin.toolkit.inspection.pair_statistics import UNEXPLAINED, Reading, look_at
+from pspnet_plugin.toolkit.inspection.pair_statistics import Reading, look_at
 from pspnet_plugin.toolkit.inspection.sheet_rows import choose_rows, most_rows
 from pspnet_plugin.toolkit.inspection.split_selection import find_splits
 from pspnet_plugin.toolkit.inspection.split_statistics import SplitTally
 from pspnet_plugin.utils.arguments import add_workers, whole_number
 from pspnet_plugin.utils.command_line import add_debug, complain, run_command
-from pspnet_plugin.utils.jobs import run_jobs, write_whole
+from pspnet_plugin.utils.jobs import run_jobs, write_atomic
 from pspnet_plugin.utils.output_directory import METAINFO
 
 TOOL = 'inspect_pairs'
@@ -162,7 +161,7 @@ def sheet_of(tallies: list[SplitTally], figures: dict, args: argparse.Namespace)
     reading = tallies[0].reading
     void = len(reading.palette)
     legend = [(entry, position) for position, entry in enumerate(tallies[0].classes)]
-    legend += [('void', void), ('unexplained', UNEXPLAINED)]
+    legend += [('void', void), ('unexplained', IGNORE_INDEX)]
     splits = figures['splits'].values()
     for i, (name, position) in enumerate(legend):
         shares = [s['classes'][i]['share'] if position < void else s[name] for s in splits]
@@ -207,9 +206,9 @@ def inspect(args: argparse.Namespace) -> int:
     failed = any(problem.severity == 'error' for problem in problems)
     try:
         if args.json:
-            write_whole(args.json, json.dumps(figures, indent=1).encode())
+            write_atomic(args.json, json.dumps(figures, indent=1).encode())
         if args.sheet:
-            write_whole(args.sheet, sheet_of(tallies, figures, args))
+            write_atomic(args.sheet, sheet_of(tallies, figures, args))
             print(f'sheet: {args.sheet}')
     except (OSError, ValueError) as error:
         complain(TOOL, str(error))

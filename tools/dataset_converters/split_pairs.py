@@ -12,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from pspnet_plugin.datasets.splits import pictures_in, roots_of
-from pspnet_plugin.labels.decoder import LabelCodec
+from pspnet_plugin.labels.decoder import LabelDecoder
 from pspnet_plugin.labels.palettes import read_metainfo
 from pspnet_plugin.toolkit.arguments import add_label_options
 from pspnet_plugin.toolkit.conversion.pair_splitting import Job, find_jobs, split_pair
@@ -35,14 +35,14 @@ index. Given again, the command goes on where it stopped, and redoes pairs that 
 
 
 def split_all(
-    jobs: Sequence[Job], out: Path, *, codec: LabelCodec, args: argparse.Namespace
+    jobs: Sequence[Job], out: Path, *, decoder: LabelDecoder, args: argparse.Namespace
 ) -> int:
     """Does what is not done yet and says how it went; the exit status is 1 for any trouble."""
     todo = [job for job in jobs if not job.done()]
     done, bad = len(jobs) - len(todo), 0
     if done:
         print(f'{done} of {len(jobs)} pairs are done already')
-    work = partial(split_pair, codec=codec, photo_side=args.photo_side)
+    work = partial(split_pair, decoder=decoder, photo_side=args.photo_side)
     try:
         with stopping():
             for _, reason in run_jobs(work, todo, workers=args.workers, unit='pair'):
@@ -86,7 +86,7 @@ def split(args: argparse.Namespace) -> int:
         rule=args.rule, max_distance=args.max_distance, min_confidence=args.min_confidence,
         min_explained=args.min_explained,
     )  # fmt: skip
-    codec = LabelCodec(metainfo['palette'], void_palette=metainfo['void_palette'], **decode)
+    decoder = LabelDecoder(metainfo['palette'], void_palette=metainfo['void_palette'], **decode)
     jobs = find_jobs(args.pairs, args.out)
     made_by = dict(
         pairs=str(args.pairs.resolve()), photo_side=args.photo_side, **decode, **metainfo,
@@ -103,7 +103,7 @@ def split(args: argparse.Namespace) -> int:
     )
     if stray := [picture for root in roots_of(args.pairs) for picture in pictures_in(root)]:
         complain(TOOL, f'pictures beside the splits are left out: {len(stray)}, e.g. {stray[0]}')
-    return split_all(jobs, args.out, codec=codec, args=args)
+    return split_all(jobs, args.out, decoder=decoder, args=args)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

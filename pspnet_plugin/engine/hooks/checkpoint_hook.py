@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import nn
 
-from pspnet_plugin.utils.jobs import remove_stale_parts, write_whole
+from pspnet_plugin.utils.jobs import remove_stale_parts, write_atomic
 
 WHOLE = 'whole-file'
 
@@ -33,7 +33,7 @@ class WholeFileBackend(LocalBackend):
         """
         path = Path(filepath)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, obj)
+        write_atomic(path, obj)
 
 
 register_backend(WHOLE, WholeFileBackend)
@@ -113,7 +113,7 @@ class WholeCheckpointHook(CheckpointHook):
         )
         if not is_main_process():
             return
-        write_whole(Path(runner.work_dir) / 'last_checkpoint', str(self.last_ckpt).encode())
+        write_atomic(Path(runner.work_dir) / 'last_checkpoint', str(self.last_ckpt).encode())
         for old in surplus:
             path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old))
             if self.file_backend.isfile(path):

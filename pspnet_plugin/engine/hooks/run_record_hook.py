@@ -21,9 +21,9 @@ from mmseg.registry import HOOKS
 from torch.utils.data import Dataset
 
 from pspnet_plugin.evaluation.iou_metric import ClasswiseIoUMetric
-from pspnet_plugin.labels.decoder import LabelCodec
+from pspnet_plugin.labels.decoder import LabelDecoder
 from pspnet_plugin.utils.environment import BEGUN, describe_machine, peak_of_process
-from pspnet_plugin.utils.jobs import write_whole
+from pspnet_plugin.utils.jobs import write_atomic
 
 RECORD = 'run_record.json'
 
@@ -107,9 +107,13 @@ class RunRecordHook(Hook):
             rules = metric.rules if isinstance(metric, ClasswiseIoUMetric) else {'': None}
             named = {f'{metric.prefix or ""}/{name}'.strip('/'): rules[name] for name in rules}
             for name, decode in named.items():
-                codecs = [LabelCodec([(0, 0, 0)], **decode)] if decode else _codecs_of(dataset)
+                decoders = (
+                    [LabelDecoder([(0, 0, 0)], **decode)] if decode else _decoders_of(dataset)
+                )
                 values = _named(metrics, name, others=named.keys() - {name})
-                self._add('scores', dict(common, decode=_decoding(codecs), metrics=values), runner)
+                self._add(
+                    'scores', dict(common, decode=_decoding(decoders), metrics=values), runner
+                )
 
     def _keep_part(self, runner: Runner, *, iteration: int | None = None) -> None:
         if not hasattr(self, '_part') or not is_main_process():
@@ -141,7 +145,7 @@ def _read(runner: Runner) -> dict[str, list]:
 
 def _write(runner: Runner, record: dict[str, list]) -> None:
     content = json.dumps(record, indent=1) + '\n'
-    write_whole(Path(runner.work_dir) / RECORD, content.encode())
+    write_atomic(Path(runner.work_dir) / RECORD, content.encode())
 
 
 def _named(metrics: dict[str, float], name: str, others: Iterable[str]) -> dict[str, float]:
@@ -152,25 +156,27 @@ def _named(metrics: dict[str, float], name: str, others: Iterable[str]) -> dict[
     return {key.removeprefix(prefix): value for key, value in own.items()}
 
 
-def _codecs_of(dataset: Dataset) -> list[LabelCodec]:
+def _decoders_of(dataset: Dataset) -> list[LabelDecoder]:
     """Those of the datasets of pairs within any wrappers."""
     inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
-    found = [codec for part in inner if part is not None for codec in _codecs_of(part)]
-    return [dataset.codec] if isinstance(getattr(dataset, 'codec', None), LabelCodec) else found
+    found = [decoder for part in inner if part is not None for decoder in _decoders_of(part)]
+    return (
+        [dataset.decoder] if isinstance(getattr(dataset, 'decoder', None), LabelDecoder) else found
+    )
 
 
-def _decoding(codecs: Sequence[LabelCodec]) -> dict | None:
+def _decoding(decoders: Sequence[LabelDecoder]) -> dict | None:
     """How labels are read from pairs; None where they are index maps."""
-    rules = [_rule(codec) for codec in codecs]
+    rules = [_rule(decoder) for decoder in decoders]
     if not rules:
         return None
     return rules[0] if all(rule == rules[0] for rule in rules) else dict(rule='several')
 
 
-def _rule(codec: LabelCodec) -> dict:
-    if codec.rule == 'nearest':
-        return dict(rule='nearest', max_distance=codec.max_distance)
-    return dict(rule=codec.rule, min_confidence=codec.min_confidence)
+def _rule(decoder: LabelDecoder) -> dict:
+    if decoder.rule == 'nearest':
+        return dict(rule='nearest', max_distance=decoder.max_distance)
+    return dict(rule=decoder.rule, min_confidence=decoder.min_confidence)
 
 
 def _now() -> str:

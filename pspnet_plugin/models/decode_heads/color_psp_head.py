@@ -15,8 +15,7 @@ from mmseg.registry import MODELS
 from mmseg.utils import SampleList
 from torch import Tensor, nn
 
-from pspnet_plugin.labels.decoder import check_colors
-from pspnet_plugin.labels.palettes import known_palettes
+from pspnet_plugin.labels.palettes import check_colors, known_palettes
 from pspnet_plugin.models.backbones.dilated_residual_net import ARTICLE_NORM
 from pspnet_plugin.models.decode_heads.window_psp_head import WindowPSPHead
 from pspnet_plugin.models.losses import ColorLoss

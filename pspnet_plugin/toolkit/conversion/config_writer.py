@@ -16,7 +16,7 @@ from PIL import Image
 
 from pspnet_plugin.toolkit.conversion.label_maps import Legend, read_labels
 from pspnet_plugin.toolkit.conversion.photo_folders import Matched
-from pspnet_plugin.utils.jobs import write_whole
+from pspnet_plugin.utils.jobs import write_atomic
 
 BASE = 'psp_cpu25_cityscapes_pairs.py'
 # Label maps that the shares of the classes are counted in, evenly spaced.
@@ -171,7 +171,7 @@ def keep_config(pairs: OwnPairs, path: Path, *, configs: Path) -> str:
     said = [f'held out, to be scored on: {pairs.held_out} of {pairs.count} pairs, {how}']
     before = path.read_text() if path.exists() else ''
     if not before or _is_unchanged(before):
-        write_whole(path, text.encode())
+        write_atomic(path, text.encode())
         return '\n'.join([*said, f'config: {path}'])
     said.append(f'config: {path} was changed by hand, and stays; of these pairs it would have')
     differing = difflib.ndiff(before.splitlines(), text.splitlines())

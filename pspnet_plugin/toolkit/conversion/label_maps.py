@@ -20,10 +20,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from pspnet_plugin.labels.decoder import IGNORE
+from pspnet_plugin.labels.palettes import IGNORE_INDEX
 from pspnet_plugin.utils.images import orientation
 
-UNKNOWN = 255  # no position: at most 255 colours are known
 INDEX_MODES = ('1', 'L', 'LA', 'P', 'I', 'I;16', 'I;16B')
 COLOR_MODES = ('RGB', 'RGBA')
 # How Pillow names what it changes without a word as it loads: channels of 16 bits, of which it
@@ -41,8 +40,8 @@ class Legend:
     Args:
         colors: K colours, RGB: of the classes, then of what is no class.
         classes: C, how many of the colours are classes.
-        positions: 256 numbers: the position in ``colors`` of each index, ``UNKNOWN`` for one that
-            must not occur.
+        positions: 256 numbers: the position in ``colors`` of each index, ``IGNORE_INDEX`` for one
+            that must not occur.
     """
 
     colors: tuple[Color, ...]
@@ -73,8 +72,8 @@ def plain_legend(metainfo: dict) -> Legend:
     """
     colors = [tuple(color) for color in (*metainfo['palette'], *metainfo['void_palette'])]
     count = len(metainfo['palette'])
-    positions = [*range(count), *[UNKNOWN] * (256 - count)]
-    positions[IGNORE] = count
+    positions = [*range(count), *[IGNORE_INDEX] * (256 - count)]
+    positions[IGNORE_INDEX] = count
     return Legend(tuple(colors), count, tuple(positions))
 
 
@@ -174,15 +173,17 @@ def _bad_picture(path: Path, error: Exception) -> ValueError:
 def _from_indices(path: Path, values: np.ndarray, legend: Legend) -> np.ndarray:
     """Positions of (H, W) indices of any integer type."""
     values = values.astype(np.int32)
-    table = np.append(np.array(legend.positions, np.uint8), np.uint8(UNKNOWN))
+    table = np.append(np.array(legend.positions, np.uint8), np.uint8(IGNORE_INDEX))
     positions = table[np.where((values < 0) | (values > 255), 256, values)]
-    unknown = positions == UNKNOWN
+    unknown = positions == IGNORE_INDEX
     if unknown.any():
-        last = max(i for i, p in enumerate(legend.positions) if p != UNKNOWN and i != IGNORE)
+        last = max(
+            i for i, p in enumerate(legend.positions) if p != IGNORE_INDEX and i != IGNORE_INDEX
+        )
         raise ValueError(
             f'{path}: index {values[unknown][0]} {_where(unknown)} means nothing here: expected '
-            f'0 to {last}, or {IGNORE} for what is ignored; mend the map, or name the classes and '
-            'the kind of labels that it was drawn with'
+            f'0 to {last}, or {IGNORE_INDEX} for what is ignored; mend the map, or name the '
+            'classes and the kind of labels that it was drawn with'
         )
     return positions
 
@@ -191,7 +192,7 @@ def _from_colors(path: Path, values: np.ndarray, legend: Legend) -> np.ndarray:
     """Positions of (H, W, 3 or 4) RGB colours."""
     red, green, blue = (values[..., channel].astype(np.int32) for channel in range(3))
     positions = _color_table(legend.colors)[red << 16 | green << 8 | blue]
-    unknown = positions == UNKNOWN
+    unknown = positions == IGNORE_INDEX
     if unknown.any():
         color = tuple(int(level) for level in values[unknown][0][:3])
         raise ValueError(
@@ -210,7 +211,7 @@ def _where(mask: np.ndarray) -> str:
 @lru_cache(maxsize=1)
 def _color_table(colors: tuple[Color, ...]) -> np.ndarray:
     """(2**24,) uint8: the position of each colour ``R << 16 | G << 8 | B``."""
-    table = np.full(1 << 24, UNKNOWN, np.uint8)
+    table = np.full(1 << 24, IGNORE_INDEX, np.uint8)
     for position, (red, green, blue) in enumerate(colors):
         table[red << 16 | green << 8 | blue] = position
     return table

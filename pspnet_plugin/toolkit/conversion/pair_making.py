@@ -17,7 +17,7 @@ import numpy as np
 
 from pspnet_plugin.toolkit.conversion.label_maps import Legend, read_labels, read_photo
 from pspnet_plugin.toolkit.conversion.photo_folders import Matched
-from pspnet_plugin.utils.jobs import run_jobs, same_time, stopping, write_whole
+from pspnet_plugin.utils.jobs import run_jobs, same_time, stopping, write_atomic
 from pspnet_plugin.utils.output_directory import METAINFO, check_free, claim, pictures
 from pspnet_plugin.utils.resizing import Size, fit, resize_labels, resize_photo
 
@@ -172,7 +172,7 @@ def make_pair(job: Job, style: Style) -> str | None:
         job.pair.unlink(missing_ok=True)
         return str(error)
     job.pair.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(job.pair, content, mtime_ns=stamp)
+    write_atomic(job.pair, content, mtime_ns=stamp)
     return None
 
 

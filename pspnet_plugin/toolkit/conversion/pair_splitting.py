@@ -16,8 +16,8 @@ import numpy as np
 
 from pspnet_plugin.datasets.pair_backends import SIDES, halves, read_pair
 from pspnet_plugin.datasets.splits import sub_splits
-from pspnet_plugin.labels.decoder import LabelCodec
-from pspnet_plugin.utils.jobs import same_time, write_whole
+from pspnet_plugin.labels.decoder import LabelDecoder
+from pspnet_plugin.utils.jobs import same_time, write_atomic
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Job:
             return False
 
 
-def split_pair(job: Job, *, codec: LabelCodec, photo_side: str) -> str | None:
+def split_pair(job: Job, *, decoder: LabelDecoder, photo_side: str) -> str | None:
     """Writes photo and labels of a pair, or neither.
 
     Returns:
@@ -54,20 +54,22 @@ def split_pair(job: Job, *, codec: LabelCodec, photo_side: str) -> str | None:
     job.photo.unlink(missing_ok=True)  # without it, whatever stops this run, the pair is not done
     try:
         date = job.pair.stat().st_mtime_ns  # before it is read: a change meanwhile is redone
-        photo, labels = read_halves(job.pair, codec=codec, photo_side=photo_side)
+        photo, labels = read_halves(job.pair, decoder=decoder, photo_side=photo_side)
     except (OSError, ValueError) as error:
         job.labels.unlink(missing_ok=True)
         return str(error)
-    write_whole(job.labels, cv2.imencode('.png', labels)[1].tobytes())
+    write_atomic(job.labels, cv2.imencode('.png', labels)[1].tobytes())
     try:
-        write_whole(job.photo, cv2.imencode('.png', photo)[1].tobytes(), mtime_ns=date)
+        write_atomic(job.photo, cv2.imencode('.png', photo)[1].tobytes(), mtime_ns=date)
     except OSError:
         job.labels.unlink(missing_ok=True)
         raise
     return None
 
 
-def read_halves(path: Path, *, codec: LabelCodec, photo_side: str) -> tuple[np.ndarray, np.ndarray]:
+def read_halves(
+    path: Path, *, decoder: LabelDecoder, photo_side: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Photo, (H, W, 3) uint8 BGR, and class indices, (H, W) uint8, of a pair.
 
     Raises:
@@ -76,11 +78,11 @@ def read_halves(path: Path, *, codec: LabelCodec, photo_side: str) -> tuple[np.n
     """
     photo, colors = halves(read_pair(str(path)), photo_side)
     try:
-        return photo, codec.decode(colors)
+        return photo, decoder.decode(colors)
     except ValueError as error:
         other_side = SIDES[1 - SIDES.index(photo_side)]
         hint = 'check --palette, or that this is a pair; --min-explained 0 takes it as it is'
-        if codec.explains(photo):
+        if decoder.explains(photo):
             hint = f'the halves look swapped, which --photo-side {other_side} is for'
         raise ValueError(f'{path}: no labels in its {other_side} half: {error}; {hint}') from None
 

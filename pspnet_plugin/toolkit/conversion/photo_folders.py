@@ -6,11 +6,12 @@ from pathlib import Path, PurePosixPath
 from mmengine import fileio
 
 from pspnet_plugin.datasets.pairs_dataset import CityscapesPairsDataset
-from pspnet_plugin.toolkit.conversion.label_maps import UNKNOWN, Legend, plain_legend
+from pspnet_plugin.labels.palettes import IGNORE_INDEX
+from pspnet_plugin.toolkit.conversion.label_maps import Legend, plain_legend
 from pspnet_plugin.utils.natural_order import natural_key
-from pspnet_plugin.utils.output_directory import SUFFIXES
+from pspnet_plugin.utils.output_directory import IMAGE_SUFFIXES
 
-PICTURES = (*SUFFIXES, '.tif', '.tiff', '.gif')
+PICTURES = (*IMAGE_SUFFIXES, '.tif', '.tiff', '.gif')
 SPLITS = ('train', 'val')
 
 # Kinds of Cityscapes label maps; the first carries most.
@@ -129,7 +130,7 @@ def cityscapes_legend(kind: str) -> Legend:
     plain = plain_legend(CityscapesPairsDataset.METAINFO)
     if kind != 'labelIds':
         return plain
-    positions = [UNKNOWN] * 256
+    positions = [IGNORE_INDEX] * 256
     for index, meaning in CITYSCAPES_IDS.items():
         known = isinstance(meaning, int)
         positions[index] = meaning if known else plain.colors.index(meaning)

@@ -14,7 +14,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pspnet_plugin.datasets.pair_backends import read_pair
-from pspnet_plugin.toolkit.inspection.pair_statistics import UNEXPLAINED, Reading
+from pspnet_plugin.labels.palettes import IGNORE_INDEX
+from pspnet_plugin.toolkit.inspection.pair_statistics import Reading
 
 DPI = 100
 TILE = 768  # pixels of width: three times a half of 256
@@ -102,7 +103,7 @@ def make_tiles(path: str, reading: Reading) -> list[np.ndarray]:
     positions = np.kron(reading.positions(colors), np.ones((factor, factor), np.uint8))
     sure = np.kron(reading.sure(colors), np.ones((factor, factor), bool))
     decoded = paint(positions, reading)
-    dim = sure & (positions != UNEXPLAINED)
+    dim = sure & (positions != IGNORE_INDEX)
     unsure = np.where(dim[..., None], (decoded * DIM).astype(np.uint8), decoded)
     enlarged = [half[..., ::-1].repeat(factor, 0).repeat(factor, 1) for half in (photo, colors)]
     return [*enlarged, decoded, unsure]
@@ -118,7 +119,7 @@ def paint(positions: np.ndarray, reading: Reading) -> np.ndarray:
     table[: len(reading.palette)] = reading.palette
     picture = table[positions]
     y, x = np.indices(positions.shape, sparse=True)
-    unexplained = positions == UNEXPLAINED
+    unexplained = positions == IGNORE_INDEX
     void = ~unexplained & (positions >= len(reading.palette))
     picture[void & ((x + y) % 12 < 3)] = 90
     picture[unexplained & ((x - y) % 6 > 1)] = 255

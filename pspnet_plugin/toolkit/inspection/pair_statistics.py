@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image
 
 from pspnet_plugin.datasets.pair_backends import decode_pair, halves
-from pspnet_plugin.labels.decoder import Color, LabelCodec
+from pspnet_plugin.labels.decoder import LabelDecoder
+from pspnet_plugin.labels.palettes import Color
 
-UNEXPLAINED = 255
 THUMB = 16  # pixels a side
 DETAIL = 2 * THUMB
 LEAST_DETAIL = 0.1  # levels; less does not outlive JPEG coding
@@ -34,13 +34,13 @@ class Reading:
         palette: RGB of each class.
         void_palette: RGB of colours that are known and belong to no class.
         photo_side: ``'left'`` or ``'right'``.
-        rule: Of ``LabelCodec``.
-        max_distance: Of ``LabelCodec``.
-        min_confidence: Of ``LabelCodec``.
-        min_explained: Of ``LabelCodec``.
+        rule: Of ``LabelDecoder``.
+        max_distance: Of ``LabelDecoder``.
+        min_confidence: Of ``LabelDecoder``.
+        min_explained: Of ``LabelDecoder``.
 
     Raises:
-        ValueError: ``LabelCodec`` cannot use them.
+        ValueError: ``LabelDecoder`` cannot use them.
     """
 
     palette: tuple[Color, ...]
@@ -52,7 +52,7 @@ class Reading:
     min_explained: float = 0.5
 
     def __post_init__(self) -> None:
-        LabelCodec(
+        LabelDecoder(
             self.palette,
             void_palette=self.void_palette,
             rule=self.rule,
@@ -80,22 +80,22 @@ class Reading:
 
     def explains(self, half: np.ndarray) -> bool:
         """Whether a dataset would take a half for a label picture."""
-        codec = LabelCodec(
+        decoder = LabelDecoder(
             self.known, max_distance=self.max_distance, min_explained=self.min_explained
         )
-        return codec.explains(half)
+        return decoder.explains(half)
 
     @property
-    def _codec(self) -> LabelCodec:
+    def _codec(self) -> LabelDecoder:
         return _codec(self.known, self.rule, self.max_distance, self.min_confidence)
 
 
 @lru_cache(maxsize=4)
 def _codec(
     known: tuple[Color, ...], rule: str, max_distance: float | None, min_confidence: float
-) -> LabelCodec:
-    """A codec to which void colours are classes of their own, so that they can be told apart."""
-    return LabelCodec(
+) -> LabelDecoder:
+    """A decoder to which void colours are classes of their own, so that they can be told apart."""
+    return LabelDecoder(
         known, rule=rule, max_distance=max_distance, min_confidence=min_confidence, min_explained=0
     )
 

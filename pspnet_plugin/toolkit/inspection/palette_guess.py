@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pspnet_plugin.labels.decoder import FLAT_NOISE, Color
-from pspnet_plugin.labels.palettes import NAMED, known_palettes
+from pspnet_plugin.labels.decoder import FLAT_NOISE
+from pspnet_plugin.labels.palettes import NAMED, Color, known_palettes
 
 ENOUGH = 0.9  # share of the flat areas that a palette has to explain
 FEWEST = 3  # entries of a palette that have to occur

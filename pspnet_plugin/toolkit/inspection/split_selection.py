@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pspnet_plugin.datasets.listing import SUFFIXES, WHERE_FROM
+from pspnet_plugin.datasets.listing import IMAGE_SUFFIXES, WHERE_FROM
 from pspnet_plugin.datasets.splits import Split, pictures_in, read_split, roots_of, sub_splits
 
 
@@ -36,7 +36,7 @@ def find_splits(root: Path, *, wanted: Sequence[str] = ()) -> tuple[list[Split],
         others = [str(path.relative_to(root)) for path in sorted(root.iterdir())[:5]]
         raise ValueError(
             f'{root}: no pair in it or its sub-folders ({", ".join(others) or "it is empty"}); '
-            f'expected files ending in {", ".join(SUFFIXES)}. {WHERE_FROM}'
+            f'expected files ending in {", ".join(IMAGE_SUFFIXES)}. {WHERE_FROM}'
         )
     names = [split.name for split in splits]
     if absent := [name for name in wanted if name not in names]:

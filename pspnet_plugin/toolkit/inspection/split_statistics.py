@@ -11,7 +11,8 @@ import numpy as np
 
 from pspnet_plugin.datasets.splits import Split
 from pspnet_plugin.labels.decoder import FLAT_NOISE
-from pspnet_plugin.toolkit.inspection.pair_statistics import UNEXPLAINED, Look, Reading
+from pspnet_plugin.labels.palettes import IGNORE_INDEX
+from pspnet_plugin.toolkit.inspection.pair_statistics import Look, Reading
 
 LISTED_COLORS, LISTED_SHARE = 12, 1e-4  # at most so many, and none rarer than that
 
@@ -131,7 +132,7 @@ class SplitTally:
             ignored=self.split.ignored,
             labelled=_share(labelled, pixels),
             void=_share(counts[first_void:after].sum(), pixels),
-            unexplained=_share(counts[UNEXPLAINED], pixels),
+            unexplained=_share(counts[IGNORE_INDEX], pixels),
             unsure=_share(self._unsure.sum(), pixels),
             classes=[
                 dict(

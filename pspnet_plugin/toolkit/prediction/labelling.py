@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from pspnet_plugin.apis.readers import Picture, read_frames, read_photo
-from pspnet_plugin.apis.sources import BadPicture, Source
+from pspnet_plugin.apis.readers import InputImage, read_frames, read_photo
+from pspnet_plugin.apis.sources import BadImage, Source
 from pspnet_plugin.apis.stream import Network, label_stream
 from pspnet_plugin.toolkit.prediction.outputs import Outputs
 from pspnet_plugin.toolkit.prediction.pair_reader import PairReader
@@ -16,7 +16,7 @@ def label_files(
     *,
     pairs: PairReader | None = None,
     batch: int,
-    bad: Callable[[str, BadPicture], None],
+    bad: Callable[[str, BadImage], None],
 ) -> Iterator[int]:
     """Labels what files hold.
 
@@ -38,15 +38,15 @@ def label_files(
 
 def _read_all(
     sources: Sequence[Source], pairs: PairReader | None, outputs: Outputs
-) -> Iterator[Picture | BadPicture]:
+) -> Iterator[InputImage | BadImage]:
     """All pictures that are to be labelled, and what is wrong with those that cannot be read."""
     for source in sources:
         try:
             if source.is_special:
-                raise BadPicture(f'{source.path} is a pipe or a device; expected a file')
+                raise BadImage(f'{source.path} is a pipe or a device; expected a file')
             if source.is_video:
                 yield from (f for f in read_frames(source) if not outputs.has_frame(f))
             else:
                 yield pairs.read(source) if pairs else read_photo(source)
-        except BadPicture as error:
+        except BadImage as error:
             yield error

@@ -19,11 +19,11 @@ import cv2
 import numpy as np
 
 from pspnet_plugin.apis.drawing import colored, overlay
-from pspnet_plugin.apis.readers import Picture, frame_rate
-from pspnet_plugin.apis.sources import BadPicture, Source
+from pspnet_plugin.apis.readers import InputImage, frame_rate
+from pspnet_plugin.apis.sources import BadImage, Source
 from pspnet_plugin.evaluation.areas import areas, scores
 from pspnet_plugin.toolkit.prediction.videos import Film
-from pspnet_plugin.utils.jobs import lock, write_whole
+from pspnet_plugin.utils.jobs import lock, write_atomic
 
 KINDS = ('index', 'color', 'overlay', 'pairs', 'shares')
 ENDS = dict(index='.png', color='.png', overlay='.jpg', pairs='.png')
@@ -112,7 +112,7 @@ class Outputs:
         all_frames = any(entry.get('frames') == len(own) for entry in own)
         return all_frames and ('overlay' not in self.kinds or _has_content(self._film(source.name)))
 
-    def has_frame(self, frame: Picture) -> bool:
+    def has_frame(self, frame: InputImage) -> bool:
         """Whether nothing is to be done for a frame; a film is made of all of them at once."""
         entry = self._made[frame.source.name].get(frame.name)
         known = entry is not None and entry['stamp'] == frame.source.stamp
@@ -134,11 +134,11 @@ class Outputs:
                     (self.folder / kind / f'{name}{end}').unlink(missing_ok=True)
                 self._film(source.name).unlink(missing_ok=True)
 
-    def write(self, picture: Picture, labels: np.ndarray) -> None:
+    def write(self, picture: InputImage, labels: np.ndarray) -> None:
         """Files of one picture, then its line in the journal.
 
         Raises:
-            BadPicture: what is asked for cannot be made of it; nothing was written.
+            BadImage: what is asked for cannot be made of it; nothing was written.
             OSError: it cannot be written.
         """
         source = picture.source
@@ -150,7 +150,7 @@ class Outputs:
         }
         for path, content in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, content, durable=False)
+            write_atomic(path, content, durable=False)
         if frame is not None:
             self._add_frame(source, frame)
         counts = np.bincount(labels.ravel(), minlength=256)[: len(self.classes)]
@@ -187,7 +187,7 @@ class Outputs:
             table.writerow([entry['name'], *shares])
         path = self.folder / 'shares.csv'
         # Names that are not UTF-8 stay the bytes that they are.
-        write_whole(path, text.getvalue().encode(errors='surrogateescape'))
+        write_atomic(path, text.getvalue().encode(errors='surrogateescape'))
         return path
 
     def write_classes(self) -> None:
@@ -197,7 +197,7 @@ class Outputs:
         table.writerow(['number', 'class', 'red', 'green', 'blue'])
         for number, (name, color) in enumerate(zip(self.classes, self.palette, strict=True)):
             table.writerow([number, name, *map(int, color)])
-        write_whole(self.folder / CLASSES, text.getvalue().encode())
+        write_atomic(self.folder / CLASSES, text.getvalue().encode())
 
     def scores(self, sources: Sequence[Source]) -> dict[str, float] | None:
         """Over these pairs: ``aAcc``, ``mIoU``, ``mDice`` and ``IoU.CLASS`` in percent."""
@@ -208,7 +208,7 @@ class Outputs:
         by_class = zip(self.classes, found.pop('IoU'), strict=True)
         return found | {f'IoU.{name}': float(value) for name, value in by_class}
 
-    def _draw(self, kind: str, picture: Picture, labels: np.ndarray) -> np.ndarray:
+    def _draw(self, kind: str, picture: InputImage, labels: np.ndarray) -> np.ndarray:
         if kind == 'index':
             return labels
         if kind == 'color':
@@ -248,7 +248,7 @@ def _encoded(end: str, picture: np.ndarray) -> bytes:
         done = False
     if not done:
         height, width = picture.shape[:2]
-        raise BadPicture(
+        raise BadImage(
             f'{width}x{height} pixels cannot be written as a {end} file (.jpg takes 65,500 on a '
             'side); --save index color writes .png'
         )

@@ -7,13 +7,13 @@ import numpy as np
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
-from pspnet_plugin.apis.readers import Picture
-from pspnet_plugin.apis.sources import BadPicture, Source
+from pspnet_plugin.apis.readers import InputImage
+from pspnet_plugin.apis.sources import BadImage, Source
 from pspnet_plugin.datasets.bad_pairs import BadPair
 from pspnet_plugin.datasets.pair_backends import halves, read_pair
 from pspnet_plugin.datasets.pairs_dataset import PairsDataset
 from pspnet_plugin.evaluation.iou_metric import main_rule
-from pspnet_plugin.labels.decoder import LabelCodec
+from pspnet_plugin.labels.decoder import LabelDecoder
 from pspnet_plugin.labels.palettes import read_metainfo
 
 
@@ -22,33 +22,33 @@ class PairReader:
     """How the halves of pairs are told apart and read.
 
     Attributes:
-        codec: Of the classes of the files.
+        decoder: Of the classes of the files.
         photo_side: ``'left'`` or ``'right'``.
         label_map: (256,) uint8: of each class of the files, that of the network; 255: ignored.
         classes: Names of those of the network.
     """
 
-    codec: LabelCodec
+    decoder: LabelDecoder
     photo_side: str
     label_map: np.ndarray
     classes: Sequence[str]
 
-    def read(self, source: Source) -> Picture:
+    def read(self, source: Source) -> InputImage:
         """A pair as photo and truth.
 
         Raises:
-            BadPicture: it is no pair.
+            BadImage: it is no pair.
         """
         try:
             pair = read_pair(str(source.path))
         except (BadPair, OSError) as error:
-            raise BadPicture(str(error)) from None
+            raise BadImage(str(error)) from None
         photo, labels = halves(pair, self.photo_side)
         try:
-            truth = self.codec.decode(np.ascontiguousarray(labels))
+            truth = self.decoder.decode(np.ascontiguousarray(labels))
         except ValueError as error:
-            raise BadPicture(f'{source.path}: its label half: {error}') from None
-        return Picture(source.name, np.ascontiguousarray(photo), self.label_map[truth], source)
+            raise BadImage(f'{source.path}: its label half: {error}') from None
+        return InputImage(source.name, np.ascontiguousarray(photo), self.label_map[truth], source)
 
 
 def make_pair_reader(config: Config | None) -> PairReader:
@@ -72,12 +72,12 @@ def make_pair_reader(config: Config | None) -> PairReader:
     own = dict(dataset.get('decode') or {})
     if rule := main_rule(config.get('test_evaluator')):  # as ``read_by`` does
         own = {key: own[key] for key in ('min_explained',) if key in own} | rule
-    codec = kind.make_codec(metainfo, own)
+    decoder = kind.make_decoder(metainfo, own)
     table = np.arange(256, dtype=np.uint8)
     classes = kind._load_metainfo(metainfo).get('classes')
     for of_files, of_network in (kind.get_label_map(classes and list(classes)) or {}).items():
         table[of_files] = of_network
-    return PairReader(codec, dataset.get('photo_side', 'left'), table, classes)
+    return PairReader(decoder, dataset.get('photo_side', 'left'), table, classes)
 
 
 def photo_side_of(config: Config | None) -> str:

@@ -13,12 +13,12 @@ from mmengine.dataset import BaseDataset, Compose
 from mmseg.registry import DATASETS
 from tqdm import tqdm
 
-from pspnet_plugin.apis.readers import Picture
+from pspnet_plugin.apis.readers import InputImage
 from pspnet_plugin.apis.stream import Network, label_stream
 from pspnet_plugin.datasets.pair_backends import read_by
 from pspnet_plugin.evaluation.areas import areas_of, mean, scores
 from pspnet_plugin.evaluation.iou_metric import main_rule
-from pspnet_plugin.labels.decoder import IGNORE
+from pspnet_plugin.labels.palettes import IGNORE_INDEX
 from pspnet_plugin.toolkit.report.bootstrap import Ranges, ranges_of
 
 
@@ -64,16 +64,16 @@ class LabelledSet:
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> Picture:
+    def __getitem__(self, index: int) -> InputImage:
         """One picture, named by its file."""
         record = self.dataset.get_data_info(index)
         if self.decode:
             record['seg_map_path'] = read_by(record['seg_map_path'], self.decode)
         record = self._load(record)
         name = record['img_path'].rpartition('/')[2]
-        return Picture(name, record['img'], record['gt_seg_map'].astype(np.uint8))
+        return InputImage(name, record['img'], record['gt_seg_map'].astype(np.uint8))
 
-    def __iter__(self) -> Iterator[Picture]:
+    def __iter__(self) -> Iterator[InputImage]:
         return (self[index] for index in range(len(self)))
 
 
@@ -149,13 +149,13 @@ def examine(network: Network, pictures: LabelledSet, *, batch: int = 4) -> Exami
     count = len(pictures.classes)
     confusion = np.zeros((count, count), np.int64)
 
-    def add(picture: Picture, labels: np.ndarray) -> None:
+    def add(picture: InputImage, labels: np.ndarray) -> None:
         truth = picture.truth
-        known = truth != IGNORE
+        known = truth != IGNORE_INDEX
         if (truth[known] >= count).any():
             raise ValueError(
                 f'{picture.name}: its labels have the value {truth[known].max()}; there are '
-                f'{count} classes, and {IGNORE} for what is ignored'
+                f'{count} classes, and {IGNORE_INDEX} for what is ignored'
             )
         both = truth[known].astype(np.int64) * count + labels[known]
         names.append(picture.name)

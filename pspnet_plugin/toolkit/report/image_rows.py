@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from pspnet_plugin.apis.drawing import colored
-from pspnet_plugin.apis.readers import Picture
-from pspnet_plugin.labels.decoder import IGNORE
+from pspnet_plugin.apis.readers import InputImage
+from pspnet_plugin.labels.palettes import IGNORE_INDEX
 from pspnet_plugin.toolkit.report.figures import plain
 
 RIGHT, OTHER, IGNORED = (222, 222, 222), (165, 165, 165), (0, 0, 0)
@@ -48,7 +48,7 @@ class Shown:
     """
 
     caption: str
-    picture: Picture
+    picture: InputImage
     predictions: list[np.ndarray]
     label: int | None = None
 
@@ -80,7 +80,7 @@ def error_map(
     picture[wrong] = colours.wrong if label is None else OTHER
     picture[wrong & (truth == label)] = colours.wrong
     picture[wrong & (labels == label)] = colours.found
-    picture[truth == IGNORE] = IGNORED
+    picture[truth == IGNORE_INDEX] = IGNORED
     return picture[..., ::-1]
 
 
@@ -133,4 +133,4 @@ def _show(axes: Axes, title: str, picture: np.ndarray) -> None:
 
 def _classes_in(rows: Sequence[Shown]) -> set[int]:
     maps = [labels for row in rows for labels in (row.picture.truth, *row.predictions)]
-    return {int(value) for labels in maps for value in np.unique(labels)} - {IGNORE}
+    return {int(value) for labels in maps for value in np.unique(labels)} - {IGNORE_INDEX}

@@ -23,7 +23,7 @@ from pspnet_plugin.toolkit.report.figures import (
 )
 from pspnet_plugin.toolkit.report.image_rows import Shown, draw_pictures
 from pspnet_plugin.toolkit.report.work_dirs import RunFolder
-from pspnet_plugin.utils.jobs import write_whole
+from pspnet_plugin.utils.jobs import write_atomic
 
 TEMPLATE = Path(__file__).parent / 'report.html.j2'
 # Of a class, what it is taken for is named from this share of its pixels on.
@@ -164,7 +164,7 @@ def write_report(
     with matplotlib.rc_context({'font.family': list(families)}):
         for key, figure in _figures(names, runs, pictures, examined, chosen, telling).items():
             content = _png(figure)
-            write_whole(folder / f'{key}.png', content)
+            write_atomic(folder / f'{key}.png', content)
             embedded[key] = base64.b64encode(content).decode()
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -189,7 +189,7 @@ def write_report(
         differing=differing([run.config for run in runs]) if len(runs) > 1 else [],
         going=[n for n, run in zip(names, runs, strict=True) if run.has_ended is False],
     )
-    write_whole(out, page.encode())
+    write_atomic(out, page.encode())
 
 
 def _figures(

@@ -12,7 +12,7 @@ import numpy as np
 
 from pspnet_plugin.toolkit.conversion.pair_making import encode_pair
 from pspnet_plugin.toolkit.synthetic.street import GENERATOR_VERSION, render_pair, street_scene
-from pspnet_plugin.utils.jobs import run_jobs, stopping, write_whole
+from pspnet_plugin.utils.jobs import run_jobs, stopping, write_atomic
 from pspnet_plugin.utils.output_directory import check_free, claim, pictures
 
 SPLITS = ('train', 'val')
@@ -35,9 +35,9 @@ def make_picture(job: Job) -> None:
     rng = np.random.default_rng([job.seed, SPLITS.index(job.split), job.number])
     pair, truth = render_pair(*street_scene(rng))
     if job.truth:
-        write_whole(job.truth, cv2.imencode('.png', truth)[1].tobytes())
+        write_atomic(job.truth, cv2.imencode('.png', truth)[1].tobytes())
     if job.pair:
-        write_whole(job.pair, encode_pair(pair, suffix='.jpg', quality=95))
+        write_atomic(job.pair, encode_pair(pair, suffix='.jpg', quality=95))
 
 
 def missing(out: Path, truth: Path | None, *, seed: int, counts: dict[str, int]) -> Iterator[Job]:

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from pspnet_plugin.apis.readers import shrunk
-from pspnet_plugin.apis.sources import BadPicture, TooLarge
+from pspnet_plugin.apis.sources import BadImage, ImageTooLarge
 from pspnet_plugin.apis.stream import Network
 from pspnet_plugin.toolkit.web import refusals, views
 from pspnet_plugin.toolkit.web.uploads import MAX_BYTES, Upload, open_upload
@@ -49,9 +49,9 @@ def label_photo(networks: Mapping[str, Network], upload: Upload) -> list[str]:
         begun = time.perf_counter()
         try:
             (labels,) = network.label([photo])
-        except BadPicture as error:  # its own words are for who runs the page
+        except BadImage as error:  # its own words are for who runs the page
             print(f'web_demo: {name}: {error}', file=sys.stderr, flush=True)
-            if isinstance(error, TooLarge):
+            if isinstance(error, ImageTooLarge):
                 why = 'is too large for this machine'
             else:
                 why = 'cannot be labelled by this network; try one of another size'
@@ -87,7 +87,7 @@ def build_page(
     def label_upload(content: bytes) -> list[str | None]:
         try:
             upload = open_upload(content, max_side=max_side)
-        except BadPicture as error:
+        except BadImage as error:
             return [None, problem(str(error))] + [''] * (len(networks) - 1)
         return [None, *label_photo(networks, upload)]  # the place is free for the next
 

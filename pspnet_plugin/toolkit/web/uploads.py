@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from pspnet_plugin.apis.readers import decode_photo, shrunk
-from pspnet_plugin.apis.sources import BadPicture
+from pspnet_plugin.apis.sources import BadImage
 
 # Bytes of a file, and pixels in it: a 100-megapixel phone photo passes, a bomb does not.
 MAX_BYTES = 64 * 2**20
@@ -45,23 +45,23 @@ def open_upload(content: bytes, *, max_side: int) -> Upload:
         max_side: Pixels; a longer side is shrunk to it, the other in proportion.
 
     Raises:
-        BadPicture: it is empty, no picture, or too large; the message is for whoever sent it.
+        BadImage: it is empty, no picture, or too large; the message is for whoever sent it.
     """
     if not content:
-        raise BadPicture('This file is empty. Choose a photo, such as a JPEG or PNG file.')
+        raise BadImage('This file is empty. Choose a photo, such as a JPEG or PNG file.')
     if len(content) > MAX_BYTES:
-        raise BadPicture(too_large(str(math.ceil(len(content) / 2**20))))
+        raise BadImage(too_large(str(math.ceil(len(content) / 2**20))))
     size = _size(content)
     if size is None or size[0] * size[1] > MAX_PIXELS:
         has = f'has {size[0]} x {size[1]} pixels' if size else 'is far too large'
-        raise BadPicture(
+        raise BadImage(
             f'This picture {has}; at most {MAX_PIXELS // 10**6} million pixels are taken. Shrink '
             'it first.'
         )
     try:
         photo = decode_photo(content, 'This file')
-    except BadPicture:
-        raise BadPicture(
+    except BadImage:
+        raise BadImage(
             'This file cannot be decoded: it is damaged, or of a kind that is not known here. '
             'Save it anew as a JPEG or PNG file.'
         ) from None
@@ -89,4 +89,4 @@ def _size(content: bytes) -> tuple[int, int] | None:
     except Image.DecompressionBombError:
         return None
     except Exception:  # of any decoder, on any bytes
-        raise BadPicture(NO_PICTURE) from None
+        raise BadImage(NO_PICTURE) from None
