@@ -1,65 +1,22 @@
 # Stock ResNet-50 at stride 8 under our head, with the sizes of the stock PSPNet.
 _base_ = [
+    '_base_/models/pspnet_r50-d8.py',
     '_base_/datasets/cityscapes_pairs.py',
     '_base_/schedules/schedule_20k.py',
     '_base_/default_runtime.py',
 ]
 
-norm_cfg = dict(type='BN', requires_grad=True)
-data_preprocessor = dict(
-    type='SegDataPreProcessor',
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-    bgr_to_rgb=True,
-    pad_val=0,
-    seg_pad_val=255,
-    size=(256, 256),
-)
+data_preprocessor = dict(size={{_base_.crop_size}})
 model = dict(
-    type='EncoderDecoder',
     data_preprocessor=data_preprocessor,
-    # From scratch, so that it needs no download. With a network at hand:
+    # From scratch, so that it needs no download. With a network connection:
     # --cfg-options model.pretrained=open-mmlab://resnet50_v1c
     pretrained=None,
-    backbone=dict(
-        type='ResNetV1c',
-        depth=50,
-        num_stages=4,
-        out_indices=(0, 1, 2, 3),
-        dilations=(1, 1, 2, 4),
-        strides=(1, 2, 1, 1),
-        norm_cfg=norm_cfg,
-        norm_eval=False,
-        style='pytorch',
-        contract_dilation=True,
-    ),
     decode_head=dict(
         type='FastPSPHead',
-        in_channels=2048,
-        in_index=3,
-        channels=512,
-        pool_scales=(1, 2, 3, 6),
-        dropout_ratio=0.1,
-        num_classes=19,
-        norm_cfg=norm_cfg,
-        align_corners=False,
-        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, avg_non_ignore=True),
-    ),
-    auxiliary_head=dict(
-        type='FCNHead',
-        in_channels=1024,
-        in_index=2,
-        channels=256,
-        num_convs=1,
-        concat_input=False,
-        dropout_ratio=0.1,
-        num_classes=19,
-        norm_cfg=norm_cfg,
-        align_corners=False,
         loss_decode=dict(
-            type='CrossEntropyLoss', use_sigmoid=False, avg_non_ignore=True, loss_weight=0.4
+            _delete_=True, type='CrossEntropyLoss', use_sigmoid=False, avg_non_ignore=True
         ),
     ),
-    train_cfg=dict(),
-    test_cfg=dict(mode='whole'),
+    auxiliary_head=dict(loss_decode=dict(avg_non_ignore=True)),
 )

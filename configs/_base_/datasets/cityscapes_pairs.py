@@ -1,4 +1,4 @@
-# Pairs in ROOT/{train,val}; the environment variable PAIRS_ROOT points elsewhere.
+# Pairs of 256x256 halves in ROOT/{train,val}; the environment variable PAIRS_ROOT sets the root.
 dataset_type = 'CityscapesPairsDataset'
 data_root = '{{$PAIRS_ROOT:data/cityscapes_pairs}}'
 crop_size = (256, 256)
@@ -12,7 +12,7 @@ train_pipeline = [
     dict(type='PhotoMetricDistortion'),
     dict(type='PackSegInputs'),
 ]
-# Whole pictures at their own size.
+# Whole images at their own size.
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
@@ -61,7 +61,8 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 
-# Labels within 40 of a known colour, a rule that others can follow; and by the edge-aware one.
+# Scored on labels by two rules: pixels within 40 (RGB distance) of a palette colour, which other
+# programs can reproduce, and the edge-aware rule that training uses.
 val_evaluator = dict(
     type='ClasswiseIoUMetric',
     iou_metrics=['mIoU', 'mDice'],
