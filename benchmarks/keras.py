@@ -21,7 +21,7 @@ from benchmarks.timing import Machine, multiply_adds, peak_bytes, ratio, take_tu
 from pspnet_plugin.apis.loading import build_model, load_config, load_model
 from pspnet_plugin.models import ColorPSPHead
 from pspnet_plugin.models.preprocessor import min_max
-from pspnet_plugin.toolkit.keras.layers import counterpart_of
+from pspnet_plugin.toolkit.keras.layers import to_keras_model
 from pspnet_plugin.toolkit.synthetic.street import street_scene
 
 KERAS = 'Keras'
@@ -73,11 +73,11 @@ def compare_with_keras(
         A row for each form of inference, then of training, Keras first in both.
 
     Raises:
-        FileNotFoundError, ImportError, ValueError: see ``load_painter`` and ``counterpart_of``.
+        FileNotFoundError, ImportError, ValueError: see ``load_painter`` and ``to_keras_model``.
     """
     os.environ['KERAS_BACKEND'] = 'torch'
     model = load_painter(config, checkpoint=checkpoint)
-    counterpart = counterpart_of(model, size)
+    counterpart = to_keras_model(model, size)
     pictures, masks = _streets(size, batch)
     inference = _inference(model, counterpart, pictures[:1], compiled=compiled)
     training = _training(model, counterpart, pictures, masks, compiled=compiled)

@@ -1,1 +1,1 @@
-"""The article's Keras model: built, read from its files, and turned into ours and back."""
+"""The article's Keras model: build it, read its files, convert it to our network and back."""

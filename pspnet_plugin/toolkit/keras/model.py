@@ -1,13 +1,13 @@
 """The article's network in Keras, with the names that the article gives its layers.
 
-It needs the extra ``[keras]``; any backend serves. Keras' layout is N H W C.
+It needs the extra ``[keras]`` and runs on any backend. Keras' layout is N H W C.
 
-Shape shorthand in this module: N: batch; H, W: height and width of the picture; C: maps.
+Shape shorthand in this module: N: batch; H, W: height and width of the image; C: channels.
 """
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pspnet_plugin.models.backbones.dilated_residual_net import ARTICLE_WIDTHS
 from pspnet_plugin.models.decode_heads.window_psp_head import GLOBAL, WINDOWS
@@ -15,7 +15,7 @@ from pspnet_plugin.models.decode_heads.window_psp_head import GLOBAL, WINDOWS
 if TYPE_CHECKING:
     import keras
 
-# The article names its levels by the colours of the paper's figure.
+# The article names its pyramid levels by the colours of the paper's figure.
 LEVELS = ('red', 'yellow', 'blue', 'green')
 SLOPE = 0.2  # of the blocks' LeakyReLU
 
@@ -30,20 +30,20 @@ def build_keras(
     last_norm: bool = True,
     activation: str = 'sigmoid',
 ) -> 'keras.Model':
-    """The article's network for pictures of one size, with random weights.
+    """Build the article's network for images of one size, with random weights.
 
     Args:
-        size: (H, W); the windows have to divide both.
-        widths: Of each block's three convolutions.
+        size: (H, W); the windows must divide both.
+        widths: Channels of each block's three convolutions.
         windows: Sides of the pyramid's windows, (height, width) or one number for both;
-            ``'global'`` pools the whole map.
+            ``'global'`` pools the whole feature map.
         upsampling: ``'bilinear'``, or ``'deconv'`` for transposed convolutions.
-        out_channels: Of the last convolution.
-        last_norm: Whether a batch norm follows it.
-        activation: Of the output.
+        out_channels: Channels of the last convolution.
+        last_norm: If true, a batch norm follows the last convolution.
+        activation: Activation of the output.
 
     Returns:
-        A model that takes (N, H, W, 3) in 0 to 1 and gives (N, H * W * out_channels).
+        A model that takes (N, H, W, 3) in 0 to 1 and returns (N, H * W * out_channels).
 
     Raises:
         ImportError: Keras is not installed.
@@ -57,46 +57,43 @@ def build_keras(
         raise ImportError(
             f"{error.name} is not installed; install it with pip install 'pspnet-plugin[keras]'"
         ) from None
-    picture = Input((*size, 3))
-    x = picture
-    for i, width in enumerate(widths, start=1):
-        x = _block(layers, x, width, name=f'block_{i}_')
-    maps = [x]
-    channels = widths[-1][-1]
+    x = image = Input((*size, 3))
+    for number, width in enumerate(widths, start=1):
+        x = _block(layers, x, width, name=f'block_{number}')
+    parts = [x]
+    channels = widths[-1][-1] // len(windows)
     for i, window in enumerate(windows):
         name = level_name(i)
-        if window == GLOBAL:
-            level = layers.GlobalAveragePooling2D(keepdims=True, name=f'{name}_pool')(x)
+        is_global = window == GLOBAL
+        if is_global:
+            pool = layers.GlobalAveragePooling2D(keepdims=True, name=f'{name}_pool')
         else:
-            level = layers.AveragePooling2D(window, name=f'{name}_pool')(x)
-        count = channels // len(windows)
-        level = layers.Conv2D(count, 1, name=f'{name}_1_by_1')(level)
-        if upsampling == 'bilinear' or window == GLOBAL:
-            up = layers.UpSampling2D(
-                size if window == GLOBAL else window,
-                interpolation='bilinear',
-                name=f'{name}_upsampling',
-            )
+            pool = layers.AveragePooling2D(window, name=f'{name}_pool')
+        level = layers.Conv2D(channels, 1, name=f'{name}_1_by_1')(pool(x))
+        name = f'{name}_upsampling'
+        if upsampling == 'deconv' and not is_global:
+            up = layers.Conv2DTranspose(channels, window, strides=window, name=name)
         else:
-            up = layers.Conv2DTranspose(count, window, strides=window, name=f'{name}_upsampling')
-        maps.append(up(level))
-    x = layers.Concatenate()(maps)
+            factor = size if is_global else window
+            up = layers.UpSampling2D(factor, interpolation='bilinear', name=name)
+        parts.append(up(level))
+    x = layers.Concatenate()(parts)
     x = layers.Conv2D(out_channels, 3, padding='same', name='last_conv_3_by_3')(x)
     if last_norm:
         x = layers.BatchNormalization(name='last_conv_3_by_3_batch_norm')(x)
     x = layers.Activation(activation, name='last_conv_relu')(x)
-    return Model(picture, layers.Flatten(name='last_conv_flatten')(x))
+    return Model(image, layers.Flatten(name='last_conv_flatten')(x))
 
 
-def level_name(position: int) -> str:
-    """The article's name of a pyramid level; it has four."""
-    return LEVELS[position] if position < len(LEVELS) else f'level_{position + 1}'
+def level_name(index: int) -> str:
+    """Return the name of a pyramid level; the article has four."""
+    return LEVELS[index] if index < len(LEVELS) else f'level_{index + 1}'
 
 
-def _block(layers, x, widths: Sequence[int], *, name: str):
-    """The article's ``conv_block``: 1x1, dilated 3x3, 1x1 beside a 3x3 shortcut."""
-    shortcut = layers.Conv2D(widths[2], 3, padding='same', name=f'{name}skip_conv')
-    norm_of_shortcut = layers.BatchNormalization(name=f'{name}batch_norm_skip_conv')
+def _block(layers: Any, x: Any, widths: Sequence[int], *, name: str) -> Any:
+    """Add the article's ``conv_block``: 1x1, dilated 3x3, 1x1 beside a 3x3 shortcut."""
+    shortcut = layers.Conv2D(widths[2], 3, padding='same', name=f'{name}_skip_conv')
+    shortcut_norm = layers.BatchNormalization(name=f'{name}_batch_norm_skip_conv')
     y = x
     for part, width, kernel, dilation in zip('abc', widths, (1, 3, 1), (1, 2, 1), strict=True):
         y = layers.Conv2D(
@@ -105,10 +102,10 @@ def _block(layers, x, widths: Sequence[int], *, name: str):
             dilation_rate=dilation,
             padding='same',
             kernel_initializer='he_normal',
-            name=f'{name}{part}',
+            name=f'{name}_{part}',
         )(y)
-        y = layers.BatchNormalization(name=f'{name}batch_norm_{part}')(y)
+        y = layers.BatchNormalization(name=f'{name}_batch_norm_{part}')(y)
         if part != 'c':
-            y = layers.LeakyReLU(negative_slope=SLOPE, name=f'{name}leakyrelu_{part}')(y)
-    y = layers.Add(name=f'{name}add')([y, norm_of_shortcut(shortcut(x))])
-    return layers.ReLU(name=f'{name}relu')(y)
+            y = layers.LeakyReLU(negative_slope=SLOPE, name=f'{name}_leakyrelu_{part}')(y)
+    y = layers.Add(name=f'{name}_add')([y, shortcut_norm(shortcut(x))])
+    return layers.ReLU(name=f'{name}_relu')(y)
