@@ -1,7 +1,7 @@
-"""Generated street scenes: photo and exact labels, and the pair that they make.
+"""Generated street scenes: photos with exact labels, and the pairs that they make.
 
-``street`` plans a street and draws it far to near; what stands in it comes from ``margins``,
-``things`` and ``vehicles``; ``canvas`` has the camera and draws photo and labels alike.
+``street`` plans a street and draws it far to near on a ``canvas``; its parts come from
+``roadside``, ``street_objects`` and ``vehicles``. ``pair_directory`` writes pairs of them.
 """
 
 from pspnet_plugin.toolkit.synthetic.street import GENERATOR_VERSION, render_pair, street_scene

@@ -1,18 +1,19 @@
-"""What synthetic street scenes are drawn on: photo and labels at once, through one camera.
+"""Canvas of a synthetic street scene: it draws photo and labels together, through one camera.
 
 Every primitive takes metres and paints the photo, the label map or both, so that the two agree by
-construction. The painter's algorithm hides what is behind: callers draw from far to near.
+construction. Later drawings hide earlier ones (painter's algorithm), so callers draw far objects
+first.
 
 World: x to the right, y up from the ground, z ahead of the camera. Pixels: column = center +
 focal x / z, row = horizon + focal (eye - y) / z.
 """
 
-from collections.abc import Sequence
-
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from pspnet_plugin.datasets.pairs_dataset import CityscapesPairsDataset
+from pspnet_plugin.labels.palettes import Color
 
 _META = CityscapesPairsDataset.METAINFO
 VOID_NAMES = (
@@ -23,7 +24,7 @@ PALETTE = np.array([*_META['palette'], *_META['void_palette']], dtype=np.uint8) 
 NUM_CLASSES = len(_META['classes'])
 INDEX = {name: index for index, name in enumerate((*_META['classes'], *VOID_NAMES))}
 
-# Relative brightness noise of a surface: grain of a pixel, lumps of about ten pixels.
+# Relative brightness noise of a surface, in single pixels and in lumps of about ten pixels.
 _TEXTURE = {
     'road': (0.08, 0.04),
     'sidewalk': (0.1, 0.07),
@@ -40,8 +41,9 @@ _TEXTURE = {
 }
 _PLAIN = (0.08, 0.04)
 
-Color = tuple[int, int, int]
-Number = float | np.ndarray
+Real = float | np.ndarray  # metres; arrays draw many objects in one call
+Paint = Color | None  # None leaves the photo as it is
+Label = str | None  # None leaves the label map as it is
 
 
 class Canvas:
@@ -49,12 +51,12 @@ class Canvas:
 
     Args:
         rng: Source of everything random in the scene.
-        height: Rows of both maps.
-        width: Columns of both maps.
+        height: H.
+        width: W.
 
     Attributes:
         photo: (H, W, 3) uint8 RGB.
-        labels: (H, W) uint8, positions in ``PALETTE``.
+        labels: (H, W) uint8, indices into ``PALETTE``.
     """
 
     def __init__(self, rng: np.random.Generator, *, height: int = 512, width: int = 1024) -> None:
@@ -67,73 +69,84 @@ class Canvas:
         self.eye = rng.uniform(1.3, 1.7)
 
     def chance(self, share: float) -> bool:
-        """True in ``share`` of the calls."""
+        """Return True in ``share`` of the calls."""
         return bool(self.rng.random() < share)
 
-    def paint(self, colors: Sequence[Color] | Color, *, spread: float = 12) -> Color:
-        """One of ``colors``, made lighter or darker and slightly tinted at random."""
+    def paint(self, colors: ArrayLike, *, spread: float = 12) -> Color:
+        """Choose one of the colours; make it lighter or darker and tint it slightly at random."""
         colors = np.atleast_2d(colors)
         color = colors[self.rng.integers(len(colors))]
         common, *tint = self.rng.standard_normal(4)
         color = color + spread * (common + np.array(tint) / 3)
-        return tuple(color.clip(4, 252).astype(int).tolist())
+        red, green, blue = color.clip(4, 252).astype(int).tolist()
+        return red, green, blue
 
-    def project(self, x: Number, y: Number, z: Number) -> np.ndarray:
-        """Pixels (..., 2) int32 of points in metres; arrays broadcast."""
+    def project(self, x: Real, y: Real, z: Real) -> np.ndarray:
+        """Project points in metres to pixels, (..., 2) int32; arrays broadcast."""
         scale = self.focal / np.maximum(z, 0.5)
-        columns, rows = self.center + x * scale, self.horizon + (self.eye - y) * scale
-        points = np.empty((*np.broadcast(columns, rows).shape, 2))
-        points[..., 0], points[..., 1] = columns, rows
-        return np.rint(points).astype(np.int32)
+        points = np.broadcast_arrays(self.center + x * scale, self.horizon + (self.eye - y) * scale)
+        return np.rint(np.stack(points, -1)).astype(np.int32)
 
-    def fill(self, points: np.ndarray, color: Color | None, label: str | None) -> None:
-        """Polygons of pixels, (K, 2) or (N, K, 2); ``None`` leaves that map as it is."""
+    def fill(self, points: np.ndarray, color: Paint, label: Label) -> None:
+        """Fill polygons of pixels, (K, 2) or (N, K, 2)."""
         polygons = list(points.reshape(-1, *points.shape[-2:]))
         if color is not None:
             cv2.fillPoly(self.photo, polygons, color)
         if label is not None:
             cv2.fillPoly(self.labels, polygons, INDEX[label])
 
-    def front(self, x0, x1, y0, y1, z, color, label=None) -> None:
-        """Upright rectangles that face the camera; arrays draw many in one call."""
+    def front(
+        self, x0: Real, x1: Real, y0: Real, y1: Real, z: Real, color: Paint, label: Label = None
+    ) -> None:
+        """Draw upright rectangles that face the camera."""
         self._quads((x0, x0, x1, x1), (y0, y1, y1, y0), (z, z, z, z), color, label)
 
-    def side(self, x, y0, y1, z0, z1, color, label=None, *, lean: float = 0.0) -> None:
-        """Upright rectangles along the street; their upper edge is moved sideways by ``lean``."""
-        tilted = x + lean
-        self._quads((x, tilted, tilted, x), (y0, y1, y1, y0), (z0, z0, z1, z1), color, label)
+    def side(
+        self, x: Real, y0: Real, y1: Real, z0: Real, z1: Real, color: Paint, label: Label = None,
+        *, lean: float = 0.0,
+    ) -> None:  # fmt: skip
+        """Draw upright rectangles along the street; ``lean`` moves their upper edge sideways."""
+        self._quads((x, x + lean, x + lean, x), (y0, y1, y1, y0), (z0, z0, z1, z1), color, label)
 
-    def flat(self, x0, x1, z0, z1, color, label=None, *, y: float = 0.0) -> None:
-        """Rectangles that lie on the ground, or level at height ``y``."""
+    def flat(
+        self, x0: Real, x1: Real, z0: Real, z1: Real, color: Paint, label: Label = None,
+        *, y: float = 0.0,
+    ) -> None:  # fmt: skip
+        """Draw level rectangles, on the ground or at height ``y``."""
         self._quads((x0, x0, x1, x1), (y, y, y, y), (z0, z1, z1, z0), color, label)
 
-    def _quads(self, x: tuple, y: tuple, z: tuple, color: Color | None, label: str | None) -> None:
-        """Four corners each; where one of them is an array, as many quadrangles as it is long."""
-        if any(isinstance(value, np.ndarray) for value in (*x, *y, *z)):
-            arrays = np.broadcast_arrays(*x, *y, *z)
-            x, y, z = (np.stack(arrays[first : first + 4], -1) for first in (0, 4, 8))
-        else:
-            x, y, z = np.array(x), np.array(y), np.array(z)
-        self.fill(self.project(x, y, z), color, label)
+    def _quads(self, x: tuple, y: tuple, z: tuple, color: Paint, label: Label) -> None:
+        """Draw quadrangles of four corners each."""
+        corners = np.stack(np.broadcast_arrays(*x, *y, *z), -1)  # (..., 12)
+        self.fill(self.project(*np.split(corners, 3, -1)), color, label)
 
-    def shape(self, points, x, z, color, label=None) -> None:
-        """A polygon of (sideways, up) metres that faces the camera at ``x`` and ``z``."""
-        points = np.asarray(points, dtype=np.float64)
-        self.fill(self.project(x + points[:, 0], points[:, 1], z), color, label)
+    def shape(
+        self, points: ArrayLike, x: float, z: float, color: Paint, label: Label = None
+    ) -> None:
+        """Draw a polygon of (sideways, up) metres that faces the camera at ``x`` and ``z``."""
+        self.fill(self._facing(points, x, z), color, label)
 
-    def stroke(self, points, x, z, width, color, label=None) -> None:
-        """An open line of (sideways, up) metres, ``width`` metres thick, at least two pixels."""
-        points = np.asarray(points, dtype=np.float64)
-        line = [self.project(x + points[:, 0], points[:, 1], z)]
+    def stroke(
+        self, points: ArrayLike, x: float, z: float, width: float, color: Paint, label: Label = None
+    ) -> None:
+        """Draw an open line of (sideways, up) metres, ``width`` metres thick, 2 pixels or more."""
+        line = [self._facing(points, x, z)]
         thickness = max(2, round(width * self.focal / z))
         if color is not None:
             cv2.polylines(self.photo, line, False, color, thickness)
         if label is not None:
             cv2.polylines(self.labels, line, False, INDEX[label], thickness)
 
-    def disc(self, x, y, z, rx, ry, color, label=None, *, ring: float = 0.0) -> None:
-        """An ellipse that faces the camera; ``ring`` metres of rim in the photo, 0 fills it."""
-        middle = tuple(int(v) for v in self.project(x, y, z))
+    def _facing(self, points: ArrayLike, x: float, z: float) -> np.ndarray:
+        sideways, up = np.asarray(points, dtype=np.float64).T
+        return self.project(x + sideways, up, z)
+
+    def disc(
+        self, x: float, y: float, z: float, rx: float, ry: float, color: Paint, label: Label = None,
+        *, ring: float = 0.0,
+    ) -> None:  # fmt: skip
+        """Draw an ellipse that faces the camera; if ``ring``, a rim of so many metres."""
+        middle = self.project(x, y, z).tolist()
         scale = self.focal / z
         axes = (max(1, round(rx * scale)), max(1, round(ry * scale)))
         if color is not None:
@@ -143,12 +156,12 @@ class Canvas:
             cv2.ellipse(self.labels, middle, axes, 0, 0, 360, INDEX[label], -1)
 
     def lines(self, starts: np.ndarray, ends: np.ndarray, color: Color, thickness: int) -> None:
-        """Many straight lines between pixels (N, 2), in the photo only."""
+        """Draw straight lines between pixels (N, 2), in the photo only."""
         segments = np.stack((starts, ends), axis=1)
         cv2.polylines(self.photo, list(segments), False, color, thickness)
 
     def shade(self, points: np.ndarray, strength: float) -> None:
-        """Darkens the photo inside a polygon of pixels."""
+        """Darken the photo inside a polygon of pixels."""
         mask = np.zeros(self.labels.shape, np.uint8)
         cv2.fillPoly(mask, [points], 255)
         mask = cv2.blur(mask, (9, 5))
@@ -160,13 +173,13 @@ class Canvas:
         self.photo[area] = cv2.multiply(self.photo[area], factor, dtype=cv2.CV_8U)
 
     def noise(self, cell: int) -> np.ndarray:
-        """Smooth noise (H, W) float32 about 0 with lumps of ``cell`` pixels."""
+        """Draw smooth noise about 0 with lumps of ``cell`` pixels, (H, W) float32."""
         height, width = self.labels.shape
         coarse = self.rng.standard_normal((height // cell + 2, width // cell + 2), np.float32)
         return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
 
     def develop(self) -> None:
-        """Turns flat paint into a photo: surface texture, light, exposure, blur, sensor noise."""
+        """Turn flat paint into a photo: surface texture, light, exposure, blur, sensor noise."""
         rng, (height, width) = self.rng, self.labels.shape
         amounts = np.full((256, 2), _PLAIN, np.float32)
         for name, amount in _TEXTURE.items():

@@ -1,9 +1,7 @@
-"""Generated label maps of other kinds than streets: to measure decoding, not to train on.
+"""Generated label maps of streets and other scenes, to measure label decoding.
 
-Each draws thin and crowded things in a palette of its own and gives exact labels at four times the
-size they are meant to be shrunk to.
-
-Shape shorthand in this module: H, W: height and width of the map.
+Each has thin and crowded objects and a palette, and is four times as large as the label image that
+is made of it.
 """
 
 from collections.abc import Callable
@@ -16,16 +14,25 @@ from pspnet_plugin.toolkit.synthetic.canvas import INDEX, NUM_CLASSES, PALETTE
 from pspnet_plugin.toolkit.synthetic.street import street_scene
 
 SIDE = 1024
+CROWD = ('person', 'rider', 'bicycle', 'pole', 'traffic sign', 'traffic light', 'car', 'dynamic')
+FACADE_COLORS = [
+    (0, 0, 255), (0, 85, 255), (0, 170, 255), (255, 85, 0), (85, 255, 170), (170, 255, 85),
+    (255, 255, 0), (170, 0, 0), (0, 0, 170),
+]  # fmt: skip
+PLAN_COLORS = [
+    (242, 239, 233), (255, 255, 255), (170, 211, 223), (200, 250, 204), (248, 195, 99),
+    (217, 208, 201), (120, 120, 200),
+]  # fmt: skip
 
 
 class LabelScene(NamedTuple):
-    """A map to be rendered as a label picture.
+    """Label map to be rendered as a label image.
 
     Attributes:
-        labels: (H, W) uint8, positions in ``palette``.
-        palette: (K, 3) uint8 RGB; those from ``classes`` on are void.
+        labels: (H, W) uint8, indices into ``palette``.
+        palette: (K, 3) uint8 RGB; colours from index ``classes`` on are void.
         classes: Number of classes.
-        thin: Those that are often narrower than a pixel of the shrunk picture.
+        thin: Classes that are often narrower than a pixel of the shrunk image.
     """
 
     labels: np.ndarray
@@ -35,91 +42,76 @@ class LabelScene(NamedTuple):
 
 
 def street(rng: np.random.Generator) -> LabelScene:
-    """A street in the colours of Cityscapes, see ``street_scene``."""
+    """Draw a street in the colours of Cityscapes, see ``street_scene``."""
     thin = tuple(INDEX[n] for n in ('pole', 'traffic light', 'traffic sign', 'person', 'rider'))
     return LabelScene(street_scene(rng)[1], PALETTE, NUM_CLASSES, thin)
 
 
 def crowd(rng: np.random.Generator) -> LabelScene:
-    """Persons, riders, bicycles, poles and signs in Cityscapes colours, over one another."""
+    """Draw overlapping persons, cycles, poles and signs in the colours of Cityscapes."""
     labels = np.full((SIDE, SIDE), INDEX['building'], np.uint8)
     labels[: rng.integers(100, 400)] = INDEX['sky']
     labels[rng.integers(500, 800) :] = INDEX[rng.choice(['road', 'sidewalk', 'terrain'])]
     for _ in range(120):
         x, y = (int(v) for v in rng.integers(0, SIDE, 2))
-        kind = rng.choice(
-            [
-                'person',
-                'rider',
-                'bicycle',
-                'pole',
-                'traffic sign',
-                'traffic light',
-                'car',
-                'dynamic',
-            ]
-        )
-        tall, color = int(rng.integers(12, 140)), INDEX[kind]
+        kind = rng.choice(CROWD)
+        tall, label = int(rng.integers(12, 140)), INDEX[kind]
         if kind == 'pole':
-            cv2.line(labels, (x, y), (x + int(rng.integers(-9, 9)), y + 2 * tall), color,
-                     int(rng.integers(2, 9)))  # fmt: skip
+            end = (x + int(rng.integers(-9, 9)), y + 2 * tall)
+            cv2.line(labels, (x, y), end, label, int(rng.integers(2, 9)))
         elif kind.startswith('traffic'):
             half = int(rng.integers(3, 16))
-            cv2.rectangle(labels, (x - half, y - half), (x + half, y + 2 * half), color, -1)
+            cv2.rectangle(labels, (x - half, y - half), (x + half, y + 2 * half), label, -1)
         elif kind == 'bicycle':
-            cv2.ellipse(labels, (x, y), (tall // 3 + 2, tall // 4 + 2), 0, 0, 360, color, 5)
+            cv2.ellipse(labels, (x, y), (tall // 3 + 2, tall // 4 + 2), 0, 0, 360, label, 5)
         else:
             wide = tall // (1 if kind == 'car' else 4) + 2
-            cv2.ellipse(labels, (x, y), (wide, tall), 0, 0, 360, color, -1)
+            cv2.ellipse(labels, (x, y), (wide, tall), 0, 0, 360, label, -1)
     thin = tuple(INDEX[n] for n in ('pole', 'traffic light', 'traffic sign', 'rider', 'bicycle'))
     return LabelScene(labels, PALETTE, NUM_CLASSES, thin)
 
 
 def facade(rng: np.random.Generator) -> LabelScene:
-    """A house front in colours of its own: windows in rows, mouldings and blinds as thin bands."""
-    names = ['wall', 'window', 'door', 'cornice', 'sill', 'balcony', 'blind', 'shop', 'ground']
-    colors = [(0, 0, 255), (0, 85, 255), (0, 170, 255), (255, 85, 0), (85, 255, 170),
-              (170, 255, 85), (255, 255, 0), (170, 0, 0), (0, 0, 170)]  # fmt: skip
-    labels = np.zeros((SIDE, SIDE), np.uint8)
+    """Draw a house front: windows in rows, mouldings and blinds as thin bands."""
+    wall, window, door, cornice, sill, balcony, blind, shop, ground = range(9)
+    labels = np.full((SIDE, SIDE), wall, np.uint8)
     floors, columns = rng.integers(4, 9), rng.integers(4, 12)
     tall, wide = SIDE / floors, SIDE / columns
     for floor in range(floors):
         top = round(floor * tall)
-        labels[top : top + int(rng.integers(2, 10))] = names.index('cornice')
+        labels[top : top + int(rng.integers(2, 10))] = cornice
         for column in range(columns):
             y0, y1 = (round(top + tall * share) for share in (rng.uniform(0.2, 0.3), 0.8))
             x0, x1 = (round((column + share) * wide) for share in (0.25, rng.uniform(0.6, 0.8)))
-            labels[y0:y1, x0:x1] = names.index('window')
-            labels[y1 : y1 + int(rng.integers(2, 8)), x0 - 8 : x1 + 8] = names.index('sill')
+            labels[y0:y1, x0:x1] = window
+            labels[y1 : y1 + int(rng.integers(2, 8)), x0 - 8 : x1 + 8] = sill
             if rng.random() < 0.4:
-                labels[y0:y1, x0 - int(rng.integers(2, 12)) : x0] = names.index('blind')
+                labels[y0:y1, x0 - int(rng.integers(2, 12)) : x0] = blind
             if rng.random() < 0.2:
-                labels[y1 - 20 : y1 + 10, x0 - 12 : x1 + 12] = names.index('balcony')
-    labels[round((floors - 1) * tall) :, : SIDE // 3] = names.index('shop')
-    labels[round((floors - 0.7) * tall) :, SIDE // 2 : SIDE // 2 + 60] = names.index('door')
-    labels[-int(rng.integers(20, 60)) :] = names.index('ground')
-    thin = tuple(names.index(name) for name in ('cornice', 'sill', 'blind'))
-    return LabelScene(labels, np.array(colors, np.uint8), len(names) - 1, thin)
+                labels[y1 - 20 : y1 + 10, x0 - 12 : x1 + 12] = balcony
+    labels[round((floors - 1) * tall) :, : SIDE // 3] = shop
+    labels[round((floors - 0.7) * tall) :, SIDE // 2 : SIDE // 2 + 60] = door
+    labels[-int(rng.integers(20, 60)) :] = ground
+    palette = np.array(FACADE_COLORS, np.uint8)
+    return LabelScene(labels, palette, ground, (cornice, sill, blind))
 
 
 def plan(rng: np.random.Generator) -> LabelScene:
-    """A town from above in colours of its own: blocks, water, and roads down to two pixels."""
-    colors = [(242, 239, 233), (255, 255, 255), (170, 211, 223), (200, 250, 204), (248, 195, 99),
-              (217, 208, 201), (120, 120, 200)]  # fmt: skip
+    """Draw a town from above: blocks, water, and roads down to two pixels."""
     land, road, water, park, highway, house, rail = range(7)
     labels = np.full((SIDE, SIDE), land, np.uint8)
     for kind in (park, water, park, water, house):
         points = rng.integers(0, SIDE, (5, 2)).astype(np.int32)
-        cv2.fillConvexPoly(labels, cv2.convexHull(points), int(kind))
+        cv2.fillConvexPoly(labels, cv2.convexHull(points), kind)
     for _ in range(90):
         corner, size = rng.integers(0, SIDE, 2), rng.uniform(10, 50, 2)
         box = cv2.boxPoints((corner.tolist(), size.tolist(), float(rng.uniform(0, 90))))
         cv2.fillConvexPoly(labels, np.rint(box).astype(np.int32), house)
     for kind, count, widest in ((road, 14, 14), (highway, 3, 24), (rail, 2, 6)):
         for _ in range(count):
-            ends = rng.integers(-100, SIDE + 100, (2, 2)).tolist()
-            cv2.line(labels, *ends, int(kind), int(rng.integers(2, widest)))
-    return LabelScene(labels, np.array(colors, np.uint8), 7, (road, rail))
+            start, end = rng.integers(-100, SIDE + 100, (2, 2)).tolist()
+            cv2.line(labels, start, end, kind, int(rng.integers(2, widest)))
+    return LabelScene(labels, np.array(PLAN_COLORS, np.uint8), 7, (road, rail))
 
 
 SCENES: dict[str, Callable[[np.random.Generator], LabelScene]] = dict(

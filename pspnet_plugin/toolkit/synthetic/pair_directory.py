@@ -1,7 +1,4 @@
-"""A folder of generated pairs.
-
-Every picture depends on the seed, its split and its number alone.
-"""
+"""Directory of generated pairs; each pair depends only on the seed, its split and its number."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +18,7 @@ MARKER = '.synthetic.json'
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to make; a path that is None is there already or not wanted."""
+    """Scene to draw; ``pair`` and ``truth`` are None where they exist or are not wanted."""
 
     seed: int
     split: str
@@ -30,8 +27,8 @@ class Job:
     truth: Path | None
 
 
-def make_picture(job: Job) -> None:
-    """Draws the scene of ``job`` and writes what is missing of it."""
+def draw_scene(job: Job) -> None:
+    """Draw a scene and write its missing files."""
     rng = np.random.default_rng([job.seed, SPLITS.index(job.split), job.number])
     pair, truth = render_pair(*street_scene(rng))
     if job.truth:
@@ -41,38 +38,38 @@ def make_picture(job: Job) -> None:
 
 
 def missing(out: Path, truth: Path | None, *, seed: int, counts: dict[str, int]) -> Iterator[Job]:
-    """The jobs whose pair or truth is not there yet."""
+    """List the scenes whose pair or truth does not exist yet."""
     for split, count in counts.items():
         for number in range(1, count + 1):
             pair = out / split / f'{number}.jpg'
             target = truth / split / f'{number}.png' if truth else None
-            pair = None if pair.exists() else pair
-            target = None if target and target.exists() else target
-            if pair or target:
-                yield Job(seed, split, number, pair, target)
+            new_pair = None if pair.exists() else pair
+            new_target = target if target and not target.exists() else None
+            if new_pair or new_target:
+                yield Job(seed, split, number, new_pair, new_target)
 
 
 def make_scenes(
     out: Path, *, counts: dict[str, int], seed: int, truth: Path | None, workers: int
 ) -> None:
-    """Draws the pairs that are not there yet.
+    """Draw the pairs that do not exist yet.
 
     Args:
-        out: Folder of the pairs.
-        counts: How many in each of ``SPLITS``.
-        seed: Of all pictures.
-        truth: Folder of exact index maps, too, unless None.
+        out: Directory of the pairs.
+        counts: Number of pairs in each of ``SPLITS``.
+        seed: Seed of all scenes.
+        truth: Directory of exact label maps, or None.
         workers: Number of processes.
 
     Raises:
-        ValueError: the counts make no sense or a folder is taken.
-        OSError: a folder cannot be made.
-        Stopped: a picture could not be written, or a worker was killed.
+        ValueError: No pair is asked for, or a directory is occupied.
+        OSError: A directory cannot be made.
+        Stopped: A file could not be written, or a worker was killed.
     """
     if not any(counts.values()):
-        raise ValueError('--train 0 --val 0: nothing to make; give at least one a number above 0')
+        raise ValueError('--train 0 --val 0: no pair is asked for; set one to 1 or more')
     if truth and truth.resolve().is_relative_to(out.resolve()):
-        raise ValueError(f'--truth {truth} lies in the folder of the pairs; give another one')
+        raise ValueError(f'--truth {truth} lies in the directory of the pairs; give another one')
     made_by = {'seed': seed, 'generator': GENERATOR_VERSION}
     folders = [out, truth] if truth else [out]
     for folder in folders:
@@ -82,4 +79,4 @@ def make_scenes(
         claim(folder, marker=MARKER, made_by=made_by, within=SPLITS)
     jobs = list(missing(out, truth, seed=seed, counts=counts))
     with stopping():
-        list(run_jobs(make_picture, jobs, workers=workers, unit='pair'))  # it works as it is asked
+        list(run_jobs(draw_scene, jobs, workers=workers, unit='pair'))

@@ -1,13 +1,13 @@
-"""What borders synthetic streets: sky, houses, walls, fences, hedges, parks, a bridge or a tunnel.
+"""Roadside of synthetic streets: sky, houses, walls, fences, hedges, parks, bridges, tunnels.
 
-Each part of a border stands at ``x`` and reaches from ``z0`` to ``z1``, in metres; ``light`` is the
-brightness of its side of the street. What is seen above or through it is drawn with it.
+Each part stands at ``x`` and reaches from ``z0`` to ``z1``, in metres, and includes what is visible
+above or through it. ``light`` is the brightness of its side of the street.
 """
 
 import numpy as np
 
-from pspnet_plugin.toolkit.synthetic import street_objects as things
-from pspnet_plugin.toolkit.synthetic.canvas import INDEX, Canvas
+from pspnet_plugin.toolkit.synthetic import street_objects as objects
+from pspnet_plugin.toolkit.synthetic.canvas import INDEX, Canvas, Color
 
 PLASTER = [(186, 172, 150), (160, 134, 112), (150, 150, 150), (200, 194, 180), (142, 98, 82)]
 STONE = [(122, 112, 102), (138, 126, 112), (128, 96, 82), (112, 112, 114)]
@@ -15,7 +15,7 @@ FENCES = [(52, 66, 58), (148, 128, 104), (172, 172, 168), (96, 72, 52)]
 
 
 def backdrop(canvas: Canvas, z: float) -> None:
-    """Sky, and at ``z`` a row of houses and trees that closes the street."""
+    """Draw the sky, and at ``z`` a row of houses and trees that closes the street."""
     rng = canvas.rng
     width = canvas.labels.shape[1]
     zenith = canvas.paint([(205, 214, 224), (150, 185, 225), (226, 228, 230), (176, 192, 210)])
@@ -31,11 +31,11 @@ def backdrop(canvas: Canvas, z: float) -> None:
             tall = rng.uniform(6, 16)
             canvas.front(x - 7, x + 7, 0, tall, z, canvas.paint(PLASTER), 'building')
         else:
-            things.bush(canvas, x, 3, z, rng.uniform(5, 9), rng.uniform(4, 9))
+            objects.bush(canvas, x, 3, z, rng.uniform(5, 9), rng.uniform(4, 9))
 
 
 def house(canvas: Canvas, x: float, z0: float, z1: float, *, light: float) -> None:
-    """A house with windows, its gable towards the camera."""
+    """Draw a house with windows, its gable towards the camera."""
     rng = canvas.rng
     floors, color = rng.integers(2, 6), np.array(canvas.paint(PLASTER, spread=10)) * light
     tall, out = 3.2 * floors + 0.8, np.sign(x)
@@ -47,24 +47,23 @@ def house(canvas: Canvas, x: float, z0: float, z1: float, *, light: float) -> No
     canvas.side(x, tall, tall + 1.8, z0, z1, roof, 'building', lean=out * 1.5)
     canvas.side(x, 0, 0.7, z0, z1, canvas.paint(color * 0.7))
     wide = rng.uniform(1.0, 1.5)
-    columns, rows = np.meshgrid(
-        np.arange(z0 + 1, z1 - 1.6, wide + 1.1), 1.1 + 3.2 * np.arange(floors)
-    )
+    left_edges, sills = np.arange(z0 + 1, z1 - 1.6, wide + 1.1), 1.1 + 3.2 * np.arange(floors)
+    columns, rows = np.meshgrid(left_edges, sills)
     dark = rng.random(columns.shape) < 0.75
-    frame = canvas.paint([color * 1.25, color * 0.75, (225, 225, 220)])
+    frame = canvas.paint(np.array([color * 1.25, color * 0.75, (225, 225, 220)]))
     canvas.side(x, rows - 0.12, rows + 1.82, columns - 0.12, columns + wide + 0.12, frame)
     for chosen, glass in ((dark, (52, 58, 66)), (~dark, (150, 165, 178))):
         if chosen.any():
             low, left = rows[chosen], columns[chosen]
             canvas.side(x, low, low + 1.7, left, left + wide, canvas.paint(glass))
-    if canvas.chance(0.3):  # a shop board that juts out is labelled as static
+    if canvas.chance(0.3):  # a shop board is labelled as static
         z = rng.uniform(z0, z1)
         board = canvas.paint([(180, 40, 40), (40, 70, 140), (35, 35, 38)])
         canvas.front(x, x - out * 1.1, 2.9, 4.1, z, board, 'unlabelled')
 
 
 def wall(canvas: Canvas, x: float, z0: float, z1: float, *, light: float) -> None:
-    """A wall of courses of stone, with trees behind."""
+    """Draw a stone wall in courses, with trees behind."""
     rng = canvas.rng
     park(canvas, x + np.sign(x) * 2, z0, z1, light=light)
     tall, color = rng.uniform(1.8, 3.4), np.array(canvas.paint(STONE)) * light
@@ -81,7 +80,7 @@ def wall(canvas: Canvas, x: float, z0: float, z1: float, *, light: float) -> Non
 
 
 def fence(canvas: Canvas, x: float, z0: float, z1: float, *, light: float) -> None:
-    """A fence that is seen through in the photo and solid in the labels."""
+    """Draw a fence, transparent in the photo and solid in the labels."""
     rng = canvas.rng
     if canvas.chance(0.5):
         house(canvas, x + np.sign(x) * 7, z0, z1, light=light)
@@ -93,11 +92,13 @@ def fence(canvas: Canvas, x: float, z0: float, z1: float, *, light: float) -> No
 
 
 def railing(canvas: Canvas, x: float, z0: float, z1: float) -> None:
-    """A low fence along the kerb."""
+    """Draw a low fence along the kerb."""
     _bars(canvas, x, z0, z1, canvas.rng.uniform(0.9, 1.2), 0.25, canvas.paint(FENCES))
 
 
-def _bars(canvas: Canvas, x: float, z0: float, z1: float, tall: float, gap: float, color) -> None:
+def _bars(
+    canvas: Canvas, x: float, z0: float, z1: float, tall: float, gap: float, color: Color
+) -> None:
     posts = np.arange(z0, z1, gap)
     canvas.side(x, 0, tall, z0, z1, None, 'fence')
     canvas.side(x, 0.05, tall, posts, posts + 0.55 * gap, color)
@@ -106,27 +107,27 @@ def _bars(canvas: Canvas, x: float, z0: float, z1: float, tall: float, gap: floa
 
 
 def hedge(canvas: Canvas, x: float, z0: float, z1: float, *, light: float) -> None:
-    """A clipped hedge, with trees behind."""
+    """Draw a clipped hedge, with trees behind."""
     park(canvas, x + np.sign(x) * 2, z0, z1, light=light)
     tall = canvas.rng.uniform(1.2, 2.4)
-    color = np.array(canvas.paint(things.LEAVES)) * light
+    color = np.array(canvas.paint(objects.LEAVES)) * light
     canvas.side(x, 0, tall, z0, z1, canvas.paint(color), 'vegetation')
     for z in np.arange(min(z1, 40), max(z0, 5), -1.5):
-        things.bush(canvas, x + np.sign(x) * 0.5, tall - 0.2, z, 0.9, 0.5)
+        objects.bush(canvas, x + np.sign(x) * 0.5, tall - 0.2, z, 0.9, 0.5)
 
 
 def park(canvas: Canvas, x: float, z0: float, z1: float, *, light: float) -> None:
-    """Trees and bushes on grass."""
+    """Draw trees and bushes on grass."""
     for z in np.arange(min(z1, 70), max(z0, 7), -canvas.rng.uniform(3, 6)):
         away = x + np.sign(x) * canvas.rng.uniform(1, 7)
         if canvas.chance(0.6):
-            things.tree(canvas, away, z)
+            objects.tree(canvas, away, z)
         else:
-            things.bush(canvas, away, 1.0, z, canvas.rng.uniform(1, 2.5), 1.6)
+            objects.bush(canvas, away, 1.0, z, canvas.rng.uniform(1, 2.5), 1.6)
 
 
 def bridge(canvas: Canvas, left: float, right: float, z: float) -> None:
-    """A bridge across the street on two piers."""
+    """Draw a bridge across the street on two piers."""
     color = np.array(canvas.paint(STONE))
     canvas.front(-90, 90, 5.2, 7.4, z, canvas.paint(color), 'bridge')
     canvas.front(-90, 90, 7.4, 8.2, z, canvas.paint(color * 0.7), 'bridge')
@@ -135,6 +136,6 @@ def bridge(canvas: Canvas, left: float, right: float, z: float) -> None:
 
 
 def tunnel(canvas: Canvas, left: float, right: float, z: float) -> None:
-    """A wall across the street with the dark mouth of a tunnel."""
+    """Draw a wall across the street with the dark mouth of a tunnel."""
     canvas.front(-90, 90, 0, 11, z, canvas.paint(STONE), 'wall')
     canvas.front(left, right, 0, 6, z, canvas.paint((38, 36, 34)), 'tunnel')

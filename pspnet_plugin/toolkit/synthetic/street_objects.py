@@ -1,7 +1,6 @@
-"""What stands in synthetic street scenes: people, cycles, poles, signs, trees, bins, rails.
+"""Objects of synthetic street scenes: people, cycles, poles, signs, trees, bins, rails.
 
-Each function draws one thing on a ``Canvas`` with its foot at ``x`` and ``z`` metres. Sizes are
-those of the real things.
+Each function draws one object of natural size with its foot at ``x`` and ``z`` metres.
 """
 
 import cv2
@@ -19,7 +18,7 @@ DARK, TYRE = (24, 25, 28), (22, 22, 24)
 
 
 def person(canvas: Canvas, x: float, z: float) -> None:
-    """Somebody on foot: muted clothes, two legs, seen from any side."""
+    """Draw a pedestrian in muted clothes, from any side."""
     rng, tall = canvas.rng, canvas.rng.uniform(1.5, 1.9)
     coat, legs = canvas.paint(CLOTHES), canvas.paint(TROUSERS, spread=8)
     stride, wide = rng.uniform(0.02, 0.2) * tall, rng.uniform(0.1, 0.14) * tall
@@ -42,9 +41,9 @@ def person(canvas: Canvas, x: float, z: float) -> None:
 
 
 def cycle(canvas: Canvas, x: float, z: float, kind: str, *, ridden: bool) -> None:
-    """A ``'bicycle'`` or ``'motorcycle'``, parked or with a rider, at any angle."""
+    """Draw a ``'bicycle'`` or ``'motorcycle'``, parked or with a rider, at any angle."""
     rng = canvas.rng
-    view = rng.uniform(0.35, 1.0) * rng.choice((-1, 1))  # signed share of its length that is seen
+    view = rng.uniform(0.35, 1.0) * rng.choice((-1, 1))  # signed share of its visible length
     motor = kind == 'motorcycle'
     radius, base, width = (0.31, 0.68, 0.34) if motor else (0.35, 0.54, 0.1)
     paints = [(170, 30, 35), (40, 70, 160), (30, 32, 36), (225, 225, 220), (40, 120, 80)]
@@ -57,7 +56,7 @@ def cycle(canvas: Canvas, x: float, z: float, kind: str, *, ridden: bool) -> Non
     if motor:
         low = [(-0.75, 0.62), (-0.2, 0.25), (0.4, 0.25), (0.7, 0.62), (0.35, 1.0), (-0.8, 0.85)]
         hull = np.array(low) * along
-        hull[:, 0] += np.sign(hull[:, 0]) * 0.14  # seen from the end it is still as wide as itself
+        hull[:, 0] += np.sign(hull[:, 0]) * 0.14  # from its end it keeps its width
         canvas.shape(hull, x, z, rim, kind)
         tank = np.array([(-0.3, 0.68), (0.5, 0.62), (0.45, 1.02), (0.0, 0.9), (-0.7, 0.88)])
         canvas.shape(tank * (abs(view) * 0.8 + 0.2, 1), x, z, body, kind)
@@ -67,9 +66,8 @@ def cycle(canvas: Canvas, x: float, z: float, kind: str, *, ridden: bool) -> Non
         canvas.shape(np.array([*frame[:2], frame[2], frame[3]]) * along, x, z, None, kind)
         canvas.stroke(np.array(frame) * along, x, z, 0.055, body, kind)
         canvas.stroke(np.array([(base, radius), (0.38, 1.02)]) * along, x, z, 0.055, body, kind)
-        canvas.stroke(
-            [(-0.3 * view - 0.1, 0.92), (-0.2 * view + 0.1, 0.92)], x, z, 0.07, DARK, kind
-        )
+        saddle = [(-0.3 * view - 0.1, 0.92), (-0.2 * view + 0.1, 0.92)]
+        canvas.stroke(saddle, x, z, 0.07, DARK, kind)
     bar = 0.38 * view
     canvas.stroke([(bar - 0.24, 1.06), (bar + 0.24, 1.06)], x, z, 0.06, DARK, kind)
     if ridden:
@@ -96,7 +94,7 @@ def _rider(canvas: Canvas, x: float, z: float, view: float, motor: bool) -> None
 
 
 def pole(canvas: Canvas, x: float, z: float, kind: str) -> None:
-    """A ``'lamp'``, ``'bollard'``, ``'sign'`` or ``'light'`` (traffic light) on its pole."""
+    """Draw a ``'lamp'``, ``'bollard'``, ``'sign'`` or ``'light'`` (traffic light) on its pole."""
     rng, metal = canvas.rng, canvas.paint(METAL)
     tall = {'lamp': rng.uniform(6, 9), 'bollard': 1.0, 'sign': rng.uniform(2.6, 3.4)}
     top = tall.get(kind, rng.uniform(3.2, 4.2))
@@ -119,7 +117,8 @@ def _light(canvas: Canvas, x: float, y: float, z: float) -> None:
     canvas.front(x - 0.24, x + 0.24, y - 0.6, y + 0.6, z, (20, 26, 24), 'traffic light')
     lit = canvas.rng.integers(3)
     for row, color in enumerate(((250, 60, 45), (250, 185, 50), (60, 240, 150))):
-        shown = color if row == lit else tuple(level // 4 for level in color)
+        red, green, blue = color if row == lit else np.array(color) // 4
+        shown = int(red), int(green), int(blue)
         canvas.disc(x, y + 0.38 - 0.38 * row, z, 0.16, 0.16, shown)
 
 
@@ -145,7 +144,7 @@ def _sign(canvas: Canvas, x: float, y: float, z: float) -> None:
 
 
 def tree(canvas: Canvas, x: float, z: float) -> None:
-    """A trunk and a ragged crown with lighter and darker boughs."""
+    """Draw a trunk and a ragged crown with lighter and darker boughs."""
     rng = canvas.rng
     stem, radius = rng.uniform(2.2, 3.4), rng.uniform(1.6, 3.0)
     bark = canvas.paint([(75, 62, 50), (95, 85, 72)])
@@ -154,7 +153,7 @@ def tree(canvas: Canvas, x: float, z: float) -> None:
 
 
 def bush(canvas: Canvas, x: float, y: float, z: float, rx: float, ry: float) -> None:
-    """A ragged mass of leaves about a point."""
+    """Draw a ragged mass of leaves around a point."""
     rng, color = canvas.rng, canvas.paint(LEAVES, spread=9)
     turn = np.linspace(0, 2 * np.pi, 41)[:-1]
     rim = 1 + 0.12 * np.sin(3 * turn + rng.uniform(0, 6)) + rng.uniform(-0.16, 0.16, 40)
@@ -164,12 +163,13 @@ def bush(canvas: Canvas, x: float, y: float, z: float, rx: float, ry: float) -> 
     far, way = 0.72 * np.sqrt(rng.random(count)), rng.uniform(0, 2 * np.pi, count)
     side, up, size = rx * far * np.cos(way), far * np.sin(way), rng.uniform(0.15, 0.3, count)
     levels = np.array(color) * (1 + 0.3 * up + rng.normal(0, 0.08, count))[:, None]
-    for dx, dy, share, level in zip(side, ry * up, size, levels.clip(4, 252), strict=True):
-        canvas.disc(x + dx, y + dy, z, share * rx, share * ry, tuple(map(int, level)))
+    leaves = levels.clip(4, 252).astype(int).tolist()
+    for dx, dy, share, leaf in zip(side, ry * up, size, leaves, strict=True):
+        canvas.disc(x + dx, y + dy, z, share * rx, share * ry, leaf)
 
 
 def dustbin(canvas: Canvas, x: float, z: float) -> None:
-    """A bin on its day of collection, which the labels call dynamic."""
+    """Draw a bin on its day of collection, which is labelled as dynamic."""
     color = canvas.paint([(60, 90, 60), (80, 70, 60), (60, 80, 120), (170, 140, 40)])
     canvas.shape([(-0.27, 0), (-0.33, 1.0), (0.33, 1.0), (0.27, 0)], x, z, color, 'dynamic')
     lid = canvas.paint([np.array(color) * 0.7])
@@ -177,7 +177,7 @@ def dustbin(canvas: Canvas, x: float, z: float) -> None:
 
 
 def guard_rail(canvas: Canvas, x: float, z: float) -> None:
-    """A steel rail on posts along the road, from ``z`` on."""
+    """Draw a steel rail on posts along the road, from ``z`` on."""
     posts = np.arange(z, 40, 2.0)
     canvas.side(x, 0, 0.5, posts, posts + 0.12, canvas.paint((110, 112, 114)), 'guard rail')
     canvas.side(x, 0.42, 0.78, z, 60, canvas.paint((158, 162, 165)), 'guard rail')
@@ -185,7 +185,7 @@ def guard_rail(canvas: Canvas, x: float, z: float) -> None:
 
 
 def ego_vehicle(canvas: Canvas) -> None:
-    """The camera car's bonnet with its star, and the black rim that rectification leaves."""
+    """Draw the camera car's bonnet with its star, and the black rim of image rectification."""
     rng, (height, width) = canvas.rng, canvas.labels.shape
     if canvas.chance(0.8):
         turn = np.linspace(0, np.pi, 60)

@@ -1,8 +1,10 @@
-"""What drives and parks in synthetic street scenes, from cars to trams.
+"""Vehicles of synthetic street scenes, from cars to trams.
 
-``x`` is the middle of a vehicle and ``z`` its near end, in metres. Seen are the end that faces the
-camera and the flank that is turned to it.
+``x`` is the middle of a vehicle and ``z`` its near end, in metres. The end that faces the camera
+and the flank on the camera's side are visible.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,33 +18,31 @@ DARK, GLASS, TYRE = (24, 25, 28), (48, 58, 68), (22, 22, 24)
 
 
 def car(canvas: Canvas, x: float, z: float, *, oncoming: bool) -> None:
-    """A car seen from behind or, ``oncoming``, from the front."""
+    """Draw a car from behind or, if ``oncoming``, from the front."""
     rng, length = canvas.rng, 4.3
     half, tall = rng.uniform(0.85, 0.95), rng.uniform(1.42, 1.75)
     belt, clear = 0.58 * tall, 0.24
     color = canvas.paint(CARS, spread=14)
     flank, glass = canvas.paint([np.array(color) * 0.75], spread=4), canvas.paint([GLASS])
-    inner = x - np.sign(x) * half  # the flank that the camera sees
-    lean = np.sign(x) * 0.2
+    inner, lean = x - np.sign(x) * half, np.sign(x) * 0.2  # the visible flank
     near, far = (z + 1.1, z + 3.9) if oncoming else (z + 0.25, z + 3.1)
     _shadow(canvas, x, half, z, length)
     _wheels(canvas, inner, (z + 0.8, z + 3.5), 0.33, 'car')
     canvas.side(inner, clear, belt, z, z + length, flank, 'car')
     _wheels(canvas, inner, (z + 0.8, z + 3.5), 0.31, 'car')
     canvas.side(inner, belt, tall, near, far, flank, 'car', lean=lean)
-    canvas.side(
-        inner + lean * 0.15, belt + 0.04, tall - 0.1, near + 0.2, far - 0.2, glass, lean=lean
-    )
+    pane = inner + lean * 0.15
+    canvas.side(pane, belt + 0.04, tall - 0.1, near + 0.2, far - 0.2, glass, lean=lean)
     cabin = [(-0.97, belt), (-0.76, 0.96 * tall), (-0.7, tall)]
     canvas.shape(_mirror(cabin, half), x, near, color, 'car')
     canvas.shape(_mirror([(-0.84, belt + 0.05), (-0.68, 0.92 * tall)], half), x, near, glass)
-    canvas.front(x - 0.9 * half, x - 0.55 * half, 0, 0.45, z, TYRE, 'car')
-    canvas.front(x + 0.55 * half, x + 0.9 * half, 0, 0.45, z, TYRE, 'car')
+    tyres = x + np.array((-0.9, 0.55)) * half
+    canvas.front(tyres, tyres + 0.35 * half, 0, 0.45, z, TYRE, 'car')
     if oncoming:  # the bonnet, level between bumper and windscreen
         canvas.flat(x - half, x + half, z, near, color, 'car', y=belt)
     hull = [(-0.93, clear), (-1, 0.4), (-1, 0.5 * tall), (-0.93, belt + 0.03)]
     canvas.shape(_mirror(hull, half), x, z, color, 'car')
-    bumper = canvas.paint([np.array(color) * 0.6, DARK], spread=5)
+    bumper = canvas.paint(np.array([np.array(color) * 0.6, DARK]), spread=5)
     canvas.shape(_mirror([(-0.92, clear), (-0.98, 0.45)], half), x, z, bumper)
     lamp = (252, 250, 225) if oncoming else (215, 25, 30)
     outer = x + np.array((-0.97, 0.62)) * half
@@ -51,7 +51,7 @@ def car(canvas: Canvas, x: float, z: float, *, oncoming: bool) -> None:
 
 
 def long_vehicle(canvas: Canvas, x: float, z: float, kind: str, *, oncoming: bool) -> None:
-    """A truck, bus, train (a tram), caravan or trailer."""
+    """Draw a truck, bus, train (a tram), caravan or trailer."""
     half, tall, low, length = {
         'truck': (1.25, canvas.rng.uniform(3.1, 3.8), 0.95, canvas.rng.uniform(7, 10)),
         'bus': (1.27, canvas.rng.uniform(2.9, 3.3), 0.32, 11.5),
@@ -68,10 +68,9 @@ def long_vehicle(canvas: Canvas, x: float, z: float, kind: str, *, oncoming: boo
     _shadow(canvas, x, half, z, length)
     canvas.side(inner, 0.3, low + 0.1, z + 0.2, end - 0.2, DARK, kind)
     canvas.side(inner, low, tall, start, end, flank, kind)
-    wheels = [
-        z + length * share for share in ((0.14, 0.7, 0.85) if kind == 'truck' else (0.2, 0.8))
-    ]
     if kind != 'train':
+        shares = (0.14, 0.7, 0.85) if kind == 'truck' else (0.2, 0.8)
+        wheels = [z + length * share for share in shares]
         _wheels(canvas, inner, wheels, 0.33 if kind in ('caravan', 'trailer') else 0.5, kind)
         for tyre in (x - half, x + half - 0.4):
             canvas.front(tyre, tyre + 0.4, 0, low + 0.2, z, TYRE, kind)
@@ -93,7 +92,9 @@ def long_vehicle(canvas: Canvas, x: float, z: float, kind: str, *, oncoming: boo
         canvas.front(x - half, x + half, 0.8, 0.9, z, DARK)
 
 
-def _truck_parts(canvas, x, z, half, tall, low, oncoming) -> None:
+def _truck_parts(
+    canvas: Canvas, x: float, z: float, half: float, tall: float, low: float, oncoming: bool
+) -> None:
     if oncoming:
         cab = canvas.paint([(200, 60, 50), (235, 235, 235), (60, 90, 170), (70, 140, 90)])
         inner = x - np.sign(x) * half
@@ -113,7 +114,10 @@ def _truck_parts(canvas, x, z, half, tall, low, oncoming) -> None:
     canvas.front(outer, outer + 0.3, lamps, lamps + 0.2, z, lamp)
 
 
-def _coach_parts(canvas, x, z, half, tall, end, kind, oncoming) -> None:
+def _coach_parts(
+    canvas: Canvas, x: float, z: float, half: float, tall: float, end: float, kind: str,
+    oncoming: bool,
+) -> None:  # fmt: skip
     inner = x - np.sign(x) * half
     if kind == 'train':
         cream = canvas.paint([(225, 220, 200), (235, 235, 230)])
@@ -133,16 +137,16 @@ def _coach_parts(canvas, x, z, half, tall, end, kind, oncoming) -> None:
 
 
 def _mirror(left: list[tuple[float, float]], half: float) -> np.ndarray:
-    """A symmetric outline from its left side, in shares of ``half`` the width."""
-    left = np.array(left) * (half, 1)
-    return np.concatenate((left, left[::-1] * (-1, 1)))
+    """Complete a symmetric outline from its left side, given in shares of half the width."""
+    points = np.array(left) * (half, 1)
+    return np.concatenate((points, points[::-1] * (-1, 1)))
 
 
 def _shadow(canvas: Canvas, x: float, half: float, z: float, length: float) -> None:
     canvas.flat(x - half - 0.15, x + half + 0.15, z - 0.35, z + length, (34, 34, 37))
 
 
-def _wheels(canvas: Canvas, x: float, at: tuple, radius: float, label: str) -> None:
+def _wheels(canvas: Canvas, x: float, at: Sequence[float], radius: float, label: str) -> None:
     turn = np.linspace(0, 2 * np.pi, 13)[:-1]
     for middle in at:
         for size, color in ((radius, TYRE), (0.55 * radius, (130, 132, 135))):
