@@ -96,14 +96,8 @@ def _block(layers: Any, x: Any, widths: Sequence[int], *, name: str) -> Any:
     shortcut_norm = layers.BatchNormalization(name=f'{name}_batch_norm_skip_conv')
     y = x
     for part, width, kernel, dilation in zip('abc', widths, (1, 3, 1), (1, 2, 1), strict=True):
-        y = layers.Conv2D(
-            width,
-            kernel,
-            dilation_rate=dilation,
-            padding='same',
-            kernel_initializer='he_normal',
-            name=f'{name}_{part}',
-        )(y)
+        options = dict(dilation_rate=dilation, padding='same', kernel_initializer='he_normal')
+        y = layers.Conv2D(width, kernel, name=f'{name}_{part}', **options)(y)
         y = layers.BatchNormalization(name=f'{name}_batch_norm_{part}')(y)
         if part != 'c':
             y = layers.LeakyReLU(negative_slope=SLOPE, name=f'{name}_leakyrelu_{part}')(y)

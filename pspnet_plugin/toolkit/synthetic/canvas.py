@@ -26,19 +26,10 @@ INDEX = {name: index for index, name in enumerate((*_META['classes'], *VOID_NAME
 
 # Relative brightness noise of a surface, in single pixels and in lumps of about ten pixels.
 _TEXTURE = {
-    'road': (0.08, 0.04),
-    'sidewalk': (0.1, 0.07),
-    'parking': (0.2, 0.08),
-    'ground': (0.3, 0.14),
-    'rail track': (0.35, 0.1),
-    'building': (0.1, 0.07),
-    'wall': (0.22, 0.14),
-    'vegetation': (0.55, 0.45),
-    'terrain': (0.5, 0.16),
-    'sky': (0.0, 0.02),
-    'person': (0.1, 0.12),
-    'rider': (0.1, 0.12),
-}
+    'road': (0.08, 0.04), 'sidewalk': (0.1, 0.07), 'parking': (0.2, 0.08), 'ground': (0.3, 0.14),
+    'rail track': (0.35, 0.1), 'building': (0.1, 0.07), 'wall': (0.22, 0.14), 'sky': (0.0, 0.02),
+    'vegetation': (0.55, 0.45), 'terrain': (0.5, 0.16), 'person': (0.1, 0.12), 'rider': (0.1, 0.12),
+}  # fmt: skip
 _PLAIN = (0.08, 0.04)
 
 Real = float | np.ndarray  # metres; arrays draw many objects in one call
@@ -61,8 +52,8 @@ class Canvas:
 
     def __init__(self, rng: np.random.Generator, *, height: int = 512, width: int = 1024) -> None:
         self.rng = rng
-        self.photo = np.zeros((height, width, 3), np.uint8)
-        self.labels = np.zeros((height, width), np.uint8)
+        self.photo: np.ndarray = np.zeros((height, width, 3), np.uint8)
+        self.labels: np.ndarray = np.zeros((height, width), np.uint8)
         self.focal = width * rng.uniform(0.62, 0.85)
         self.horizon = height * rng.uniform(0.40, 0.49)
         self.center = width * rng.uniform(0.4, 0.6)
@@ -164,12 +155,12 @@ class Canvas:
         """Darken the photo inside a polygon of pixels."""
         mask = np.zeros(self.labels.shape, np.uint8)
         cv2.fillPoly(mask, [points], 255)
-        mask = cv2.blur(mask, (9, 5))
-        x, y, w, h = cv2.boundingRect(mask)
+        soft = cv2.blur(mask, (9, 5))
+        x, y, w, h = cv2.boundingRect(soft)
         if not w:
             return
         area = np.s_[y : y + h, x : x + w]
-        factor = cv2.merge([1 - mask[area].astype(np.float32) * (strength / 255)] * 3)
+        factor = cv2.merge([1 - soft[area].astype(np.float32) * (strength / 255)] * 3)
         self.photo[area] = cv2.multiply(self.photo[area], factor, dtype=cv2.CV_8U)
 
     def noise(self, cell: int) -> np.ndarray:

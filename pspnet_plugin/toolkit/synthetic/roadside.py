@@ -86,9 +86,8 @@ def fence(canvas: Canvas, x: float, z0: float, z1: float, *, light: float) -> No
         house(canvas, x + np.sign(x) * 7, z0, z1, light=light)
     else:
         park(canvas, x + np.sign(x) * 2, z0, z1, light=light)
-    tall = rng.uniform(1.4, 2.6)
-    color, gap = canvas.paint(FENCES), rng.uniform(0.2, 0.34)
-    _bars(canvas, x, z0, z1, tall, gap, color)
+    tall, color = rng.uniform(1.4, 2.6), canvas.paint(FENCES)
+    _bars(canvas, x, z0, z1, tall, rng.uniform(0.2, 0.34), color)
 
 
 def railing(canvas: Canvas, x: float, z0: float, z1: float) -> None:

@@ -1,23 +1,23 @@
 """Synthetic street scenes and the pairs made of them, a stand-in for Cityscapes pairs.
 
-A scene is a straight street in perspective; over a few scenes every train class occurs, and over
-some dozens every void colour. It serves to learn and to test a whole training without any data
-set; scores on it say nothing about real streets.
+A scene is a straight street in perspective. A few scenes hold every train class, some dozens every
+void colour. They serve to test a whole training without a dataset; scores on them say nothing about
+real streets.
 """
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import cv2
 import numpy as np
 
-from pspnet_plugin.toolkit.synthetic import roadside as margins
-from pspnet_plugin.toolkit.synthetic import street_objects as things
-from pspnet_plugin.toolkit.synthetic import vehicles
-from pspnet_plugin.toolkit.synthetic.canvas import NUM_CLASSES, PALETTE, Canvas
+from pspnet_plugin.toolkit.synthetic import roadside, vehicles
+from pspnet_plugin.toolkit.synthetic import street_objects as objects
+from pspnet_plugin.toolkit.synthetic.canvas import NUM_CLASSES, PALETTE, Canvas, Color
 from pspnet_plugin.utils.resizing import largest_share
 
-# Part of what a pair is made from: raise it with any change that alters a pixel.
+# Recorded beside the pairs; raise it with any change that alters a pixel.
 GENERATOR_VERSION = 1
 PAIR_SIDE = 256
 NEAR, FAR = 2.5, 140.0
@@ -32,47 +32,46 @@ GROUND_PAINT = {
     'rail track': [(104, 92, 84), (96, 96, 84)],
 }
 POLES, POLE_SHARES = ('lamp', 'sign', 'light'), (0.3, 0.4, 0.3)
-MARGINS = (margins.house, margins.wall, margins.fence, margins.hedge, margins.park)
+MARGINS: tuple[Callable[..., None], ...] = (
+    roadside.house, roadside.wall, roadside.fence, roadside.hedge, roadside.park,
+)  # fmt: skip
 MARGIN_SHARES = (0.38, 0.19, 0.24, 0.08, 0.11)
+KINDS, KIND_SHARES = ('car', 'truck', 'bus'), (0.9, 0.06, 0.04)
+PARKED, PARKED_SHARES = ('car', 'caravan', 'trailer', 'gap'), (0.6, 0.11, 0.11, 0.18)
+LENGTHS = {'car': 4.3, 'truck': 10, 'bus': 11.5, 'train': 32, 'caravan': 5, 'trailer': 3.4}
 
 
 def street_scene(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draws one scene.
+    """Draw a scene.
 
     Args:
-        rng: The only source of randomness; the same state gives the same bytes.
+        rng: Only source of randomness; the same state gives the same bytes.
 
     Returns:
-        The photo, (512, 1024, 3) uint8 RGB, and its labels, (512, 1024) uint8: positions in the
-        palette of ``CityscapesPairsDataset`` followed by its void palette.
+        The photo, (512, 1024, 3) uint8 RGB, and its labels, (512, 1024) uint8: indices into
+        ``PALETTE``, the palette of ``CityscapesPairsDataset`` followed by its void palette.
     """
     canvas = Canvas(rng)
-    margins.backdrop(canvas, FAR)
-    street = _Street(canvas)
-    street.ground()
-    street.margins()
-    street.traffic()
-    street.pavements()
-    street.draw_queue()
+    roadside.backdrop(canvas, FAR)
+    _Street(canvas).draw()
     if canvas.chance(0.5):
         canvas.photo = np.ascontiguousarray(canvas.photo[:, ::-1])
         canvas.labels = np.ascontiguousarray(canvas.labels[:, ::-1])
-    things.ego_vehicle(canvas)
+    objects.ego_vehicle(canvas)
     canvas.develop()
     return canvas.photo, canvas.labels
 
 
 def render_pair(photo: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Shrinks a scene to a pair as real pairs were: colours of labels blend along every edge.
+    """Shrink a scene to a pair, as real pairs were: label colours blend along every edge.
 
     Args:
         photo: (H, W, 3) uint8 RGB, at least 256x256.
-        labels: (H, W) uint8, positions in ``PALETTE``.
+        labels: (H, W) uint8, indices into ``PALETTE``.
 
     Returns:
-        The pair, (256, 512, 3) uint8 BGR as OpenCV writes it, photo left and labels right; and the
-        truth, (256, 256) uint8: the class with the largest share of each pixel's area, 255 where
-        that is a void colour.
+        The pair, (256, 512, 3) uint8 BGR, photo left and labels right; and the truth, (256, 256)
+        uint8: the class with the largest share of each pixel's area, 255 where it is void.
     """
     size = (PAIR_SIDE, PAIR_SIDE)
     table = np.zeros((256, 1, 3), np.uint8)
@@ -80,30 +79,40 @@ def render_pair(photo: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.n
     colors = cv2.LUT(cv2.merge([labels] * 3), table)
     halves = [cv2.resize(half, size, interpolation=cv2.INTER_AREA) for half in (photo, colors)]
     pair = cv2.cvtColor(np.hstack(halves), cv2.COLOR_RGB2BGR)
-    labels = largest_share(labels, size)
-    truth = np.where(labels < NUM_CLASSES, labels, 255).astype(np.uint8)
+    truth = largest_share(labels, size)
+    truth[truth >= NUM_CLASSES] = 255
     return pair, truth
 
 
 class _Street:
-    """Plan of one street: strips along it, and a queue of what stands on them.
+    """Plan of a street: strips along it, and a queue of the objects that stand on them.
 
-    Seen from the own lane, a strip hides whatever stands on strips farther out, however near that
-    is; on one strip the nearer thing hides the farther. Hence the order of the queue.
+    From the own lane, a strip hides everything on strips farther out, however near that is; on one
+    strip the nearer object hides the farther. This is the order of the queue.
     """
 
     def __init__(self, canvas: Canvas) -> None:
         self.canvas, self.rng = canvas, canvas.rng
-        self.queue = []
+        self.queue: list[tuple[float, float, Callable[[], None]]] = []
         chance, rng = canvas.chance, canvas.rng
         self.oncoming = [-LANE * (lane + 1) for lane in range(rng.integers(1, 3))]
         self.ahead = [0.0, LANE] if chance(0.3) else [0.0]
-        self.sides = [self._side(-1), self._side(1)]
+        self.sides = [(sign, self._strips(sign)) for sign in (-1, 1)]
         self.crossing = rng.uniform(16, 34) if chance(0.35) else None
         self.overhead = rng.uniform(38, 70) if chance(0.5) else None
 
-    def _side(self, sign: int) -> dict[str, float]:
-        """Strips of one side as {name: outer edge}, metres from the middle of the own lane."""
+    def draw(self) -> None:
+        """Draw the ground, then the margins, then the objects from far to near."""
+        self._ground()
+        self._margins()
+        self._traffic()
+        for sign, strips in self.sides:
+            self._pavement(sign, strips)
+        for *_, draw in sorted(self.queue, key=lambda entry: entry[:2]):
+            draw()
+
+    def _strips(self, sign: int) -> dict[str, float]:
+        """Plan the strips of a side as {name: outer edge}, metres from the own lane's middle."""
         chance, rng = self.canvas.chance, self.rng
         lanes = self.oncoming if sign < 0 else self.ahead
         edge = LANE / 2 + max(abs(lane) for lane in lanes) + 0.3
@@ -123,22 +132,17 @@ class _Street:
         strips['end'] = edge
         return strips
 
-    def later(self, strip: float, z: float, draw: Callable, *args, **options) -> None:
-        """Queues ``draw(canvas, ...)`` of a thing; ``strip`` is how far out its strip begins."""
+    def _later(self, strip: float, z: float, draw: Callable, *args: Any, **options: Any) -> None:
+        """Queue ``draw(canvas, ...)`` of an object on a strip that begins so far out."""
         if not self.overhead or z < self.overhead:
             self.queue.append((-strip, -z, partial(draw, self.canvas, *args, **options)))
 
-    def draw_queue(self) -> None:
-        """Draws what stands in the street, outer strips first and far things first."""
-        for *_, draw in sorted(self.queue, key=lambda entry: entry[:2]):
-            draw()
-
-    def ground(self) -> None:
-        """Everything that lies flat: strips, kerbs, marks, and shadows on them."""
+    def _ground(self) -> None:
+        """Draw all that lies flat: strips, kerbs, markings, and shadows on them."""
         canvas, rng = self.canvas, self.rng
         paint = {name: canvas.paint(colors) for name, colors in GROUND_PAINT.items()}
         canvas.flat(-400, 400, NEAR, FAR * 3, paint['terrain'], 'terrain')
-        for sign, strips in zip((-1, 1), self.sides, strict=True):
+        for sign, strips in self.sides:
             inner = 0.0
             for name, outer in strips.items():
                 if name != 'end':
@@ -149,31 +153,30 @@ class _Street:
                         rails = sign * (inner + np.array((0.75, 2.2)))
                         canvas.flat(rails, rails + 0.12, NEAR, FAR, (185, 180, 172))
                 inner = outer
+        (_, left), (_, right) = self.sides
         white = canvas.paint((215, 215, 210))
         if self.crossing:
             canvas.flat(-60, 60, self.crossing, self.crossing + 8, paint['road'], 'road')
-            stripes = np.arange(-self.sides[0]['road'], self.sides[1]['road'] - 0.5, 1.0)
+            stripes = np.arange(-left['road'], right['road'] - 0.5, 1.0)
             canvas.flat(stripes, stripes + 0.5, self.crossing - 4, self.crossing - 1, white)
         for lane in (*self.oncoming, *self.ahead[1:]):
             dashes = np.arange(rng.uniform(3, 8), 70, 9.0)
             line = lane + (LANE / 2 if lane < 0 else -LANE / 2)
             canvas.flat(line - 0.07, line + 0.07, dashes, dashes + 4.5, white)
         if canvas.chance(0.4):
-            edge = self.sides[1]['road'] - 0.3
+            edge = right['road'] - 0.3
             canvas.flat(edge - 0.07, edge + 0.07, NEAR, 70, white)
-        for _ in range(rng.integers(0, 3)):  # patches of newer asphalt
+        for _ in range(rng.integers(0, 3)):  # areas of newer asphalt
             x, z = rng.uniform(-3, 1), rng.uniform(5, 20)
-            patch = np.array(paint['road']) * rng.uniform(0.75, 1.1)
-            canvas.flat(x, x + rng.uniform(0.6, 2), z, z + rng.uniform(1, 8), canvas.paint(patch))
+            asphalt = np.array(paint['road']) * rng.uniform(0.75, 1.1)
+            canvas.flat(x, x + rng.uniform(0.6, 2), z, z + rng.uniform(1, 8), canvas.paint(asphalt))
         if canvas.chance(0.4):
             z, sign = rng.uniform(5, 14), rng.choice((-1, 1))
-            corners = canvas.project(
-                np.array((sign * 12, sign * 12, rng.uniform(-3, 3), rng.uniform(-3, 3))),
-                0, np.array((z, z + 12, z + 10, z + 1)),
-            )  # fmt: skip
+            sides = np.array((sign * 12, sign * 12, rng.uniform(-3, 3), rng.uniform(-3, 3)))
+            corners = canvas.project(sides, 0, z + np.array((0, 12, 10, 1)))
             canvas.shade(corners, rng.uniform(0.25, 0.5))
 
-    def _paving(self, inner: float, outer: float, color) -> None:
+    def _paving(self, inner: float, outer: float, color: Color) -> None:
         canvas = self.canvas
         joint = canvas.paint([np.array(color) * 0.82], spread=3)
         z = np.arange(4, 24, 1.2)
@@ -183,30 +186,30 @@ class _Street:
         kerb = canvas.paint([np.array(color) * 1.18], spread=4)
         canvas.flat(inner, inner + np.sign(inner) * 0.2, NEAR, FAR, kerb)
 
-    def margins(self) -> None:
-        """Houses, walls, fences, hedges and parks along both sides, far ones first."""
+    def _margins(self) -> None:
+        """Draw houses, walls, fences, hedges and parks along both sides, far ones first."""
         canvas, rng = self.canvas, self.rng
-        parts = []
-        for sign, strips in zip((-1, 1), self.sides, strict=True):
+        parts: list[tuple[float, Callable[[], None]]] = []
+        for sign, strips in self.sides:
             x, z, light = sign * strips['end'], NEAR, rng.uniform(0.72, 1.1)
             while z < FAR * 0.8:
-                end = z + rng.uniform(7, 20) + (6 if z == NEAR else 0)
+                far = end = z + rng.uniform(7, 20) + (6 if z == NEAR else 0)
                 draw = MARGINS[rng.choice(len(MARGINS), p=MARGIN_SHARES)]
-                far = end
-                if self.crossing and z < self.crossing + 9 and end > self.crossing - 1:
+                if self.crossing and z < self.crossing + 9:
                     far = min(end, self.crossing - 1)
                 if far - z > 3:
                     parts.append((z, partial(draw, canvas, x, z, far, light=light)))
                 z = end
         if self.overhead:
-            left, right = -self.sides[0]['end'], self.sides[1]['end']
-            draw = margins.bridge if canvas.chance(0.55) else margins.tunnel
-            parts.append((self.overhead, partial(draw, canvas, left, right, self.overhead)))
+            (_, left), (_, right) = self.sides
+            draw = roadside.bridge if canvas.chance(0.55) else roadside.tunnel
+            across = partial(draw, canvas, -left['end'], right['end'], self.overhead)
+            parts.append((self.overhead, across))
         for _, draw in sorted(parts, key=lambda part: -part[0]):
             draw()
 
-    def traffic(self) -> None:
-        """Vehicles and riders on lanes, rails and in parking bays."""
+    def _traffic(self) -> None:
+        """Queue vehicles and riders on lanes, rails and in parking bays."""
         canvas, rng = self.canvas, self.rng
         wanted = ['truck'] * canvas.chance(0.62) + ['bus'] * canvas.chance(0.62)
         rng.shuffle(wanted)
@@ -215,73 +218,62 @@ class _Street:
         for lane in rng.permutation(lanes):
             z = starts[lane]
             while z < 85:
-                kind = (
-                    wanted.pop()
-                    if wanted
-                    else rng.choice(['car', 'truck', 'bus'], p=(0.9, 0.06, 0.04))
-                )
+                kind = wanted.pop() if wanted else rng.choice(KINDS, p=KIND_SHARES)
                 z += self._vehicle(kind, lane, z) + rng.exponential(9) + 2.5
-        for sign, strips in zip((-1, 1), self.sides, strict=True):
+        for sign, strips in self.sides:
             if 'rail track' in strips and canvas.chance(0.9):
                 self._vehicle('train', sign * (strips['rail track'] - 1.5), rng.uniform(9, 24))
             if 'parking' in strips:
-                z = rng.uniform(5, 12)
+                z, x = rng.uniform(5, 12), sign * (strips['parking'] - 1.15)
                 while z < 60:
-                    kind = rng.choice(
-                        ['car', 'caravan', 'trailer', 'gap'], p=(0.6, 0.11, 0.11, 0.18)
-                    )
-                    x = sign * (strips['parking'] - 1.15)
+                    kind = rng.choice(PARKED, p=PARKED_SHARES)
                     z += (5 if kind == 'gap' else self._vehicle(kind, x, z)) + rng.uniform(0.8, 2)
         for kind, share in (('bicycle', 0.7), ('motorcycle', 0.62)):
             for _ in range(int(canvas.chance(share)) + int(canvas.chance(0.3))):
-                lane = rng.choice(lanes)  # on its side that is away from the own lane
+                lane = rng.choice(lanes)  # on the lane's side that is away from the own lane
                 x = lane + np.sign(lane + rng.normal(0, 0.1)) * (LANE / 2 - 0.4)
                 z = rng.uniform(6.5, 20)
-                self.later(abs(lane), z, things.cycle, x, z, kind, ridden=True)
+                self._later(abs(lane), z, objects.cycle, x, z, kind, ridden=True)
 
     def _vehicle(self, kind: str, x: float, z: float) -> float:
-        oncoming = x < -LANE / 2
-        if kind == 'car':
-            self.later(abs(x), z, vehicles.car, x, z, oncoming=oncoming)
-            return 4.3
-        self.later(abs(x), z, vehicles.long_vehicle, x, z, kind, oncoming=oncoming)
-        return {'truck': 10, 'bus': 11.5, 'train': 32, 'caravan': 5, 'trailer': 3.4}[kind]
+        """Queue a vehicle and return its length."""
+        draw = vehicles.car if kind == 'car' else partial(vehicles.long_vehicle, kind=kind)
+        self._later(abs(x), z, draw, x, z, oncoming=x < -LANE / 2)
+        return LENGTHS[kind]
 
-    def pavements(self) -> None:
-        """Poles, trees, people, parked cycles, bins and rails beside the lanes."""
-        canvas, rng = self.canvas, self.rng
-        for sign, strips in zip((-1, 1), self.sides, strict=True):
-            names = list(strips)
-            inner = strips[names[names.index('sidewalk') - 1]]
-            outer, end = strips['sidewalk'], strips['end']
-            later, kerb = partial(self.later, inner), sign * (inner + 0.4)
-            for z in np.arange(rng.uniform(7, 11), 60, rng.uniform(6, 11)):
-                later(z, things.pole, kerb, z, rng.choice(POLES, p=POLE_SHARES))
-            if canvas.chance(0.25):
-                for z in np.arange(rng.uniform(6, 10), 30, 2.0):
-                    later(z, things.pole, kerb, z, 'bollard')
-            if canvas.chance(0.4):
-                for z in np.arange(rng.uniform(9, 16), 80, rng.uniform(8, 14)):
-                    self.later(end - 0.8, z, things.tree, sign * (end - 0.8), z)
-            for _ in range(rng.integers(1, 5)):
-                z, middle = 6 + rng.exponential(12), rng.uniform(inner + 0.8, outer - 0.3)
-                for _ in range(rng.integers(1, 6)):
-                    near = max(5.5, z + rng.normal(0, 1.0))
-                    x = sign * max(inner + 0.4, middle + rng.normal(0, 0.7))
-                    later(near, things.person, x, near)
-            for kind, share in (('bicycle', 0.45), ('motorcycle', 0.35)):
-                if canvas.chance(share):
-                    start = rng.uniform(6, 14)
-                    for z in start + np.arange(rng.integers(1, 4)):
-                        x = sign * rng.uniform(inner + 1, outer)
-                        later(z, things.cycle, x, z, kind, ridden=False)
-            if canvas.chance(0.45):
-                z, x = rng.uniform(6, 18), sign * rng.uniform(inner + 0.6, outer)
-                later(z, things.dustbin, x, z)
-            edge, z = sign * (inner + 0.1), rng.uniform(5, 12)
-            draw = rng.random()  # rails stand at the kerb, before everything on the pavement
-            if draw < 0.2:
-                self.later(inner - 0.1, z, things.guard_rail, edge, z)
-            elif draw < 0.45:
-                end = z + rng.uniform(8, 20)
-                self.later(inner - 0.1, z, margins.railing, edge, z, end)
+    def _pavement(self, sign: int, strips: dict[str, float]) -> None:
+        """Queue poles, trees, people, parked cycles, bins and rails beside the lanes."""
+        chance, rng = self.canvas.chance, self.rng
+        names = list(strips)
+        inner = strips[names[names.index('sidewalk') - 1]]
+        outer, end = strips['sidewalk'], strips['end']
+        later, kerb = partial(self._later, inner), sign * (inner + 0.4)
+        for z in np.arange(rng.uniform(7, 11), 60, rng.uniform(6, 11)):
+            later(z, objects.pole, kerb, z, rng.choice(POLES, p=POLE_SHARES))
+        if chance(0.25):
+            for z in np.arange(rng.uniform(6, 10), 30, 2.0):
+                later(z, objects.pole, kerb, z, 'bollard')
+        if chance(0.4):
+            for z in np.arange(rng.uniform(9, 16), 80, rng.uniform(8, 14)):
+                self._later(end - 0.8, z, objects.tree, sign * (end - 0.8), z)
+        for _ in range(rng.integers(1, 5)):
+            z, middle = 6 + rng.exponential(12), rng.uniform(inner + 0.8, outer - 0.3)
+            for _ in range(rng.integers(1, 6)):
+                near = max(5.5, z + rng.normal(0, 1.0))
+                x = sign * max(inner + 0.4, middle + rng.normal(0, 0.7))
+                later(near, objects.person, x, near)
+        for kind, share in (('bicycle', 0.45), ('motorcycle', 0.35)):
+            if chance(share):
+                for z in rng.uniform(6, 14) + np.arange(rng.integers(1, 4)):
+                    x = sign * rng.uniform(inner + 1, outer)
+                    later(z, objects.cycle, x, z, kind, ridden=False)
+        if chance(0.45):
+            z, x = rng.uniform(6, 18), sign * rng.uniform(inner + 0.6, outer)
+            later(z, objects.dustbin, x, z)
+        edge, z = sign * (inner + 0.1), rng.uniform(5, 12)
+        draw = rng.random()  # rails stand at the kerb, before everything on the pavement
+        if draw < 0.2:
+            self._later(inner - 0.1, z, objects.guard_rail, edge, z)
+        elif draw < 0.45:
+            end = z + rng.uniform(8, 20)
+            self._later(inner - 0.1, z, roadside.railing, edge, z, end)
