@@ -1,13 +1,14 @@
-"""Measure the rules that read label pictures, against the exact maps these were rendered from.
+"""Measure label decoding on label images that are rendered from exact label maps.
 
-Generated scenes of four kinds are shrunk in three ways and JPEG-coded (4:2:0) at two qualities, as
-the label halves of real pairs were. The truth of a pixel is the class with the largest share of its
-area. Prints Markdown; docs/labels.md holds what it printed.
+Generated scenes of four kinds are shrunk by three filters and JPEG-coded (4:2:0) at two qualities,
+as the label halves of real pairs were. The truth of a pixel is the class with the largest share of
+its area. Prints Markdown tables, which docs/labels.md shows.
 """
 
 import argparse
 import json
 import sys
+from itertools import product
 from pathlib import Path
 
 import cv2
@@ -16,11 +17,13 @@ from PIL import Image
 from tqdm import tqdm
 
 from pspnet_plugin.labels import LabelDecoder
+from pspnet_plugin.labels.palettes import IGNORE_INDEX
 from pspnet_plugin.toolkit.conversion.pair_making import jpeg_options
 from pspnet_plugin.toolkit.synthetic.label_plans import SCENES, LabelScene
 from pspnet_plugin.utils.command_line import add_debug, run_command
 from pspnet_plugin.utils.resizing import largest_share
 
+Figures = dict[str, float]
 SHRINKS = dict(bicubic=Image.BICUBIC, bilinear=Image.BILINEAR, area=Image.BOX)
 QUALITIES = (95, 75)
 SIZE = 256
@@ -30,7 +33,7 @@ RULES = {
     **{f'nearest, {d or "any"}': dict(rule='nearest', max_distance=d) for d in DISTANCES},
     **{f'edge_aware, {c}': dict(rule='edge_aware', min_confidence=c) for c in CONFIDENCES},
 }
-# Far from the seeds that the rule's constants were chosen on.
+# Other scenes than those on which the constants of the edge-aware rule were chosen.
 SEED = 5077
 EXAMPLE = """example:
   python tools/analysis_tools/compare_label_rules.py --scenes 12
@@ -38,27 +41,27 @@ EXAMPLE = """example:
 
 
 class Tally:
-    """Counts over pixels, from which the four figures of a rule follow."""
+    """Pixel counts of a rule, from which its figures follow."""
 
     def __init__(self) -> None:
         self.labelled = self.kept = self.right = self.phantom = self.pixels = 0
         self.thin_both = self.thin_either = 0
 
-    def add(self, found: np.ndarray, truth: np.ndarray, thin: tuple[int, ...]) -> None:
-        """Counts a picture: (H, W) labels that a rule gave, and the exact ones; 255 is ignored."""
-        labelled, kept = truth != 255, found != 255
+    def add(self, labels: np.ndarray, truth: np.ndarray, thin: tuple[int, ...]) -> None:
+        """Count an image: decoded labels and exact ones, (H, W) each with 255 ignored."""
+        labelled, kept = truth != IGNORE_INDEX, labels != IGNORE_INDEX
         self.pixels += truth.size
         self.labelled += np.count_nonzero(labelled)
         self.kept += np.count_nonzero(labelled & kept)
-        self.right += np.count_nonzero(labelled & (found == truth))
-        self.phantom += np.count_nonzero(~np.isin(found, [*np.unique(truth), 255]))
+        self.right += np.count_nonzero(labelled & (labels == truth))
+        self.phantom += np.count_nonzero(~np.isin(labels, [*np.unique(truth), IGNORE_INDEX]))
         for label in thin:
-            a, b = (found == label) & labelled, truth == label
+            a, b = (labels == label) & labelled, truth == label
             self.thin_both += np.count_nonzero(a & b)
             self.thin_either += np.count_nonzero(a | b)
 
-    def figures(self) -> dict[str, float]:
-        """Coverage, accuracy of what is kept, share of phantoms, IoU of thin classes."""
+    def figures(self) -> Figures:
+        """Return coverage, accuracy of the kept pixels, share of phantoms, IoU of thin classes."""
         return dict(
             coverage=self.kept / self.labelled,
             accuracy=self.right / max(self.kept, 1),
@@ -68,27 +71,25 @@ class Tally:
 
 
 def render(scene: LabelScene, *, resample: int, quality: int) -> np.ndarray:
-    """The label picture of a scene, (256, 256, 3) uint8 BGR, as it comes out of the JPEG."""
-    picture = Image.fromarray(scene.palette[scene.labels]).resize((SIZE, SIZE), resample)
-    content = cv2.imencode('.jpg', np.asarray(picture)[..., ::-1], jpeg_options(quality))[1]
+    """Render a scene as a shrunk, JPEG-coded label image, (256, 256, 3) uint8 BGR."""
+    colors = scene.palette[scene.labels]
+    image = np.asarray(Image.fromarray(colors).resize((SIZE, SIZE), resample))
+    content = cv2.imencode('.jpg', image[..., ::-1], jpeg_options(quality))[1]
     return cv2.imdecode(content, cv2.IMREAD_COLOR)
 
 
-def measure(scenes: int, kinds: list[str]) -> dict[tuple[int, str, str], dict[str, float]]:
-    """The figures by quality, kind (and ``'all'``) and rule.
+def measure(scenes: int, kinds: list[str]) -> dict[tuple[int, str, str], Figures]:
+    """Measure every rule.
 
     Args:
         scenes: Number of scenes of each kind.
         kinds: Names in ``SCENES``.
+
+    Returns:
+        Figures by quality, kind (or ``'all'``) and rule.
     """
-    tallies = {
-        (quality, kind, rule): Tally()
-        for quality in QUALITIES
-        for kind in (*kinds, 'all')
-        for rule in RULES
-    }
-    jobs = [(kind, number) for kind in kinds for number in range(scenes)]
-    for kind, number in tqdm(jobs, unit='scene'):
+    tallies = {group: Tally() for group in product(QUALITIES, (*kinds, 'all'), RULES)}
+    for kind, number in tqdm(list(product(kinds, range(scenes))), unit='scene'):
         scene = SCENES[kind](np.random.default_rng([SEED, number]))
         palette, void = scene.palette[: scene.classes], scene.palette[scene.classes :]
         decoders = {
@@ -96,19 +97,18 @@ def measure(scenes: int, kinds: list[str]) -> dict[tuple[int, str, str], dict[st
             for rule, arguments in RULES.items()
         }
         truth = largest_share(scene.labels, (SIZE, SIZE))
-        truth[truth >= scene.classes] = 255
-        for quality in QUALITIES:
-            for resample in SHRINKS.values():
-                picture = render(scene, resample=resample, quality=quality)
-                for rule, decoder in decoders.items():
-                    found = decoder.decode(picture)
-                    for group in (kind, 'all'):
-                        tallies[quality, group, rule].add(found, truth, scene.thin)
-    return {key: tally.figures() for key, tally in tallies.items()}
+        truth[truth >= scene.classes] = IGNORE_INDEX
+        for quality, resample in product(QUALITIES, SHRINKS.values()):
+            image = render(scene, resample=resample, quality=quality)
+            for rule, decoder in decoders.items():
+                labels = decoder.decode(image)
+                for group in (kind, 'all'):
+                    tallies[quality, group, rule].add(labels, truth, scene.thin)
+    return {group: tally.figures() for group, tally in tallies.items()}
 
 
-def better(ours: dict[str, float], other: dict[str, float]) -> bool:
-    """Whether a rule is at once better in coverage, accuracy and phantoms."""
+def better(ours: Figures, other: Figures) -> bool:
+    """Return True if a rule is better in coverage, accuracy and phantoms at once."""
     return (
         ours['coverage'] > other['coverage']
         and ours['accuracy'] > other['accuracy']
@@ -116,13 +116,13 @@ def better(ours: dict[str, float], other: dict[str, float]) -> bool:
     )
 
 
-def report(figures: dict[tuple[int, str, str], dict[str, float]], kinds: list[str]) -> str:
-    """Markdown: a table for each quality, over all kinds; then one of the kinds by themselves."""
+def report(figures: dict[tuple[int, str, str], Figures], kinds: list[str]) -> str:
+    """Write a Markdown table of all kinds for each quality, then one of the single kinds."""
     lines = []
     for quality in QUALITIES:
         rows = {rule: figures[quality, 'all', rule] for rule in RULES}
         lines += [
-            f'JPEG quality {quality}, all kinds and ways of shrinking:', '',
+            f'JPEG quality {quality}, all kinds and filters:', '',
             '| rule | coverage | accuracy | phantom | thin IoU | beaten by min_confidence |',
             '|---|---|---|---|---|---|',
         ]  # fmt: skip
@@ -134,34 +134,29 @@ def report(figures: dict[tuple[int, str, str], dict[str, float]], kinds: list[st
             lines.append(f'| {rule} | {_cells(row)} | {beaten} |')
         lines.append('')
     lines += [
-        'Each kind by itself:', '',
+        'Single kinds:', '',
         '| kind, quality | rule | coverage | accuracy | phantom | thin IoU |',
         '|---|---|---|---|---|---|',
     ]  # fmt: skip
-    for kind in kinds:
-        for quality in QUALITIES:
-            for rule in ('nearest, any', 'nearest, 40', 'nearest, 20', 'edge_aware, 0.8'):
-                lines.append(
-                    f'| {kind}, {quality} | {rule} | {_cells(figures[quality, kind, rule])} |'
-                )
+    shown = ('nearest, any', 'nearest, 40', 'nearest, 20', 'edge_aware, 0.8')
+    for kind, quality, rule in product(kinds, QUALITIES, shown):
+        lines.append(f'| {kind}, {quality} | {rule} | {_cells(figures[quality, kind, rule])} |')
     return '\n'.join(lines)
 
 
-def _cells(row: dict[str, float]) -> str:
-    return (
-        f'{row["coverage"]:.4f} | {row["accuracy"]:.4f} | {row["phantom"]:.5f} | '
-        f'{row["thin_iou"]:.3f}'
-    )
+def _cells(row: Figures) -> str:
+    shares = f'{row["coverage"]:.4f} | {row["accuracy"]:.4f} | {row["phantom"]:.5f}'
+    return f'{shares} | {row["thin_iou"]:.3f}'
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--scenes', type=int, default=12, help='of each kind (12)')
+    parser.add_argument('--scenes', type=int, default=12, help='scenes of each kind (12)')
     parser.add_argument('--kinds', nargs='+', choices=SCENES, default=list(SCENES))
-    parser.add_argument('--json', type=Path, metavar='FILE', help='also write all figures')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write all figures to FILE')
     add_debug(parser)
     args = parser.parse_args(argv)
     if args.scenes < 1:
@@ -170,13 +165,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def compare(args: argparse.Namespace) -> None:
-    """Measures and prints.
+    """Measure, print the tables and write the figures.
 
     Raises:
-        ValueError: the figures could not be written.
+        ValueError: The JSON file's directory does not exist.
     """
     if args.json and not args.json.parent.is_dir():
-        raise ValueError(f'--json {args.json}: there is no such folder')
+        raise ValueError(f'--json {args.json}: its directory does not exist; create it first')
     figures = measure(args.scenes, args.kinds)
     print(report(figures, args.kinds))
     if args.json:
@@ -188,7 +183,7 @@ def compare(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command; see ``run_command`` for its exit status."""
+    """Run the command; see ``run_command`` for its exit status."""
     return run_command('compare_label_rules', compare, parse_args(argv))
 
 

@@ -67,7 +67,7 @@ def make_scenes(
         Stopped: A file could not be written, or a worker was killed.
     """
     if not any(counts.values()):
-        raise ValueError('--train 0 --val 0: no pair is asked for; set one to 1 or more')
+        raise ValueError('--train 0 --val 0: nothing to make; set one of them to 1 or more')
     if truth and truth.resolve().is_relative_to(out.resolve()):
         raise ValueError(f'--truth {truth} lies in the directory of the pairs; give another one')
     made_by = {'seed': seed, 'generator': GENERATOR_VERSION}
