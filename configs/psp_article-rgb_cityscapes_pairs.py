@@ -15,7 +15,7 @@ train_pipeline = [
     dict(type='RandomCrop', crop_size={{_base_.crop_size}}),
     dict(type='PackSegInputs'),
 ]
-# Feature maps at full resolution take much memory, so batches are small.
+# Feature maps at full resolution take much memory, hence the small batches.
 train_dataloader = dict(batch_size=4, dataset=dict(pipeline=train_pipeline))
 # The article names no optimizer: Adam with the defaults of Keras (eps 1e-7).
 optim_wrapper = dict(optimizer=dict(_delete_=True, type='Adam', lr=1e-3, eps=1e-7))

@@ -32,7 +32,7 @@ CONFIG = ROOT / 'configs/psp_article-rgb_cityscapes_pairs.py'
 
 
 def build(choice: dict | None = None, *, widths: tuple = (), random_norms=True) -> nn.Module:
-    """The network after ``choice`` in its head; its norms are random unless told otherwise."""
+    """The network after ``choice`` in its head, with random norms if ``random_norms``."""
     init_default_scope('mmseg')
     torch.manual_seed(0)
     config = Config.fromfile(CONFIG).model

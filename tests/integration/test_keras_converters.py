@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -52,6 +51,13 @@ def files(model: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def work_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current directory, empty."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 def save(model: keras.Model, path: Path) -> None:
     (model.save_weights if 'weights' in path.name else model.save)(path)
 
@@ -96,24 +102,17 @@ def test_layers_without_the_article_s_names_match_in_the_order_of_creation(name,
     unnamed.set_weights(source.get_weights())
     assert not {layer.name for layer in unnamed.layers} & {'block_1_a', 'red_1_by_1'}
     save(unnamed, tmp_path / name)
+    if 'weights' in name:  # early Keras 3 wrote no names at all
+        with h5py.File(tmp_path / name, 'r+') as file:
+            file.visititems(lambda _, item: item.attrs.pop('name', None) and None)
+        names = [layer.name for layer in read_keras(tmp_path / name)]
+        assert names[:2] == ['batch_normalization', 'batch_normalization_1']
     states = []
     for path in (files / name, tmp_path / name):
         assert to_mmseg([str(path), str(tmp_path / 'out.pth')]) == 0
         states.append(torch.load(tmp_path / 'out.pth', weights_only=False)['state_dict'])
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
-
-
-def test_files_of_early_keras_3_without_layer_names_are_read(files, tmp_path):
-    def remove_name(file: h5py.File) -> None:
-        places = [place for place in layers_of(file) if file[place].attrs.pop('name', None)]
-        assert len(places) > 30
-
-    bare = edited(files, tmp_path, remove_name)
-    first, second = read_keras(files / 'model.weights.h5'), read_keras(bare)
-    assert [layer.shapes for layer in first] == [layer.shapes for layer in second]
-    assert [layer.name for layer in second][:2] == ['batch_normalization', 'batch_normalization_1']
-    assert to_mmseg([str(bare), str(tmp_path / 'bare.pth')]) == 0
 
 
 def test_weights_that_keras_2_saved_are_read(model, tmp_path):
@@ -143,22 +142,6 @@ def test_reading_needs_neither_keras_nor_tensorflow(files, tmp_path):
     assert (tmp_path / 'out.pth').is_file()
 
 
-def layers_of(file: h5py.File) -> list[str]:
-    """Groups of a weights file that hold a layer's arrays."""
-    places: list[str] = []
-    file.visit(lambda place: places.append(place) if place.endswith('vars') else None)
-    return places
-
-
-def edited(files: Path, tmp_path: Path, change: Callable[[h5py.File], object]) -> Path:
-    """A copy of the weights after ``change`` of the open file."""
-    path = tmp_path / 'edited.weights.h5'
-    path.write_bytes((files / 'model.weights.h5').read_bytes())
-    with h5py.File(path, 'r+') as file:
-        change(file)
-    return path
-
-
 def replace(file: h5py.File, place: str, array: np.ndarray) -> None:
     file.pop(place, None)
     file[place] = array
@@ -168,10 +151,6 @@ MISFITS = {
     'shape': (
         lambda file: replace(file, 'layers/conv2d_5/vars/0', np.zeros((3, 3, 64, 32))),
         ['block_2_b', '(3, 3, 64, 32), (64,)', '(3, 3, 64, 64), (64,)', 'stages.1.0.conv2'],
-    ),
-    'no bias': (
-        lambda file: file.pop('layers/conv2d_12/vars/1'),
-        ['red_1_by_1', '(1, 1, 256, 64), (64,)', 'levels.0'],
     ),
     'missing': (lambda file: file.pop('layers/conv2d_16'), ['last_conv_3_by_3', '--config']),
     'superfluous': (lambda file: replace(file, 'layers/extra/vars/0', np.ones(2)), ['extra']),
@@ -186,7 +165,10 @@ MISFITS = {
 @pytest.mark.parametrize('what', MISFITS)
 def test_a_layer_that_does_not_fit_is_named(what, files, tmp_path, capsys):
     change, words = MISFITS[what]
-    path = edited(files, tmp_path, change)
+    path = tmp_path / 'edited.weights.h5'
+    path.write_bytes((files / 'model.weights.h5').read_bytes())
+    with h5py.File(path, 'r+') as file:
+        change(file)
     assert to_mmseg([str(path), str(tmp_path / 'out.pth')]) == 2
     output = capsys.readouterr().err
     assert output.count('\n') == 1
@@ -214,60 +196,53 @@ def test_an_argument_that_differs_is_named(layer, key, value, files, tmp_path, c
     assert f'{layer} ' in output and f'{key}={value}' in output
 
 
-@pytest.mark.parametrize('kind', ['cut', 'empty', 'text', 'zip', 'missing', 'folder'])
+@pytest.mark.parametrize('kind', ['cut', 'text', 'zip', 'missing', 'folder'])
 def test_a_file_in_another_format_is_named(kind, files, tmp_path, capsys):
     path = tmp_path / 'bad.h5'
-    if kind == 'cut':
-        path.write_bytes((files / 'model.h5').read_bytes()[:50_000])
+    if kind == 'folder':
+        path.mkdir()
     elif kind == 'zip':
         with zipfile.ZipFile(path, 'w') as archive:
             archive.writestr('a', 'b')
-    elif kind == 'folder':
-        path.mkdir()
     elif kind != 'missing':
-        path.write_text('' if kind == 'empty' else 'weights')
+        cut = (files / 'model.h5').read_bytes()[:50_000]
+        path.write_bytes(cut if kind == 'cut' else b'weights')
     assert to_mmseg([str(path), str(tmp_path / 'out.pth')]) == 2
     output = capsys.readouterr().err
     assert str(path) in output and output.count('\n') == 1
 
 
+IN, OUT = '{}/model.keras', 'out.keras'
+OPTION = [OUT, '--cfg-options']
+
+
 @pytest.mark.parametrize(
-    ('arguments', 'words'),
+    ('program', 'arguments', 'words'),
     [
-        (['out.h5'], ['out.h5', '.pth']),
-        (['out.pth', '--config', 'nope.py'], ['nope.py']),
-        (['out.pth', '--config', 'configs/psp_cityscapes_pairs.py'], ['FastPSPHead']),
-        (['out.pth', '--config', 'configs/psp_article_cityscapes_pairs.py'],
+        (to_mmseg, [IN, 'out.h5'], ['out.h5', '.pth']),
+        (to_mmseg, [IN, 'out.pth', '--config', 'nope.py'], ['nope.py']),
+        (to_mmseg, [IN, 'out.pth', '--config', 'configs/psp_small_cityscapes_pairs.py'],
+         ['FastPSPHead']),
+        (to_mmseg, [IN, 'out.pth', '--config', 'configs/psp_article_cityscapes_pairs.py'],
          ['last_conv_3_by_3_batch_norm']),
-    ],
-    ids=['name', 'config', 'other head', 'other output'],
-)  # fmt: skip
-def test_bad_arguments_are_named(arguments, words, files, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert to_mmseg([str(files / 'model.keras'), *arguments]) == 2
-    output = capsys.readouterr().err
-    assert [word for word in words if word not in output] == []
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    ('arguments', 'words'),
-    [
-        (['out.pkl'], ['out.pkl', '.weights.h5', '.keras']),
-        (['out.keras', '--size', '30x30'], ['[4, 8]', '30x30']),
-        (['out.keras', '--cfg-options', 'model.backbone.dilations=[2,2,4]'],
+        (to_keras, ['out.pkl'], ['out.pkl', '.weights.h5', '.keras']),
+        (to_keras, [OUT, '--size', '30x30'], ['[4, 8]', '30x30']),
+        (to_keras, [*OPTION, 'model.backbone.dilations=[2,2,4]'],
          ['block_3_b', 'dilation_rate', '(4, 4)']),
-        (['out.keras', '--cfg-options', 'model.decode_head.type=WindowPSPHead'], [str(CONFIG)]),
-        (['out.keras', '--cfg-options', 'model.backbone.act_cfg.type=ReLU'], ['LeakyReLU(0.2)']),
-        (['out.keras', '--cfg-options', 'model.decode_head.align_corners=True'], ['align_corners']),
-        (['out.keras', '--cfg-options', 'model.decode_head.act_cfg.type=ReLU'], ['act_cfg']),
+        (to_keras, [*OPTION, 'model.decode_head.type=WindowPSPHead'], [str(CONFIG)]),
+        (to_keras, [*OPTION, 'model.backbone.act_cfg.type=ReLU'], ['LeakyReLU(0.2)']),
+        (to_keras, [*OPTION, 'model.decode_head.align_corners=True'], ['align_corners']),
+        (to_keras, [*OPTION, 'model.decode_head.act_cfg.type=ReLU'], ['act_cfg']),
     ],
-    ids=['name', 'size', 'dilation', 'head', 'activation', 'corners', 'levels'],
+    ids=['name', 'config', 'head', 'output', 'name back', 'size', 'dilation', 'head back',
+         'activation', 'corners', 'levels'],
 )  # fmt: skip
-def test_the_way_back_names_what_differs(arguments, words, files, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert to_mmseg([str(files / 'model.keras'), 'a.pth']) == 0
-    assert to_keras(['a.pth', *arguments]) == 2
+def test_an_unusable_argument_is_named(program, arguments, words, files, work_dir, capsys):
+    if program is to_keras:
+        assert to_mmseg([str(files / 'model.keras'), 'a.pth']) == 0
+        arguments = ['a.pth', *arguments]
+    before = [*work_dir.iterdir()]
+    assert program([argument.format(files) for argument in arguments]) == 2
     output = capsys.readouterr().err
     assert [word for word in words if word not in output] == []
-    assert [path.name for path in tmp_path.iterdir()] == ['a.pth']
+    assert [*work_dir.iterdir()] == before
