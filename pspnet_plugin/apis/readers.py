@@ -81,7 +81,7 @@ def shrunk(photo: np.ndarray, max_side: int) -> np.ndarray:
     """
     if max(photo.shape[:2]) <= max_side:
         return photo
-    return cv2.resize(photo, fit(photo.shape[1::-1], max_side), interpolation=cv2.INTER_AREA)
+    return cv2.resize(photo, fit(photo.shape[:2], max_side)[::-1], interpolation=cv2.INTER_AREA)
 
 
 def read_frames(source: Source) -> Iterator[InputImage]:

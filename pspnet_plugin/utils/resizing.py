@@ -1,32 +1,33 @@
-"""Photos and label maps in another size.
+"""Resize photos and label maps.
 
-Shrinking goes by area: a photo's pixel is the mean of what it covers, a label's is the class that
-covers most of it. Enlarging is linear for photos, and repeats the nearest pixel for labels.
+Shrinking is by area: a pixel of a photo becomes the mean of what it covers, a pixel of a label map
+the class that covers most of it. Enlarging is linear for photos, nearest for label maps.
 
-Shape shorthand in this module: H, W: height and width; K: number of values in a label map.
+Shape shorthand in this module: H, W: height and width; h, w: those of the result.
 """
 
 import cv2
 import numpy as np
 
-Size = tuple[int, int]
+Size = tuple[int, int]  # height, width; OpenCV and Pillow have them the other way round
 
 
 def largest_share(labels: np.ndarray, size: Size) -> np.ndarray:
-    """Shrinks a label map: each pixel gets the value with the largest share of its area.
+    """Shrink a label map: each pixel gets the value with the largest share of its area.
 
     Args:
         labels: (H, W) uint8.
-        size: Width and height of the result, at most W and H.
+        size: Size of the result, at most (H, W).
 
     Returns:
-        (height, width) uint8. Of equal shares the lowest value wins.
+        (h, w) uint8. The lowest of equal shares wins.
     """
-    best = np.zeros(size[::-1], np.uint8)
-    winner = np.full(size[::-1], 255, np.uint8)
-    for value in np.flatnonzero(np.bincount(labels.ravel())):  # K rounds
-        inside = cv2.compare(labels, int(value), cv2.CMP_EQ)
-        share = cv2.resize(inside, size, interpolation=cv2.INTER_AREA)
+    best = np.zeros(size, np.uint8)
+    winner = np.full(size, 255, np.uint8)
+    for value in np.flatnonzero(np.bincount(labels.ravel())):
+        # OpenCV compares with a number, too.
+        inside = cv2.compare(labels, int(value), cv2.CMP_EQ)  # type: ignore[call-overload]
+        share = cv2.resize(inside, size[::-1], interpolation=cv2.INTER_AREA)
         larger = share > best
         np.copyto(best, share, where=larger)
         winner[larger] = value
@@ -34,26 +35,25 @@ def largest_share(labels: np.ndarray, size: Size) -> np.ndarray:
 
 
 def fit(size: Size, max_side: int) -> Size:
-    """A size whose longer side has at most so many pixels, the other in proportion."""
+    """Shrink a size in proportion until its longer side has at most ``max_side`` pixels."""
     scale = min(max_side / max(size), 1)
     return max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)
 
 
 def resize_labels(labels: np.ndarray, size: Size) -> np.ndarray:
-    """An (H, W) uint8 label map in ``size``, width and height; no value is new in it."""
-    inner = _shrunk(labels, size)
-    if inner != labels.shape[::-1]:
-        labels = largest_share(labels, inner)
-    return cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    """Resize an (H, W) uint8 label map to (h, w); it gets no new value."""
+    shrunk = _shrunk(labels, size)
+    if shrunk != labels.shape:
+        labels = largest_share(labels, shrunk)
+    return cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def resize_photo(photo: np.ndarray, size: Size) -> np.ndarray:
-    """An (H, W, 3) uint8 photo in ``size``, width and height."""
-    photo = cv2.resize(photo, _shrunk(photo, size), interpolation=cv2.INTER_AREA)
-    return cv2.resize(photo, size, interpolation=cv2.INTER_LINEAR)
+    """Resize an (H, W, 3) uint8 photo to (h, w, 3)."""
+    photo = cv2.resize(photo, _shrunk(photo, size)[::-1], interpolation=cv2.INTER_AREA)
+    return cv2.resize(photo, size[::-1], interpolation=cv2.INTER_LINEAR)
 
 
-def _shrunk(picture: np.ndarray, size: Size) -> Size:
-    """The size without its enlarging part: OpenCV goes by area only where no side grows."""
-    height, width = picture.shape[:2]
-    return min(width, size[0]), min(height, size[1])
+def _shrunk(image: np.ndarray, size: Size) -> Size:
+    """Return the size without its enlarging part: OpenCV goes by area only if no side grows."""
+    return min(image.shape[0], size[0]), min(image.shape[1], size[1])

@@ -1,28 +1,34 @@
-"""Label maps in another size, and a void colour for palettes that lack one."""
+"""Resize label maps and photos; a void colour for palettes that lack one."""
 
 import numpy as np
 import pytest
 from helpers.pairs import label_map, photo
 
 from pspnet_plugin.toolkit.conversion.label_maps import with_void
-from pspnet_plugin.utils.resizing import resize_labels, resize_photo
+from pspnet_plugin.utils.resizing import fit, resize_labels, resize_photo
 
 
-@pytest.mark.parametrize('size', [(8, 6), (20, 12), (33, 50), (80, 5), (40, 24)], ids=str)
-def test_a_label_covers_most_of_its_pixel_and_enlarging_repeats(size):
+@pytest.mark.parametrize('size', [(6, 8), (12, 20), (50, 33), (5, 80), (24, 40)], ids=str)
+def test_label_covers_most_of_its_pixel_and_enlarging_repeats(size):
     labels = label_map(24, 40, classes=5) * 40
-    found = resize_labels(labels, size)
-    assert found.shape == resize_photo(photo(24, 40), size).shape[:2] == size[::-1]
-    assert set(np.unique(found)) <= set(np.unique(labels))
+    resized = resize_labels(labels, size)
+    assert resized.shape == resize_photo(photo(24, 40), size).shape[:2] == size
+    assert set(np.unique(resized)) <= set(np.unique(labels))
     # Exact shares on the least common multiple of both sizes.
-    tall, wide = np.lcm(24, size[1]), np.lcm(40, size[0])
-    fine = labels.repeat(tall // 24, 0).repeat(wide // 40, 1)
-    cells = fine.reshape(size[1], tall // size[1], size[0], wide // size[0])
+    height, width = np.lcm(24, size[0]), np.lcm(40, size[1])
+    fine = labels.repeat(height // 24, 0).repeat(width // 40, 1)
+    cells = fine.reshape(size[0], height // size[0], size[1], width // size[1])
     shares = np.stack([(cells == value).mean((1, 3)) for value in range(0, 200, 40)])
-    taken = np.take_along_axis(shares, (found // 40)[None].astype(int), 0)[0]
+    taken = np.take_along_axis(shares, (resized // 40)[None].astype(int), 0)[0]
     assert (taken > 0).all()
-    if size[0] <= 40 and size[1] <= 24:
+    if size[0] <= 24 and size[1] <= 40:
         assert (taken >= shares.max(0) - 0.01).all()
+
+
+def test_fit_shrinks_the_longer_side_and_enlarges_nothing():
+    assert fit((300, 600), 200) == (100, 200)
+    assert fit((600, 1), 200) == (200, 1)
+    assert fit((300, 600), 700) == (300, 600)
 
 
 def test_void_colour_is_far_from_any_palette():
@@ -30,6 +36,5 @@ def test_void_colour_is_far_from_any_palette():
     for count in (1, 19, 60):
         palette = rng.integers(0, 256, (count, 3)).tolist()
         meta = with_void(dict(palette=palette, void_palette=[]))
-        assert meta == with_void(dict(palette=palette, void_palette=[]))
         distance = np.linalg.norm(np.array(palette) - meta['void_palette'][0], axis=1)
         assert distance.min() > 80

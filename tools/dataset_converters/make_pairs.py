@@ -174,7 +174,8 @@ def _style(args: argparse.Namespace, legend: Legend) -> Style:
     if args.quality and args.format != 'jpg':
         raise ValueError(f'--quality {args.quality} goes with --format jpg; png has no loss')
     max_side = getattr(args, 'max_side', None) or None
-    return Style(legend, args.size, f'.{args.format}', args.quality or 95, max_side)
+    size = args.size and args.size[::-1]  # height, width
+    return Style(legend, size, f'.{args.format}', args.quality or 95, max_side)
 
 
 def _size(text: str) -> tuple[int, int]:

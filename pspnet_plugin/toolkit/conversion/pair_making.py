@@ -93,7 +93,7 @@ class Style:
 
     Args:
         legend: What the values of the label maps mean.
-        size: Width and height of one half; None keeps those of the photo.
+        size: Height and width of one half; None keeps those of the photo.
         suffix: ``'.png'``, without loss, or ``'.jpg'``.
         quality: Of JPEG, 1 to 100.
         max_side: Pixels to which the longer side of larger photos is shrunk, in proportion.
@@ -113,7 +113,7 @@ class Style:
         """
         size = self.size
         if self.max_side and max(photo.shape[:2]) > self.max_side:
-            size = fit(photo.shape[1::-1], self.max_side)
+            size = fit(photo.shape[:2], self.max_side)
         if size:
             photo, labels = resize_photo(photo, size), resize_labels(labels, size)
         colors = np.array(self.legend.colors, np.uint8)[labels]
@@ -216,7 +216,8 @@ def fill_folder(
         OSError: it cannot be made.
         Stopped: a pair could not be written, or a worker was killed.
     """
-    look = {'size': style.size, 'format': style.suffix[1:], 'quality': style.quality}
+    size = style.size and style.size[::-1]  # (width, height), as --size
+    look = {'size': size, 'format': style.suffix[1:], 'quality': style.quality}
     if style.max_side:
         look['max_side'] = style.max_side
     made_by = {**made_from, **look, 'metainfo': metainfo}
