@@ -145,7 +145,7 @@ class PairLabelBackend(_PairBackend):
             labels = decoder.decode(colors)
         except ValueError as error:
             raise BadPair(
-                _no_label_picture(path, side, str(error), decoder.explains(photo))
+                _no_label_picture(path, side, str(error), decoder.is_label_image(photo))
             ) from None
         height, width = labels.shape
         content = b''.join((b'P5 %d %d 255\n' % (width, height), labels))

@@ -1,5 +1,6 @@
-"""Colours to class indices: palettes and the label decoder."""
+"""Decode colours into class indices: palettes and the label decoder."""
 
 from pspnet_plugin.labels.decoder import LabelDecoder
+from pspnet_plugin.labels.palettes import IGNORE_INDEX, known_palettes, read_metainfo
 
-__all__ = ['LabelDecoder']
+__all__ = ['IGNORE_INDEX', 'LabelDecoder', 'known_palettes', 'read_metainfo']

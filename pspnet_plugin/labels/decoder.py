@@ -1,12 +1,12 @@
-"""Colours of a label picture to class indices.
+"""Decode the colours of a label image into class indices.
 
 A label half is a colour-coded map that was shrunk with interpolation and JPEG-coded, so few of its
-pixels hold an exact palette colour. Two rules read it: ``edge_aware`` explains pixels on edges as
+pixels hold an exact palette colour. There are two rules: ``edge_aware`` explains pixels on edges as
 blends of the classes that meet there (see ``edge_aware.py``); ``nearest`` gives every pixel the
-nearest known colour (Euclidean distance in RGB, levels of 0..255), which finds third classes along
-edges. Void colours compete like classes in both and end, as does what nothing explains, as 255.
+class of the nearest known colour (Euclidean distance in RGB levels, 0..255), and so finds third
+classes along edges. Void colours compete like classes and end as 255, as do unexplained pixels.
 
-Shape shorthand in this module: H, W: picture height and width; K: number of known colours.
+Shape shorthand in this module: H, W: image height and width; K: known colours.
 """
 
 from collections.abc import Sequence
@@ -19,29 +19,28 @@ from pspnet_plugin.labels.edge_aware import EdgeAwareDecoder
 from pspnet_plugin.labels.palettes import IGNORE_INDEX, Color, check_colors, is_number
 
 RULES = ('edge_aware', 'nearest')
-# Flat areas of JPEG-coded label pictures stay within about this distance of their colour.
+# Flat areas of JPEG-coded label images stay within about this distance of their colour.
 FLAT_NOISE = 12
 
 
 class LabelDecoder:
-    """Decodes the label half of pairs by one palette.
+    """Decodes the label halves of pairs by one palette.
 
     Args:
         palette: RGB of each class; the position is the class index.
         void_palette: RGB of colours that are known and belong to no class.
-        rule: ``'edge_aware'`` or ``'nearest'``. Of more than 64 known colours, the edge-aware rule
-            finds blends of the 64 that are most frequent in the picture.
-        max_distance: Nearest only: a pixel farther than this from every known colour becomes 255.
-            ``None`` sets no limit. The edge-aware rule has no such limit: what a pixel far from all
-            colours is a blend of, it asks of the pixels around.
-        min_confidence: Edge-aware only: the weight, 0 to 1, that a class needs among all
-            explanations of an unsure pixel; below it the pixel becomes 255. Higher is fewer pixels
-            and fewer errors among them.
-        min_explained: Share of the pixels, 0 to 1, that must lie within 12 of a known colour for a
-            picture to count as a label picture at all. 0 accepts anything.
+        rule: ``'edge_aware'`` or ``'nearest'``. With more than 64 known colours, the edge-aware
+            rule finds blends of the 64 that are most frequent in the image.
+        max_distance: Distance from every known colour beyond which a pixel becomes 255; None for
+            no limit. Only for the nearest rule; the edge-aware rule asks the pixels around.
+        min_confidence: Share of the weight of all explanations, 0 to 1, that a class needs to get
+            an unsure pixel; else it becomes 255. Only for the edge-aware rule. A higher value
+            keeps fewer pixels, with fewer errors.
+        min_explained: Share of the pixels, 0 to 1, that must lie within 12 of a known colour for an
+            image to count as a label image. 0 accepts any image.
 
     Raises:
-        ValueError: a colour is no triple of 0..255 or stands twice, or there are more than 255.
+        ValueError: a colour is no triple of 0..255 or occurs twice, or there are more than 255.
     """
 
     def __init__(
@@ -82,33 +81,33 @@ class LabelDecoder:
 
     @property
     def table(self) -> np.ndarray:
-        """(2**24,) uint16, indexed by ``R << 16 | G << 8 | B``.
+        """Lookup table, (2**24,) uint16, indexed by ``R << 16 | G << 8 | B``.
 
-        The low byte is the position of the nearest known colour, 255 beyond the limit; the
-        high byte its distance in levels, rounded up, 255 at most. Built once a process for each
+        The low byte is the position of the nearest known colour, 255 beyond the limit; the high
+        byte is its distance in levels, rounded up, at most 255. Each process builds it once for a
         palette; forked workers share it.
         """
         limit = self.max_distance if self.rule == 'nearest' else None
         return _build_table(self.palette + self.void_palette, limit)
 
     def decode(self, bgr: np.ndarray) -> np.ndarray:
-        """Class indices of a label picture.
+        """Decode a label image into class indices.
 
         Args:
             bgr: (H, W, 3) uint8, as OpenCV decodes it.
 
         Returns:
-            (H, W) uint8: class indices; 255 for void, and for what no entry explains.
+            (H, W) uint8: class indices; 255 for void and unexplained pixels.
 
         Raises:
-            ValueError: the picture is no label picture in this palette.
+            ValueError: the image is no label image in this palette.
         """
         packed = _pack(bgr)
         share = self._explained_share(packed)
         if share < self.min_explained:
             raise ValueError(
-                f'only {share:.0%} of its pixels lie within {FLAT_NOISE} of a known colour, where '
-                f'{self.min_explained:.0%} are expected of a label picture'
+                f'only {share:.0%} of its pixels lie within {FLAT_NOISE} of a known colour; a '
+                f'label image needs {self.min_explained:.0%}'
             )
         nearest, distance = self._nearest(packed)
         if self.rule == 'edge_aware':
@@ -118,28 +117,30 @@ class LabelDecoder:
         return cv2.LUT(nearest, self._classes)
 
     def sure(self, bgr: np.ndarray) -> np.ndarray:
-        """(H, W) bool: the pixels of a picture that the edge-aware rule starts from."""
-        found = self._nearest(_pack(bgr))
-        return self._edge_aware.sure(*found, min_confidence=self.min_confidence) != IGNORE_INDEX
+        """Return (H, W) bool: the pixels of an image that the edge-aware rule starts from."""
+        nearest, distance = self._nearest(_pack(bgr))
+        labels = self._edge_aware.sure(nearest, distance, min_confidence=self.min_confidence)
+        return labels != IGNORE_INDEX
 
-    def explains(self, bgr: np.ndarray) -> bool:
-        """Whether enough pixels of an (H, W, 3) picture lie near known colours."""
+    def is_label_image(self, bgr: np.ndarray) -> bool:
+        """Return whether enough pixels of an (H, W, 3) image lie near known colours."""
         return self._explained_share(_pack(bgr)) >= self.min_explained
 
     def _nearest(self, packed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Position of the nearest known colour and its distance, (H, W) uint8 each."""
-        found = self.table.take(packed, mode='clip')  # none is out of range; no check is faster
-        return tuple(cv2.split(found.view(np.uint8).reshape(*found.shape, 2)))
+        """Return position and distance of the nearest known colour, (H, W) uint8 each."""
+        entries = self.table.take(packed, mode='clip')  # none is out of range; no check is faster
+        nearest, distance = cv2.split(entries.view(np.uint8).reshape(*entries.shape, 2))
+        return nearest, distance
 
     def _explained_share(self, packed: np.ndarray) -> float:
-        """Share of the pixels near a known colour, over a grid of at least 32 x 32 of them."""
+        """Return the share of pixels near a known colour, over a grid of at least 32 x 32."""
         step = max(1, min(packed.shape) // 32)
         sample = self.table.take(packed[::step, ::step]) >> 8
         return np.count_nonzero(sample <= FLAT_NOISE) / sample.size
 
 
 def _pack(bgr: np.ndarray) -> np.ndarray:
-    """(H, W) numbers 0xRRGGBB: four bytes a pixel read as one, with no arithmetic a channel."""
+    """Return (H, W) numbers 0xRRGGBB: four bytes read as one, without arithmetic on channels."""
     packed = cv2.cvtColor(bgr, cv2.COLOR_BGR2BGRA).view('<u4')[..., 0]
     packed &= 0xFFFFFF
     return packed
@@ -147,7 +148,7 @@ def _pack(bgr: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=16)  # 32 MB each
 def _build_table(known: tuple[Color, ...], max_distance: float | None) -> np.ndarray:
-    """The nearest known colour of all 2**24 colours, exactly; ties go to the first named."""
+    """Find the nearest known colour of all 2**24 colours, exactly; ties go to the first."""
     colors = np.array(known, dtype=np.int32).reshape(-1, 3)  # (K, 3)
     level = np.arange(256, dtype=np.int32)
     squares = (level - colors[..., None]) ** 2  # (K, 3, 256)

@@ -1,4 +1,4 @@
-"""Palettes by name or file: classes, their colours and the void colours, as in ``metainfo``."""
+"""Palettes by name or from a file: classes, their colours and void colours, as in ``metainfo``."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
-# Class index of pixels that do not count: void, or of no class that is known.
+# Class index of pixels that losses and metrics ignore.
 IGNORE_INDEX = 255
 
 Color = tuple[int, int, int]
@@ -66,7 +66,7 @@ CAMVID11 = dict(
     void_palette=[[0, 0, 0]],
 )  # fmt: skip
 # CMP Facade Database, cmp.felk.cvut.cz/~tylecr1/facade: labels 1 to 12 in MATLAB's jet(12). Its
-# pairs as pix2pix distributes them have the labels in the right half of 512 x 256 pictures.
+# pairs as pix2pix distributes them have the labels in the right half of 512 x 256 images.
 FACADES = dict(
     classes=[
         'background', 'facade', 'window', 'door', 'cornice', 'sill', 'balcony', 'blind', 'deco',
@@ -78,68 +78,65 @@ FACADES = dict(
     ],
     void_palette=[[0, 0, 0]],
 )  # fmt: skip
-NAMED = dict(
-    cityscapes=CITYSCAPES,
-    camvid=CAMVID,
-    camvid11=CAMVID11,
-    facades=FACADES,
-)
+NAMED = dict(cityscapes=CITYSCAPES, camvid=CAMVID, camvid11=CAMVID11, facades=FACADES)
 
 
 def known_palettes() -> dict[str, dict]:
-    """``classes``, ``palette`` and ``void_palette`` by name.
+    """Return ``classes``, ``palette`` and ``void_palette`` by name.
 
-    First those of this file, then those of the stock datasets, by the names of their classes; the
-    framework's registry says which there are.
+    First those of this module, then those of the framework's datasets, by the names of their
+    classes.
     """
-    found = {name: _as_lists(metainfo) for name, metainfo in NAMED.items()}
-    for name, dataset in DATASETS.module_dict.items():
-        metainfo = getattr(dataset, 'METAINFO', {})
-        if metainfo.get('classes') and metainfo.get('palette'):
-            found[name] = _as_lists(metainfo)
-    return found
+    datasets = {
+        name: getattr(dataset, 'METAINFO', {}) for name, dataset in DATASETS.module_dict.items()
+    }
+    return {
+        name: {key: list(meta.get(key, ())) for key in ('classes', 'palette', 'void_palette')}
+        for name, meta in (NAMED | datasets).items()
+        if meta.get('classes') and meta.get('palette')
+    }
 
 
 def read_metainfo(source: str, *, option: str = '--palette ') -> dict:
-    """``classes``, ``palette`` and ``void_palette`` of a known set or of a file.
+    """Return ``classes``, ``palette`` and ``void_palette`` of a known set or from a file.
 
     Args:
-        source: A name of ``known_palettes``, such as ``'camvid'`` or ``'LoveDADataset'``, or a
-            ``.json``, ``.yaml`` or ``.py`` file with those three (the last may be left out).
-        option: What the errors call it.
+        source: Name in ``known_palettes``, such as ``'camvid'`` or ``'LoveDADataset'``, or a
+            ``.json``, ``.yaml`` or ``.py`` file with these three keys; ``void_palette`` is
+            optional.
+        option: Name of the option in error messages.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file cannot be read as such, lacks classes or palette, or they are unusable.
+        ValueError: the file cannot be parsed, or a key is missing or unusable.
     """
     known = known_palettes()
     if source in known:
         return known[source]
     if not Path(source).is_file():
         raise FileNotFoundError(
-            f'{option}{source}: no such file; give {", ".join(NAMED)}, the name of a stock '
+            f'{option}{source}: no such file. Give {", ".join(NAMED)}, the name of a stock '
             'dataset such as LoveDADataset, or a .json, .yaml or .py file with classes and palette '
-            '(RGB of each), and void_palette if some colours are no class'
+            '(RGB of each), and void_palette for colours that are no class.'
         )
     try:
-        found = Config.fromfile(source).to_dict()
+        metainfo = Config.fromfile(source).to_dict()
     except Exception as error:  # each format has errors of its own
         reason = ' '.join(str(error).split())
         raise ValueError(
             f'{option}{source}: {reason}; expected a .json, .yaml or .py file with classes and '
             'palette'
         ) from None
-    missing = [key for key in ('classes', 'palette') if key not in found]
-    if missing:
+    if missing := [key for key in ('classes', 'palette') if key not in metainfo]:
         raise ValueError(f'{source} lacks {" and ".join(missing)}')
     try:
-        return _checked(found)
+        return _check_metainfo(metainfo)
     except ValueError as error:
         raise ValueError(f'{source}: {error}') from None
 
 
-def _checked(found: dict) -> dict:
-    classes = found['classes']
+def _check_metainfo(metainfo: dict) -> dict:
+    classes = metainfo['classes']
     if not isinstance(classes, list | tuple) or not classes:
         raise ValueError(f'classes = {classes!r}: expected a list of names, one a class')
     for position, name in enumerate(classes):
@@ -147,31 +144,22 @@ def _checked(found: dict) -> dict:
             raise ValueError(f'classes[{position}] = {name!r}: expected a name, as text in quotes')
     if repeated := sorted({name for name in classes if classes.count(name) > 1}):
         raise ValueError(f'classes are named twice: {", ".join(repeated)}; give each its own name')
-    metainfo = dict(classes=list(classes))
+    checked: dict[str, list] = dict(classes=list(classes))
     for key in ('palette', 'void_palette'):
-        colors = found.get(key, ())
+        colors = metainfo.get(key, ())
         if not isinstance(colors, list | tuple):
             raise ValueError(f'{key} = {colors!r}: expected a list of colours, each [R, G, B]')
-        for position, color in enumerate(colors):  # true is 1 to check_colors
-            if isinstance(color, list | tuple) and any(isinstance(v, bool) for v in color):
-                raise ValueError(
-                    f'{key}[{position}] = {color!r}: expected three levels of 0..255, RGB'
-                )
-        metainfo[key] = [list(color) for color in check_colors(colors, name=key)]
-    if len(classes) != len(metainfo['palette']):
+        checked[key] = [list(color) for color in check_colors(colors, name=key)]
+    if len(classes) != len(checked['palette']):
         raise ValueError(
-            f'{len(classes)} classes, but {len(metainfo["palette"])} colours in palette; each '
-            'class needs one, in the same order'
+            f'{len(classes)} classes, but {len(checked["palette"])} colours in palette; each class '
+            'needs one, in the same order'
         )
-    return metainfo
-
-
-def _as_lists(metainfo: dict) -> dict:
-    return {key: list(metainfo.get(key, ())) for key in ('classes', 'palette', 'void_palette')}
+    return checked
 
 
 def check_colors(colors: Sequence[Sequence[int]], *, name: str) -> tuple[Color, ...]:
-    """The colours as tuples of ints; ``ValueError`` names the first that is no RGB triple."""
+    """Return colours as tuples of ints; ``ValueError`` names the first that is no RGB triple."""
     checked = []
     for position, color in enumerate(colors):
         values = tuple(color) if isinstance(color, Sequence | np.ndarray) else (color,)
@@ -181,10 +169,11 @@ def check_colors(colors: Sequence[Sequence[int]], *, name: str) -> tuple[Color, 
             raise ValueError(
                 f'{name}[{position}] = {color!r}: expected three levels of 0..255, RGB'
             )
-        checked.append(tuple(int(v) for v in values))
+        red, green, blue = map(int, values)
+        checked.append((red, green, blue))
     return tuple(checked)
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a finite real number."""
-    return isinstance(value, Real) and math.isfinite(value)
+    """Return whether a value is a finite real number."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

@@ -82,7 +82,7 @@ def read_halves(
     except ValueError as error:
         other_side = SIDES[1 - SIDES.index(photo_side)]
         hint = 'check --palette, or that this is a pair; --min-explained 0 takes it as it is'
-        if decoder.explains(photo):
+        if decoder.is_label_image(photo):
             hint = f'the halves look swapped, which --photo-side {other_side} is for'
         raise ValueError(f'{path}: no labels in its {other_side} half: {error}; {hint}') from None
 

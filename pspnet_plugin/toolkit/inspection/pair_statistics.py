@@ -83,7 +83,7 @@ class Reading:
         decoder = LabelDecoder(
             self.known, max_distance=self.max_distance, min_explained=self.min_explained
         )
-        return decoder.explains(half)
+        return decoder.is_label_image(half)
 
     @property
     def _codec(self) -> LabelDecoder:
