@@ -1,6 +1,8 @@
-"""Pairs as datasets of the framework."""
+"""Datasets of pairs for the framework."""
 
+from pspnet_plugin.datasets.bad_pairs import BadPair
+from pspnet_plugin.datasets.pair_backends import read_pair
 from pspnet_plugin.datasets.pairs_dataset import CityscapesPairsDataset, PairsDataset
 from pspnet_plugin.datasets.transforms import SubsampleLabels
 
-__all__ = ['CityscapesPairsDataset', 'PairsDataset', 'SubsampleLabels']
+__all__ = ['BadPair', 'CityscapesPairsDataset', 'PairsDataset', 'SubsampleLabels', 'read_pair']

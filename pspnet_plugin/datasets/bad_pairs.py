@@ -1,4 +1,4 @@
-"""Pairs that cannot be used, among others that can: found, named and left out."""
+"""Skip pairs that cannot be used, and report them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,13 +15,13 @@ class BadPair(ValueError):
 
 
 class BadPairs:
-    """The pairs that a dataset leaves out.
+    """Pairs that a dataset skips.
 
     Attributes:
-        reasons: What is wrong with each pair that was left out from the start, by its path.
-        count: Number of pairs that there were, with these.
-        lost: (count,) uint8, 1 where a pair could not be used later on; in memory that a
-            dataloader's workers share.
+        reasons: Reason for each pair that was skipped from the start, by its path.
+        count: Number of all pairs, with these.
+        lost: (number of the others,) uint8, 1 where a pair could not be used later; in memory that
+            the workers of a dataloader share.
     """
 
     def __init__(self) -> None:
@@ -29,18 +29,15 @@ class BadPairs:
         self.count = 0
         self.lost = torch.zeros(0, dtype=torch.uint8)
 
-    def leave_out(self, paths: Sequence[str], *, read: Callable[[str], object]) -> list[str]:
-        """Reads all pairs once, and says of each that cannot be used why it is left out.
+    def filter(self, paths: Sequence[str], *, read: Callable[[str], object]) -> list[str]:
+        """Read all pairs once, log which are skipped, and return the others.
 
         Args:
-            paths: The pairs.
-            read: Raises ``BadPair`` or ``OSError`` for one that cannot be used.
-
-        Returns:
-            Those that can.
+            paths: Paths of the pairs.
+            read: Function that raises ``BadPair`` or ``OSError`` for a pair that cannot be used.
 
         Raises:
-            ValueError: none of them can be used.
+            ValueError: no pair can be used.
         """
 
         def problem(path: str) -> str | None:
@@ -51,29 +48,26 @@ class BadPairs:
             return None
 
         with ThreadPoolExecutor() as pool:
-            found = dict(zip(paths, pool.map(problem, paths), strict=True))
-        self.reasons = {path: reason for path, reason in found.items() if reason}
+            problems = list(zip(paths, pool.map(problem, paths), strict=True))
+        self.reasons = {path: reason for path, reason in problems if reason}
         self.count = len(paths)
-        good = [path for path in paths if not found[path]]
+        good = [path for path, reason in problems if not reason]
         if not good:
             first = next(iter(self.reasons.values()))
-            raise ValueError(f'none of the {self.count} pairs can be used; of the first, {first}')
+            raise ValueError(f'none of the {self.count} pairs can be used; the first: {first}')
         logger = MMLogger.get_current_instance()
         for reason in self.reasons.values():
-            logger.warning(f'left out: {reason}')
+            logger.warning(f'skipped: {reason}')
         if self.reasons:
-            logger.warning(
-                f"on_bad_pair='skip': {len(self.reasons)} of {self.count} pairs are left out"
-            )
+            logger.warning(f"on_bad_pair='skip': {len(self.reasons)} of {self.count} pairs skipped")
         self.lost = torch.zeros(len(good), dtype=torch.uint8).share_memory_()
         return good
 
 
-def all_bad_pairs(dataset: Dataset) -> Iterator[tuple[Dataset, BadPairs]]:
-    """Each dataset of pairs within any wrappers that leaves pairs out, with what it left out."""
-    if isinstance(found := getattr(dataset, 'bad_pairs', None), BadPairs):
-        yield dataset, found
-    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
-    for part in inner:
+def find_bad_pairs(dataset: Dataset) -> Iterator[tuple[Dataset, BadPairs]]:
+    """Yield each dataset of pairs within any wrappers that skips pairs, and what it skips."""
+    if isinstance(bad_pairs := getattr(dataset, 'bad_pairs', None), BadPairs):
+        yield dataset, bad_pairs
+    for part in getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]:
         if isinstance(part, Dataset):
-            yield from all_bad_pairs(part)
+            yield from find_bad_pairs(part)

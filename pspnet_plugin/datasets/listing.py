@@ -1,15 +1,16 @@
-"""The files of a set of pairs: its folder, what lies in it, what a list names.
+"""List the splits of a set of pairs, the pairs of a split, and the pairs that a text file names.
 
-Errors are continuations of the dataset's name.
+A split is a folder of pairs: ``ROOT/train`` or, if that is missing, the folder of that name where
+Kaggle's archive has it. Error messages are continuations of the dataset's name.
 """
 
 import os
 import os.path as osp
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 from mmengine import fileio
-from mmengine.fileio import list_from_file
 from mmengine.logging import MMLogger
 
 from pspnet_plugin.utils.natural_order import natural_key
@@ -18,18 +19,39 @@ from pspnet_plugin.utils.output_directory import IMAGE_SUFFIXES
 # Where the archive of Kaggle's "Cityscapes Image Pairs" keeps train and val below its root.
 NESTED_ROOTS = ('cityscapes_data', osp.join('cityscapes_data', 'cityscapes_data'))
 WHERE_FROM = (
-    'Pairs are pictures with the photo in one half and its colour-coded labels in the other, e.g. '
-    'Kaggle\'s "Cityscapes Image Pairs", laid out as ROOT/train and ROOT/val. `make demo` '
+    'A pair is an image with the photo in one half and its colour-coded labels in the other, e.g. '
+    'of Kaggle\'s "Cityscapes Image Pairs", laid out as ROOT/train and ROOT/val. `make demo` '
     'generates a set and trains on it; tools/dataset_converters/make_pairs.py makes more.'
 )
 
 
+@dataclass(frozen=True)
+class Split:
+    """Folder of pairs.
+
+    Args:
+        name: Name for ``data_prefix``; ``'.'`` for a root itself.
+        folder: Path of the folder.
+        pairs: Names of the pairs in natural order, sub-folders included.
+        ignored: Number of other files by suffix.
+    """
+
+    name: str
+    folder: Path
+    pairs: tuple[str, ...]
+    ignored: dict[str, int]
+
+    def path(self, name: str) -> str:
+        """Return the file of a pair."""
+        return str(self.folder / name)
+
+
 def find_split(root: str | None, prefix: str | None) -> str:
-    """The folder of a split; one of another backend (``s3://``) as it is named.
+    """Return the folder of a split; one on another backend (``s3://``) as it is named.
 
     Args:
         root: ``data_root``.
-        prefix: ``data_prefix['img_path']``, joined to the root already.
+        prefix: ``data_prefix['img_path']``, already joined to the root.
 
     Raises:
         FileNotFoundError: it is missing.
@@ -40,11 +62,8 @@ def find_split(root: str | None, prefix: str | None) -> str:
         raise ValueError('neither data_root nor data_prefix says where the pairs are')
     if '://' in folder:
         return folder
-    if osp.isdir(folder):
-        return osp.abspath(folder)
     split = osp.relpath(folder, root) if root else folder
-    for nested in NESTED_ROOTS:
-        candidate = osp.join(root, nested, split)
+    for candidate in (folder, *(osp.join(root, nested, split) for nested in NESTED_ROOTS)):
         if osp.isdir(candidate):
             return osp.abspath(candidate)
     if osp.isdir(root):
@@ -55,54 +74,45 @@ def find_split(root: str | None, prefix: str | None) -> str:
 
 
 def find_pairs(folder: str, *, by_name: bool, backend_args: dict | None) -> list[str]:
-    """The pairs below a folder.
+    """List the pairs below a folder.
 
     Args:
-        folder: Its path or address.
-        by_name: In the order of their names as strings; else in natural order.
-        backend_args: Of the backend that lists it.
+        folder: Path or address of the folder.
+        by_name: If true, sort names as strings, else in natural order.
+        backend_args: Arguments of the backend that lists the folder.
 
     Raises:
         ValueError: there is none.
     """
-    names = sorted(
-        fileio.list_dir_or_file(folder, list_dir=False, recursive=True, backend_args=backend_args),
-        key=None if by_name else natural_key,
-    )
-    pairs = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
-    others = Counter(
-        osp.splitext(n)[1] or n for n in names if not n.lower().endswith(IMAGE_SUFFIXES)
-    )
-    listed = ', '.join(f'{n} {suffix}' for suffix, n in others.most_common(5))
+    pairs, ignored = _list_files(folder, backend_args)
+    others = ', '.join(f'{count} {suffix}' for suffix, count in ignored.most_common(5))
     if not pairs:
         raise ValueError(
-            f'no pair in {folder} ({listed or "it is empty"}); expected files ending in '
+            f'no pair in {folder} ({others or "it is empty"}); expected files ending in '
             f'{", ".join(IMAGE_SUFFIXES)}. {WHERE_FROM}'
         )
-    if others:
+    if ignored:
         MMLogger.get_current_instance().info(
-            f'{folder}: {len(pairs)} pairs; {others.total()} other files ignored ({listed})'
+            f'{folder}: {len(pairs)} pairs; {ignored.total()} other files ignored ({others})'
         )
-    return [osp.join(folder, name) for name in pairs]
+    return [osp.join(folder, name) for name in (sorted(pairs) if by_name else pairs)]
 
 
-def named_pairs(
-    folder: str, ann_file: str, *, found: Callable[[], list[str]], backend_args: dict | None
-) -> list[str]:
-    """The pairs that a text file names, one a line, with or without suffix.
+def named_pairs(folder: str, ann_file: str, *, backend_args: dict | None) -> list[str]:
+    """List the pairs that a text file names, one a line, with or without suffix.
 
     Args:
-        folder: Of the split, to which the names are relative.
-        ann_file: The text file.
-        found: The pairs below the folder; not asked of another backend, which may list nothing.
-        backend_args: Of the backend of the text file.
+        folder: Folder of the split, to which the names are relative. On another backend it is not
+            listed, because some backends cannot list.
+        ann_file: Path of the text file.
+        backend_args: Arguments of the backend of the text file.
 
     Raises:
         FileNotFoundError: the text file is missing, or a pair named in it.
         ValueError: it names none, or one that may be several files.
     """
     try:
-        lines = list_from_file(ann_file, backend_args=backend_args)
+        lines = fileio.list_from_file(ann_file, backend_args=backend_args)
     except FileNotFoundError:
         raise FileNotFoundError(
             f'ann_file {ann_file} is missing; expected a text file with a pair of {folder} a line.'
@@ -112,19 +122,76 @@ def named_pairs(
         raise ValueError(f'ann_file {ann_file} names no pair')
     if '://' in folder:
         return [f'{folder.rstrip("/")}/{name}' for name in names]
-    by_name = defaultdict(set)
-    for path in found():
+    paths = defaultdict(set)
+    for path in find_pairs(folder, by_name=False, backend_args=backend_args):
         name = osp.relpath(path, folder).replace(os.sep, '/')
-        by_name[name].add(path)
-        by_name[osp.splitext(name)[0]].add(path)
-    if absent := [name for name in names if name not in by_name]:
+        paths[name].add(path)
+        paths[osp.splitext(name)[0]].add(path)
+    if absent := [name for name in names if name not in paths]:
         raise FileNotFoundError(
             f'{len(absent)} of the {len(names)} pairs named in {ann_file} are not in {folder}, the '
             f'first is {absent[0]!r}.'
         )
-    if unclear := [name for name in names if len(by_name[name]) > 1]:
+    if ambiguous := [name for name in names if len(paths[name]) > 1]:
         raise ValueError(
-            f'{ann_file} names {unclear[0]!r}, which is several files of {folder}; write their '
-            'suffixes.'
+            f'{ann_file} names {ambiguous[0]!r}, but {folder} holds several such files; add the '
+            'suffix.'
         )
-    return [path for name in names for path in by_name[name]]
+    return [path for name in names for path in paths[name]]
+
+
+def roots_of(root: Path) -> list[Path]:
+    """Return the folders whose sub-folders are splits: the root, then those of Kaggle's archive."""
+    return [base for base in (root, *(root / nested for nested in NESTED_ROOTS)) if base.is_dir()]
+
+
+def sub_splits(root: Path) -> list[Split]:
+    """Return all sub-folders that hold pairs, whatever their names, sorted by name.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    folders: dict[str, Path] = {}
+    # By iterdir, because glob passes over a folder without rights as if it were empty.
+    for folder in (entry for base in roots_of(root) for entry in base.iterdir()):
+        if folder.is_dir() and not folder.name.startswith('.'):
+            folders.setdefault(folder.name, folder)
+    for nested in NESTED_ROOTS:  # as a split it would hold all others
+        folders.pop(osp.basename(nested), None)
+    splits = [read_split(name, folders[name]) for name in sorted(folders)]
+    return [split for split in splits if split.pairs]
+
+
+def read_split(name: str, folder: Path) -> Split:
+    """List the files of a split; none of them is opened.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    pairs, ignored = _list_files(str(folder), None)
+    return Split(name, folder, tuple(pairs), dict(sorted(ignored.items())))
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Return the images right in a folder, in natural order.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    images = [
+        path
+        for path in folder.iterdir()
+        if path.name.lower().endswith(IMAGE_SUFFIXES) and path.name[0] != '.' and path.is_file()
+    ]
+    return sorted(images, key=lambda path: natural_key(path.name))
+
+
+def _list_files(folder: str, backend_args: dict | None) -> tuple[list[str], Counter[str]]:
+    """Return the pairs below a folder in natural order, and the number of other files by suffix."""
+    files = fileio.list_dir_or_file(
+        folder, list_dir=False, recursive=True, backend_args=backend_args
+    )
+    names = sorted(files, key=natural_key)
+    pairs = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
+    others = (name for name in names if not name.lower().endswith(IMAGE_SUFFIXES))
+    return pairs, Counter(osp.splitext(name)[1].lower() or osp.basename(name) for name in others)

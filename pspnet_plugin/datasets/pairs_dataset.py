@@ -1,14 +1,13 @@
 """Datasets of side-by-side pairs: records of virtual files for any stock pipeline.
 
 They differ from stock ``BaseSegDataset`` in where a record points: image and label map are two
-virtual files of the same pair (see ``pair_files.py``), so ``LoadImageFromFile``,
-``LoadAnnotations`` and everything after them stay stock.
+virtual files of one pair (see ``pair_backends.py``), so ``LoadImageFromFile``, ``LoadAnnotations``
+and everything after them stay stock.
 """
 
 import os.path as osp
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 from mmengine import fileio
 from mmseg.datasets import BaseSegDataset
@@ -26,39 +25,39 @@ FOLDS = 10
 
 @DATASETS.register_module()
 class PairsDataset(BaseSegDataset):
-    """Any folder of pairs; classes and colours come from ``metainfo``.
+    """Dataset of any folder of pairs; classes and colours come from ``metainfo``.
 
-    Pairs of the folder are taken in natural order (``2.jpg`` before ``10.jpg``), sub-folders
-    included. ``data_prefix=dict(img_path='train')`` names the split; an inherited ``seg_map_path``
-    has no meaning here, because labels lie in the same files. ``ann_file`` may name a text file
-    with one pair a line, relative to the split, with or without suffix; with it, where the split
-    lies on another backend such as ``s3://``.
+    ``data_prefix=dict(img_path='train')`` names the split; an inherited ``seg_map_path`` has no
+    meaning, because labels lie in the same files. The pairs of the folder and its sub-folders are
+    taken in natural order (``2.jpg`` before ``10.jpg``). ``ann_file`` may name a text file with one
+    pair a line, relative to the split, with or without suffix. Only with it may the split lie on a
+    backend that cannot list.
 
-    A subclass that defines ``METAINFO`` says how its files are coded. As in stock, ``metainfo`` may
-    then name a subset of the classes: the others become 255. A palette given with them replaces
-    the colours of just those classes.
+    A subclass defines ``METAINFO`` for the colours in its files. As in stock, ``metainfo`` may then
+    select some of the classes: the others become 255. A palette given with them replaces the
+    colours of just those classes.
 
     Args:
         metainfo: ``classes`` (names), ``palette`` (RGB of each) and optionally ``void_palette``
             (RGB of known colours that are no class); or the name of a file with these, such as the
             ``metainfo.json`` of made pairs, or of a known set (``'camvid'``).
-        photo_side: ``'left'`` or ``'right'``: the half that holds the photo.
+        photo_side: Half that holds the photo, ``'left'`` or ``'right'``.
         order: ``'natural'``, or ``'name'`` for plain string order (``10.jpg`` before ``2.jpg``),
             which stock tools assume that match predictions to records by listing a folder
             (``confusion_matrix.py``).
         decode: Arguments of ``LabelDecoder``: ``rule``, ``max_distance``, ``min_confidence`` and
             ``min_explained``.
-        on_bad_pair: ``'error'``: a pair that cannot be used ends the run when it is met.
-            ``'skip'``: all pairs are read at the start, and those that cannot be used are named
-            and left out; where one is lost later, during training, another takes its place
-            (``BadPairsHook`` reports both).
-        folds: Of the ten folds of the split, those that are used; pair number n in the set's order,
-            from 0, is in fold n % 10. So a tenth of ``train`` can be held out to choose settings
-            on: ``folds=range(9)`` to train, ``folds=[9]`` to score. None: all pairs.
-        **kwargs: Arguments of ``BaseSegDataset``, except those that name two folders' suffixes.
+        on_bad_pair: If ``'error'``, a pair that cannot be used ends the run when it is loaded.
+            If ``'skip'``, all pairs are read at the start, and bad ones are logged and skipped; one
+            that is lost later, during training, is replaced by another (``BadPairsHook`` reports
+            both).
+        folds: Which of the ten folds of the split to use; None for all. Pair number n of the order,
+            from 0, is in fold n % 10. To hold out a tenth of ``train``, use ``folds=range(9)`` to
+            train and ``folds=[9]`` to evaluate.
+        **kwargs: Arguments of ``BaseSegDataset``, except the suffixes of its two folders.
 
     Raises:
-        ValueError: an argument is unusable, the split holds no pair, or its first pair is none.
+        ValueError: an argument is unusable, the split holds no pair, or its first pair is bad.
         FileNotFoundError: the folder or the ``ann_file`` is missing, or a pair named in it.
     """
 
@@ -74,20 +73,18 @@ class PairsDataset(BaseSegDataset):
         **kwargs,
     ) -> None:
         name = type(self).__name__
-        if photo_side not in SIDES:
-            raise ValueError(f'{name}: photo_side={photo_side!r}, expected one of {SIDES}')
-        if order not in ORDERS:
-            raise ValueError(f'{name}: order={order!r}, expected one of {ORDERS}')
-        if on_bad_pair not in POLICIES:
-            raise ValueError(f'{name}: on_bad_pair={on_bad_pair!r}, expected one of {POLICIES}')
+        for key, choice, choices in (
+            ('photo_side', photo_side, SIDES),
+            ('order', order, ORDERS),
+            ('on_bad_pair', on_bad_pair, POLICIES),
+        ):
+            if choice not in choices:
+                raise ValueError(f'{name}: {key}={choice!r}, expected one of {choices}')
         if folds is not None and not (
             isinstance(folds, Sequence) and folds and set(folds) <= set(range(FOLDS))
         ):
-            raise ValueError(
-                f'{name}: folds={folds}: expected some of the numbers from 0 to {FOLDS - 1}'
-            )
-        unused = {'img_suffix', 'seg_map_suffix'} & kwargs.keys()
-        if unused:
+            raise ValueError(f'{name}: folds={folds}: expected numbers from 0 to {FOLDS - 1}')
+        if unused := {'img_suffix', 'seg_map_suffix'} & kwargs.keys():
             raise ValueError(
                 f'{name} takes no {", ".join(sorted(unused))}: a pair is one file, and '
                 f'{", ".join(IMAGE_SUFFIXES)} are all read. Remove it from the config.'
@@ -95,7 +92,7 @@ class PairsDataset(BaseSegDataset):
         if 'backend' in (kwargs.get('backend_args') or {}):
             raise ValueError(
                 f'{name}: backend_args={kwargs["backend_args"]} names a backend, which would '
-                'bypass the virtual files of pairs; name it by the prefix of data_prefix (s3://...).'
+                'bypass the virtual files of pairs. Name it by the prefix of data_prefix (s3://...).'
             )
         if not {'img_path', 'seg_map_path'} >= kwargs.get('data_prefix', {}).keys():
             raise ValueError(
@@ -115,50 +112,50 @@ class PairsDataset(BaseSegDataset):
 
     @classmethod
     def make_decoder(cls, metainfo: dict | None, decode: dict) -> LabelDecoder:
-        """The decoder of the files' own classes, which ``metainfo`` may take a subset of.
+        """Build the decoder of all classes in the files, of which ``metainfo`` may select some.
 
         Args:
-            metainfo: As the dataset takes it, but no name of a file.
+            metainfo: As for the dataset, but not the name of a file.
             decode: Arguments of ``LabelDecoder``.
 
         Raises:
             ValueError: they are unusable.
         """
-        if isinstance((metainfo or {}).get('classes'), str) and not osp.isfile(metainfo['classes']):
+        name, given, stored = cls.__name__, metainfo or {}, cls.METAINFO
+        if isinstance(given.get('classes'), str) and not osp.isfile(given['classes']):
             raise ValueError(
-                f'{cls.__name__}: classes={metainfo["classes"]!r} is a string, not a tuple of '
-                f"names. A tuple of one needs its comma: classes=('{metainfo['classes']}',)."
+                f'{name}: classes={given["classes"]!r} is a string, not a tuple of names. A tuple '
+                f"of one needs its comma: classes=('{given['classes']}',)."
             )
         meta = cls._load_metainfo(metainfo)
         classes, palette = (list(meta.get(key, ())) for key in ('classes', 'palette'))
         if not classes or not palette:
             raise ValueError(
-                f'{cls.__name__} needs metainfo=dict(classes=(...), palette=[...]): the names '
-                'of the classes and, in the same order, their RGB colours in the files; '
+                f'{name} needs metainfo=dict(classes=(...), palette=[...]): the names of the '
+                'classes and, in the same order, their RGB colours in the files; '
                 f'got classes={classes}, palette={palette}.'
             )
         if repeated := [c for c, n in Counter(classes).items() if n > 1]:
-            raise ValueError(f'{cls.__name__}: classes are named twice: {", ".join(repeated)}')
-        own = cls.METAINFO
-        if own.get('classes') and own.get('palette'):
-            colors = cls._by_class(own['classes'], own['palette'])
+            raise ValueError(f'{name}: classes are named twice: {", ".join(repeated)}')
+        if stored.get('classes') and stored.get('palette'):
+            colors = cls._by_class(stored['classes'], stored['palette'])
             if unknown := [c for c in classes if c not in colors]:
                 raise ValueError(
-                    f'{cls.__name__} has no class {", ".join(map(repr, unknown))}; its classes are '
+                    f'{name} has no class {", ".join(map(repr, unknown))}; its classes are '
                     f'{", ".join(colors)}. Use PairsDataset for a palette of your own.'
                 )
-            if metainfo and 'palette' in metainfo:
+            if 'palette' in given:
                 colors.update(cls._by_class(classes, palette))
         else:
-            colors = cls._by_class(own.get('classes') or classes, palette)
-        palette = list(colors.values())
+            colors = cls._by_class(stored.get('classes') or classes, palette)
+        void_palette = meta.get('void_palette', ())
         try:
-            return LabelDecoder(palette, void_palette=meta.get('void_palette', ()), **decode)
+            return LabelDecoder(list(colors.values()), void_palette=void_palette, **decode)
         except (TypeError, ValueError) as error:
-            raise ValueError(f'{cls.__name__}: {error}') from None
+            raise ValueError(f'{name}: {error}') from None
 
     @classmethod
-    def _by_class(cls, classes: list[str], palette: list) -> dict:
+    def _by_class(cls, classes: list[str], palette: list) -> dict[str, list]:
         if len(classes) != len(palette):
             raise ValueError(
                 f'{cls.__name__}: {len(classes)} classes, but {len(palette)} colours in the '
@@ -167,27 +164,27 @@ class PairsDataset(BaseSegDataset):
         return dict(zip(classes, palette, strict=True))
 
     def _update_palette(self) -> list:
-        """The colours of the classes in use, also where they are the stock ones reordered."""
-        own = self.METAINFO.get('classes') or self._metainfo['classes']
-        colors = dict(zip(own, self.decoder.palette, strict=True))
-        return [list(colors[c]) for c in self._metainfo['classes']]
+        """Return the colours of the classes in use, also if they are stock classes reordered."""
+        classes = self.METAINFO.get('classes') or self._metainfo['classes']
+        colors = dict(zip(classes, self.decoder.palette, strict=True))
+        return [list(colors[name]) for name in self._metainfo['classes']]
 
     def load_data_list(self) -> list[dict]:
-        """One record a pair, with ``img_path`` and ``seg_map_path`` as virtual files."""
+        """Return one record a pair, with ``img_path`` and ``seg_map_path`` as virtual files."""
         folder, paths = self._find_pairs()
         if self.folds is not None:
-            taken = [path for n, path in enumerate(paths) if n % FOLDS in self.folds]
-            if not taken:
+            count = len(paths)
+            paths = [path for n, path in enumerate(paths) if n % FOLDS in self.folds]
+            if not paths:
                 raise ValueError(
-                    f'{type(self).__name__}: folds={self.folds} of the {len(paths)} pairs in '
-                    f'{folder} hold none; a pair is in fold n % {FOLDS}, n its number from 0'
+                    f'{type(self).__name__}: folds={self.folds} of the {count} pairs in {folder} '
+                    f'hold none; a pair is in fold n % {FOLDS}, n its number from 0'
                 )
-            paths = taken
         if self.bad_pairs:
             _ = self.decoder.table  # else each of the threads would build it
-            paths = self.bad_pairs.leave_out(paths, read=self._read)
+            paths = self.bad_pairs.filter(paths, read=self._read)
         else:
-            self._read(paths[0])  # says at once what is wrong with a set
+            self._read(paths[0])  # a wrong palette or side fails at once
         return [
             dict(
                 img_path=photo_uri(path, photo_side=self.photo_side),
@@ -200,22 +197,23 @@ class PairsDataset(BaseSegDataset):
         ]
 
     def _find_pairs(self) -> tuple[str, list[str]]:
+        name, backend_args = type(self).__name__, self.backend_args
         try:
             folder = find_split(self.data_root, self.data_prefix.get('img_path'))
-            found = partial(
-                find_pairs, folder, by_name=self.order == 'name', backend_args=self.backend_args
-            )
-            if not self.ann_file:
-                return folder, found()
-            return folder, named_pairs(
-                folder, self.ann_file, found=found, backend_args=self.backend_args
-            )
-        except (FileNotFoundError, ValueError) as error:
-            kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
-            raise kind(f'{type(self).__name__}: {error}') from None
+            if self.ann_file:
+                return folder, named_pairs(folder, self.ann_file, backend_args=backend_args)
+            by_name = self.order == 'name'
+            return folder, find_pairs(folder, by_name=by_name, backend_args=backend_args)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f'{name}: {error}') from None
+        except ValueError as error:
+            raise ValueError(f'{name}: {error}') from None
 
     def prepare_data(self, idx: int) -> dict | None:
-        """A sample; None for a pair lost in training, by which the framework takes another."""
+        """Return a sample; None for a pair lost in training, so that the framework takes another.
+
+        A pair lost in testing is an error, because skipping it would change the scores.
+        """
         try:
             return super().prepare_data(idx)
         except (BadPair, OSError):
@@ -231,6 +229,6 @@ class PairsDataset(BaseSegDataset):
 
 @DATASETS.register_module()
 class CityscapesPairsDataset(PairsDataset):
-    """Pairs in the colours of Cityscapes: the 19 train classes; its void colours become 255."""
+    """Dataset of pairs in the colours of Cityscapes: 19 train classes; void colours become 255."""
 
     METAINFO = CITYSCAPES

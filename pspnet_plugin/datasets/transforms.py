@@ -1,11 +1,10 @@
-"""Labels at fewer pixels, for a loss that costs less.
+"""Keep fewer labels, for a loss that costs less.
 
-Logits are computed at a fraction of the picture's size, and stock heads upsample them to the size
-of the labels, which takes as long as a good part of the network. Labels at every second pixel in
-both directions still say what is where as finely as logits of stride 4 or more can follow, and
-random crops bring all pixels in over the epochs.
+Stock heads upsample logits to the size of the labels, which takes as long as a good part of the
+network. Labels at every second pixel in both directions are still as fine as logits of stride 4 or
+more can follow, and random crops bring in all pixels over the epochs.
 
-Shape shorthand in this module: H, W: height and width of the picture; s: stride.
+Shape shorthand in this module: H, W: image height and width; s: stride.
 """
 
 from mmcv.transforms import BaseTransform
@@ -16,13 +15,13 @@ from numpy.random import randint
 
 @TRANSFORMS.register_module()
 class SubsampleLabels(BaseTransform):
-    """Keeps the labels of every s-th pixel in both directions; the picture stays as it is.
+    """Keeps the labels of every s-th pixel in both directions; the image stays as it is.
 
-    The samples lie in the middle of the s x s pixels that each stands for; where that is between
-    two pixels, either is taken at random, once for a picture, so that edges do not move on average.
+    Each sample lies in the middle of the s x s pixels that it stands for. If the middle is between
+    two pixels, one is drawn for the whole image, so that edges do not move on average.
 
     Required and modified keys: ``gt_seg_map``, (H, W) to (ceil(H / s), ceil(W / s)), and any other
-    in ``seg_fields``. Crop, pad and flip before: the framework pads pictures that are smaller than
+    in ``seg_fields``. Crop, pad and flip before: the framework pads images that are smaller than
     the network's input, and cannot pad these labels alike.
 
     Args:
@@ -46,11 +45,13 @@ class SubsampleLabels(BaseTransform):
         """Subsample the label maps of a sample."""
         y, x = self._draw()
         for key in results.get('seg_fields', []):
-            # What a picture's remainder lacks in the middle, its last pixel stands for.
-            maps = results[key]
-            rows = [min(i + y, maps.shape[0] - 1) for i in range(0, maps.shape[0], self.stride)]
-            columns = [min(i + x, maps.shape[1] - 1) for i in range(0, maps.shape[1], self.stride)]
-            results[key] = maps[rows][:, columns]
+            # At the end, where a cell may be cut off before its middle, the last pixel counts.
+            labels = results[key]
+            rows = [min(i + y, labels.shape[0] - 1) for i in range(0, labels.shape[0], self.stride)]
+            columns = [
+                min(i + x, labels.shape[1] - 1) for i in range(0, labels.shape[1], self.stride)
+            ]
+            results[key] = labels[rows][:, columns]
         return results
 
     def __repr__(self) -> str:

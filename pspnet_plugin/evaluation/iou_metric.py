@@ -12,7 +12,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 
-from pspnet_plugin.datasets.pair_backends import read_by
+from pspnet_plugin.datasets.pair_backends import with_decoding
 
 # Values of a class that are logged; the others stand in the table of stock.
 LOGGED = ('IoU', 'Dice')
@@ -74,7 +74,7 @@ class ClasswiseIoUMetric(IoUMetric):
         if decode is None or self.format_only:
             return sample
         uri, known = sample.get('seg_map_path', ''), sample['gt_sem_seg']['data']
-        other = read_by(uri, decode)
+        other = with_decoding(uri, decode)
         if other == uri:
             return sample
         meta = self.dataset_meta

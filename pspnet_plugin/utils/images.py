@@ -1,96 +1,150 @@
-"""InputImage files as OpenCV decodes them, if they are what they seem to be.
+"""Read image files, and refuse those that are not what they seem to be.
+
+| use | function | library |
+|---|---|---|
+| pairs | ``decode_image(..., strict=True)`` | OpenCV |
+| photos to predict | ``decode_image(..., strict=False)`` | OpenCV |
+| photos to convert | ``read_rgb`` | Pillow |
+| label maps to convert | ``open_image`` | Pillow, which keeps the indices of a colour table |
 
 OpenCV alone fills what a cut-off JPEG lacks with grey, scales 16 bits down, guesses at CMYK, takes
-the first of several pictures and turns a photo as its camera was held. For a photo any of that may
-do; a pair loses its labels by it.
+the first of several frames, and turns an image by its EXIF orientation. A photo may need just that;
+a pair loses its labels by any of it.
+
+Shape shorthand in this module: H, W: image height and width.
 """
 
 import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 FORMATS = ('JPEG', 'PNG', 'BMP', 'WEBP')
+_REFUSED = ('GIF', 'TIFF')  # recognised only to name them
 _ORIENTATION = 0x0112
-_MORE = ('GIF', 'TIFF')  # told apart only to say what they are
+# Raw modes of 16 bits a channel, as Pillow names them; it silently keeps 8 of the bits.
+DEEP_MODES = re.compile(r'(L|RGB|CMYK).*;16[BLNS]?')
 
 
-def decode_picture(content: bytes) -> np.ndarray:
-    """The (H, W, 3) uint8 BGR picture in the bytes of a file.
+def decode_image(content: bytes, *, name: str, strict: bool) -> np.ndarray:
+    """Decode an image file with OpenCV.
+
+    Args:
+        content: Bytes of the file.
+        name: Name of the file in error messages.
+        strict: If true, accept only files whose pixels are returned as they are stored: one frame
+            of a JPEG, PNG, BMP or WebP with 8 bits a channel, not CMYK, upright. If false, take
+            what OpenCV makes of any file, turned upright by its EXIF orientation.
+
+    Returns:
+        (H, W, 3) uint8 BGR.
 
     Raises:
-        ValueError: it is no whole still picture of 8 bits a channel, upright as it is stored; the
-            message is the end of a sentence that begins with the file's name.
+        ValueError: it is no image, cut off, or refused by ``strict``.
     """
-    picture = None
-    if _check_header(content) != 'JPEG' or jpeg_ends(content):
-        picture = _decoded(content)
-    if picture is None:
-        raise ValueError(_no_picture(content))
-    return picture
-
-
-def _check_header(content: bytes) -> str:
-    """Format of a file, whose header promises what we can take."""
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS + _MORE) as header:
-            most = Image.MAX_IMAGE_PIXELS  # Pillow itself only warns, up to twice as many
-            if most is not None and header.width * header.height > most:
-                raise ValueError(_too_large(content))
-            problem = _problem(header, content)
-            if problem:
-                raise ValueError(f'{problem}; convert it, or take it out of the folder.')
-            return header.format
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise ValueError(_too_large(content)) from None
-    except (UnidentifiedImageError, OSError, SyntaxError, EOFError):
-        raise ValueError(_no_picture(content)) from None
+        if strict:
+            _check_header(content)
+        if content.startswith(b'\xff\xd8') and not jpeg_ends(content):
+            # OpenCV 5 says that it is no image, and OpenCV 4 makes the rest grey.
+            raise ValueError('cut off: its JPEG data has no end. Copy it again, or remove it.')
+        buffer = np.frombuffer(content, np.uint8)
+        image = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if content else None
+        if image is None:
+            raise _no_image(content)
+    except (cv2.error, ValueError) as error:
+        reason = f'OpenCV cannot decode it: {error.err}' if isinstance(error, cv2.error) else error
+        raise ValueError(f'{name}: {reason}') from None
+    return image
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    """Read an image file with Pillow, turned upright by its EXIF orientation.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no whole image, has more than 8 bits a channel, or a damaged EXIF block.
+    """
+    with open_image(path) as (image, stored):
+        if image.mode.startswith(('I', 'F')) or DEEP_MODES.fullmatch(stored):
+            raise ValueError(
+                f'{path}: more than 8 bits a channel ({stored}), expected 8. Convert it: only you '
+                'know which range of it matters.'
+            )
+        try:
+            orientation(image)
+        except ValueError as error:
+            raise ValueError(f'{path}: {error}') from None
+        return np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
+
+
+@contextmanager
+def open_image(path: Path) -> Iterator[tuple[Image.Image, str]]:
+    """Open an image file with Pillow and load its pixels.
+
+    Yields:
+        The image, and Pillow's name of how its pixels are stored, such as ``RGB;16B``: the mode of
+        the image does not tell.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no whole image.
+    """
+    try:
+        image = Image.open(io.BytesIO(path.read_bytes()))
+        stored = _raw_mode(image)
+        image.load()
+    except (FileNotFoundError, PermissionError):
+        raise
+    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error and more
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = 'unknown format' if unknown else str(error) or type(error).__name__
+        raise ValueError(
+            f'{path}: no image, or cut off ({reason}). Copy it again, or remove it.'
+        ) from None
+    with image:
+        yield image, stored
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """Return the mode of the stored pixels; loading forgets it."""
+    for *_, arguments in getattr(image, 'tile', ()):
+        raw = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+        if isinstance(raw, str):
+            return raw
+    return image.mode
 
 
 def orientation(image: Image.Image) -> int:
-    """How a camera was held, as EXIF numbers it; 1, upright, where nothing is said.
+    """Return the EXIF orientation; 1, upright, by default.
 
     Raises:
-        OSError: the picture is cut off.
+        OSError: the image is cut off.
         ValueError: the EXIF block is damaged; the message continues the name of the file.
     """
     try:
         return image.getexif().get(_ORIENTATION, 1)
-    except OSError:  # of the picture itself, which some formats read for it
+    except OSError:  # of the image itself, which some formats read for it
         raise
     except Exception as error:  # Pillow lets through whatever it meets: struct.error, SyntaxError …
         raise ValueError(
-            f'its EXIF block, which may say that it is turned, is damaged ({error}); remove it '
-            '(exiftool -all= FILE), or save the picture anew'
+            f'its EXIF block, which may hold an orientation, is damaged ({error}). Remove it '
+            '(exiftool -all= FILE), or save the image again.'
         ) from None
 
 
-def _problem(header: Image.Image, content: bytes) -> str | None:
-    if (count := getattr(header, 'n_frames', 1)) > 1:
-        return f'it holds {count} pictures, expected one'
-    if header.format not in FORMATS:
-        return f'it is a {header.format}, expected one of {", ".join(FORMATS)}'
-    if header.mode == 'CMYK':
-        return 'its colours are CMYK, expected RGB'
-    if header.mode.startswith(('I', 'F')) or (header.format == 'PNG' and content[24] == 16):
-        return 'it has 16 bits a channel, expected 8'
-    if (turned := orientation(header)) != 1:
-        return f'its EXIF orientation is {turned}, by which the halves change places, expected 1'
-    return None
-
-
-def _decoded(content: bytes) -> np.ndarray | None:
-    try:
-        return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
-        return None
-
-
 def jpeg_ends(content: bytes) -> bool:
-    """Whether a JPEG's compressed data is followed by its end marker.
+    """Return whether the compressed data of a JPEG is followed by an end marker.
 
-    The search starts behind the header: thumbnails in it have an end marker of their own. In the
+    The search starts behind the header, whose thumbnails have end markers of their own. In the
     data itself a byte FF is always followed by 00 or a restart marker.
     """
     at = 2
@@ -99,15 +153,40 @@ def jpeg_ends(content: bytes) -> bool:
     return content.rfind(b'\xff\xd9', at) >= 0  # where there is one, it is the last thing
 
 
-def _too_large(content: bytes) -> str:
-    return (
-        f'its {len(content)} bytes unfold to more than {Image.MAX_IMAGE_PIXELS} pixels. Take it '
-        'out of the folder, or, if it is no accident, raise PIL.Image.MAX_IMAGE_PIXELS.'
-    )
+def _check_header(content: bytes) -> None:
+    """Raise ``ValueError`` if the header of a file promises what ``strict`` refuses."""
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS + _REFUSED) as header:
+            limit = Image.MAX_IMAGE_PIXELS  # Pillow itself only warns, up to twice as many
+            if limit is not None and header.width * header.height > limit:
+                raise Image.DecompressionBombError
+            if problem := _problem(header, content):
+                raise ValueError(f'{problem}. Convert it, or remove it.')
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise ValueError(
+            f'its {len(content)} bytes unfold to more than {Image.MAX_IMAGE_PIXELS} pixels. Remove '
+            'it or, if it is no accident, raise PIL.Image.MAX_IMAGE_PIXELS.'
+        ) from None
+    except (UnidentifiedImageError, OSError, SyntaxError, EOFError):
+        raise _no_image(content) from None
 
 
-def _no_picture(content: bytes) -> str:
-    return (
-        f'no picture, or cut off ({len(content)} bytes). Expected a whole .jpg, .png, .bmp or '
-        '.webp file with photo and labels side by side; copy it again or take it out of the folder.'
+def _problem(header: Image.Image, content: bytes) -> str | None:
+    if (count := getattr(header, 'n_frames', 1)) > 1:
+        return f'it holds {count} frames, expected one'
+    if header.format not in FORMATS:
+        return f'it is a {header.format}, expected one of {", ".join(FORMATS)}'
+    if header.mode == 'CMYK':
+        return 'its colours are CMYK, expected RGB'
+    if header.mode.startswith(('I', 'F')) or (header.format == 'PNG' and content[24] == 16):
+        return 'it has 16 bits a channel, expected 8'
+    if (turned := orientation(header)) != 1:
+        return f'its EXIF orientation is {turned}, expected 1: turned, the halves change places'
+    return None
+
+
+def _no_image(content: bytes) -> ValueError:
+    return ValueError(
+        f'no image, or cut off ({len(content)} bytes). Copy it again, or remove it; .jpg, .png, '
+        '.bmp and .webp files are read.'
     )

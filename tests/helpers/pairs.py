@@ -32,24 +32,33 @@ def photo(height: int, width: int, *, seed: int = 0) -> np.ndarray:
 
 
 def coloured(labels: np.ndarray, palette=CITYSCAPES['palette']) -> np.ndarray:
-    """(H, W, 3) BGR picture of (H, W) class indices."""
+    """(H, W, 3) BGR image of (H, W) class indices."""
     return np.array(palette, np.uint8)[labels][..., ::-1]
 
 
-def write_pair(path: Path, *, height=64, width=64, seed=0, photo_side='left', labels=None) -> dict:
-    """Write a pair; returns its photo and its labels."""
+def write_pair(
+    path: Path,
+    *,
+    height=64,
+    width=64,
+    seed=0,
+    photo_side='left',
+    labels=None,
+    palette=CITYSCAPES['palette'],
+) -> dict:
+    """Write a pair; return its photo and its labels."""
     labels = label_map(height, width, seed=seed) if labels is None else labels
-    picture = photo(*labels.shape, seed=seed)
-    halves = [picture, coloured(labels)]
+    image = photo(*labels.shape, seed=seed)
+    halves = [image, coloured(labels, palette)]
     if photo_side == 'right':
         halves.reverse()
     path.parent.mkdir(parents=True, exist_ok=True)
     content = cv2.imencode(path.suffix.lower(), np.hstack(halves))[1]
     path.write_bytes(content.tobytes())
-    return dict(photo=picture, labels=labels)
+    return dict(photo=image, labels=labels)
 
 
 def build(root, split='train', **kwargs) -> CityscapesPairsDataset:
-    """The dataset of a split, loading pictures and labels unless told otherwise."""
+    """The dataset of a split, loading images and labels by default."""
     kwargs = {'pipeline': LOAD, **kwargs}
     return CityscapesPairsDataset(data_root=str(root), data_prefix=dict(img_path=split), **kwargs)

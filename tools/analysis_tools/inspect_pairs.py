@@ -14,7 +14,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from pspnet_plugin.datasets.splits import Split
+from pspnet_plugin.datasets.listing import Split
 from pspnet_plugin.labels.palettes import IGNORE_INDEX, NAMED, check_colors, read_metainfo
 from pspnet_plugin.toolkit.arguments import add_label_options
 from pspnet_plugin.toolkit.inspection.contact_sheet import draw_sheet

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pspnet_plugin.datasets.splits import pictures_in, roots_of
+from pspnet_plugin.datasets.listing import images_in, roots_of
 from pspnet_plugin.labels.decoder import LabelDecoder
 from pspnet_plugin.labels.palettes import read_metainfo
 from pspnet_plugin.toolkit.arguments import add_label_options
@@ -101,7 +101,7 @@ def split(args: argparse.Namespace) -> int:
         metainfo={key: metainfo[key] for key in ('classes', 'palette')},
         within={path.parent.relative_to(args.out) for j in jobs for path in (j.photo, j.labels)},
     )
-    if stray := [picture for root in roots_of(args.pairs) for picture in pictures_in(root)]:
+    if stray := [picture for root in roots_of(args.pairs) for picture in images_in(root)]:
         complain(TOOL, f'pictures beside the splits are left out: {len(stray)}, e.g. {stray[0]}')
     return split_all(jobs, args.out, decoder=decoder, args=args)
 

@@ -6,8 +6,8 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch.utils.data import Dataset
 
-from pspnet_plugin.datasets.bad_pairs import all_bad_pairs
-from pspnet_plugin.datasets.pair_backends import pair_of
+from pspnet_plugin.datasets.bad_pairs import find_bad_pairs
+from pspnet_plugin.datasets.pair_backends import pair_path
 
 
 @HOOKS.register_module()
@@ -36,7 +36,7 @@ class BadPairsHook(Hook):
     def after_train(self, runner: Runner) -> None:
         """Names the last ones, and counts all."""
         self._report(runner)
-        out = sum(len(bad.reasons) for _, bad in all_bad_pairs(runner.train_dataloader.dataset))
+        out = sum(len(bad.reasons) for _, bad in find_bad_pairs(runner.train_dataloader.dataset))
         if out or self._reported:
             runner.logger.warning(
                 f'{out} pairs were left out of this training from its start, and '
@@ -52,11 +52,11 @@ class BadPairsHook(Hook):
         self._add(runner, runner.test_dataloader.dataset, metrics)
 
     def _report(self, runner: Runner) -> None:
-        for dataset, bad in all_bad_pairs(runner.train_dataloader.dataset):
+        for dataset, bad in find_bad_pairs(runner.train_dataloader.dataset):
             lost = bad.lost.clone()
             all_reduce(lost, op='max')  # each process meets others
             for index in lost.nonzero().flatten().tolist():
-                path = pair_of(dataset.get_data_info(index)['img_path'])
+                path = pair_path(dataset.get_data_info(index)['img_path'])
                 if path not in self._reported:
                     self._reported.add(path)
                     runner.logger.warning(
@@ -65,7 +65,7 @@ class BadPairsHook(Hook):
 
     @staticmethod
     def _add(runner: Runner, dataset: Dataset, metrics: dict | None) -> None:
-        found = [bad for _, bad in all_bad_pairs(dataset) if bad.reasons]
+        found = [bad for _, bad in find_bad_pairs(dataset) if bad.reasons]
         if not found or metrics is None:
             return
         out, count = sum(len(bad.reasons) for bad in found), sum(bad.count for bad in found)

@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import Tensor
 
-from pspnet_plugin.datasets.pair_backends import pair_of
+from pspnet_plugin.datasets.pair_backends import pair_path
 from pspnet_plugin.engine.hooks.checkpoint_hook import what_is_kept
 
 ACTIONS = ('stop', 'skip')
@@ -104,7 +104,7 @@ class NonFiniteLossHook(Hook):
     def _what(runner: Runner, loss: float, data_batch: dict | None) -> str:
         rates = {name: rates[0] for name, rates in runner.optim_wrapper.get_lr().items()}
         samples = (data_batch or {}).get('data_samples') or []
-        files = [pair_of(sample.metainfo.get('img_path', '?')) for sample in samples]
+        files = [pair_path(sample.metainfo.get('img_path', '?')) for sample in samples]
         value = f'is {loss}' if not math.isfinite(loss) else 'is not finite in another process'
         return (
             f'the loss of iteration {runner.iter + 1} {value} (learning rate '

@@ -14,8 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from pspnet_plugin.datasets.listing import sub_splits
 from pspnet_plugin.datasets.pair_backends import SIDES, halves, read_pair
-from pspnet_plugin.datasets.splits import sub_splits
 from pspnet_plugin.labels.decoder import LabelDecoder
 from pspnet_plugin.utils.jobs import same_time, write_atomic
 

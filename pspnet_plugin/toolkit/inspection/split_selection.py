@@ -3,8 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pspnet_plugin.datasets.listing import IMAGE_SUFFIXES, WHERE_FROM
-from pspnet_plugin.datasets.splits import Split, pictures_in, read_split, roots_of, sub_splits
+from pspnet_plugin.datasets.listing import (
+    IMAGE_SUFFIXES,
+    WHERE_FROM,
+    Split,
+    images_in,
+    read_split,
+    roots_of,
+    sub_splits,
+)
 
 
 def find_splits(root: Path, *, wanted: Sequence[str] = ()) -> tuple[list[Split], list[str]]:
@@ -28,7 +35,7 @@ def find_splits(root: Path, *, wanted: Sequence[str] = ()) -> tuple[list[Split],
     if not root.is_dir():
         raise FileNotFoundError(f'{root}: no such folder. {WHERE_FROM}')
     splits = sub_splits(root)
-    beside = [path for base in roots_of(root) for path in pictures_in(base)]
+    beside = [path for base in roots_of(root) for path in images_in(base)]
     if beside and not splits:
         splits = [read_split('.', beside[0].parent)]
         beside = [path for path in beside if not path.is_relative_to(splits[0].folder)]

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from pspnet_plugin.datasets.splits import Split
+from pspnet_plugin.datasets.listing import Split
 from pspnet_plugin.labels.decoder import FLAT_NOISE
 from pspnet_plugin.labels.palettes import IGNORE_INDEX
 from pspnet_plugin.toolkit.inspection.pair_statistics import Look, Reading

@@ -70,7 +70,7 @@ def make_pair_reader(config: Config | None) -> PairReader:
     if isinstance(metainfo, str):
         metainfo = read_metainfo(metainfo, option='metainfo=')
     own = dict(dataset.get('decode') or {})
-    if rule := main_rule(config.get('test_evaluator')):  # as ``read_by`` does
+    if rule := main_rule(config.get('test_evaluator')):  # as ``with_decoding`` does
         own = {key: own[key] for key in ('min_explained',) if key in own} | rule
     decoder = kind.make_decoder(metainfo, own)
     table = np.arange(256, dtype=np.uint8)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from pspnet_plugin.apis.readers import InputImage
 from pspnet_plugin.apis.stream import Network, label_stream
-from pspnet_plugin.datasets.pair_backends import read_by
+from pspnet_plugin.datasets.pair_backends import with_decoding
 from pspnet_plugin.evaluation.areas import areas_of, mean, scores
 from pspnet_plugin.evaluation.iou_metric import main_rule
 from pspnet_plugin.labels.palettes import IGNORE_INDEX
@@ -68,7 +68,7 @@ class LabelledSet:
         """One picture, named by its file."""
         record = self.dataset.get_data_info(index)
         if self.decode:
-            record['seg_map_path'] = read_by(record['seg_map_path'], self.decode)
+            record['seg_map_path'] = with_decoding(record['seg_map_path'], self.decode)
         record = self._load(record)
         name = record['img_path'].rpartition('/')[2]
         return InputImage(name, record['img'], record['gt_seg_map'].astype(np.uint8))

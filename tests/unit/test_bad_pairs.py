@@ -1,0 +1,226 @@
+"""Files that are no usable pair: each is named, and skipped on request."""
+
+import re
+import struct
+import zlib
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from helpers.pairs import build, coloured, label_map, photo, write_pair
+from mmengine.dataset import ConcatDataset, RepeatDataset
+from PIL import Image
+
+from pspnet_plugin.datasets.bad_pairs import BadPair, find_bad_pairs
+from pspnet_plugin.datasets.pair_backends import read_pair
+from pspnet_plugin.engine.hooks.bad_pairs_hook import BadPairsHook
+from pspnet_plugin.engine.loops.sampling import SeededDataset
+from pspnet_plugin.utils.images import read_rgb
+
+
+def pair(height=64, width=64) -> np.ndarray:
+    """(H, 2W, 3) RGB of a pair."""
+    labels = label_map(height, width)
+    return np.hstack([photo(height, width), coloured(labels)])[..., ::-1]
+
+
+def save(path: Path, image=None, **options) -> None:
+    Image.fromarray(pair() if image is None else image).save(path, **options)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b'')
+
+
+def text(path: Path) -> None:
+    path.write_text('no image\n')
+
+
+def sixteen_bits(path: Path) -> None:
+    cv2.imwrite(str(path), pair()[..., ::-1].astype(np.uint16) * 257)
+
+
+def sixteen_bits_grey(path: Path) -> None:
+    cv2.imwrite(str(path), pair()[..., 0].astype(np.uint16) * 257)
+
+
+def cmyk(path: Path) -> None:
+    Image.fromarray(pair()).convert('CMYK').save(path, quality=95)
+
+
+def animated(path: Path) -> None:
+    first, second = Image.fromarray(pair()), Image.fromarray(pair()[::-1].copy())
+    first.save(path, save_all=True, append_images=[second], duration=100)
+
+
+def exif(**tags) -> Image.Exif:
+    block = Image.Exif()
+    block.update({0x0112: tags['orientation'], 0x010F: 'a camera'})
+    return block
+
+
+def turned(path: Path) -> None:
+    save(path, exif=exif(orientation=6), quality=95)
+
+
+def upside_down(path: Path) -> None:
+    save(path, exif=exif(orientation=3))
+
+
+def damaged_exif(path: Path) -> None:
+    save(path, exif=b'Exif\0\0MM')
+
+
+def bomb(path: Path) -> None:
+    """A PNG of 30,000 x 30,000 pixels in 3 KB of header and zeros."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+        )
+
+    header = struct.pack('>IIBBBBB', 30_000, 30_000, 8, 0, 0, 0, 0)
+    data = zlib.compress(bytes(3_000_000), 9)
+    parts = chunk(b'IHDR', header), chunk(b'IDAT', data), chunk(b'IEND', b'')
+    path.write_bytes(b'\x89PNG\r\n\x1a\n' + b''.join(parts))
+
+
+def odd_width(path: Path) -> None:
+    save(path, pair()[:, :-1].copy())
+
+
+def other_palette(path: Path) -> None:
+    save(path, np.hstack([pair()[:, :64], 255 - pair()[:, 64:]]))
+
+
+def gif(path: Path) -> None:
+    Image.fromarray(pair()).save(path, format='GIF')
+
+
+# Suffix, and the value that the message names.
+BAD = {
+    empty: ('jpg', '0 bytes'),
+    text: ('png', '9 bytes'),
+    sixteen_bits: ('png', '16 bits'),
+    sixteen_bits_grey: ('png', '16 bits'),
+    cmyk: ('jpg', 'CMYK'),
+    animated: ('webp', '2 frames'),
+    turned: ('jpg', 'EXIF.* 6,'),
+    upside_down: ('png', 'EXIF.* 3,'),
+    damaged_exif: ('png', 'EXIF'),
+    bomb: ('png', f'{Image.MAX_IMAGE_PIXELS} pixels.*MAX_IMAGE_PIXELS'),
+    odd_width: ('png', '127 x 64'),
+    other_palette: ('png', 'min_explained'),
+    gif: ('png', 'GIF'),
+}
+
+
+@pytest.mark.parametrize('make', BAD, ids=lambda make: make.__name__)
+def test_bad_pair_is_named_and_skipped_on_request(make, tmp_path):
+    suffix, value = BAD[make]
+    for i in (1, 2):
+        write_pair(tmp_path / 'train' / f'{i}.png', seed=i)
+    make(tmp_path / 'train' / f'bad.{suffix}')
+    dataset = build(tmp_path)
+    assert len(dataset) == 3
+    with pytest.raises(BadPair, match=f'bad.{suffix}.*{value}'):
+        list(dataset)
+    skipping = build(tmp_path, on_bad_pair='skip')
+    assert len(skipping) == 2 == len(list(skipping))
+    ((path, reason),) = skipping.bad_pairs.reasons.items()
+    assert path.endswith(f'bad.{suffix}') and skipping.bad_pairs.count == 3
+    assert re.search(f'bad.{suffix}.*{value}', reason)
+
+
+@pytest.mark.parametrize(
+    ('suffix', 'share'),
+    [('.jpg', 0.98), ('.jpeg', 0.3), ('.png', 0.7), ('.bmp', 0.98), ('.webp', 0.7)],
+)
+def test_cut_off_file_is_named(tmp_path, suffix, share):
+    path = tmp_path / f'1{suffix}'
+    write_pair(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(BadPair, match=f'1{suffix}'):
+        read_pair(str(path))
+
+
+def test_end_of_a_thumbnail_is_not_that_of_the_jpeg(tmp_path):
+    path = tmp_path / '1.jpg'
+    write_pair(path)
+    content = path.read_bytes()
+    thumbnail = b'Exif\0\0' + content[:600] + b'\xff\xd9'
+    header = b'\xff\xe1' + (len(thumbnail) + 2).to_bytes(2, 'big') + thumbnail
+    whole = content[:2] + header + content[2:]
+    path.write_bytes(whole + bytes(9000))  # bytes behind the end do no harm
+    assert read_pair(str(path)).shape == (64, 128, 3)
+    path.write_bytes(whole[:-500])
+    with pytest.raises(BadPair, match=r'1\.jpg'):
+        read_pair(str(path))
+
+
+@pytest.mark.parametrize('block', [b'Exif\0\0II*\0', b'Exif\0\0MM'], ids=['cut off', 'no header'])
+def test_damaged_exif_of_a_photo_is_named(block, tmp_path):
+    save(tmp_path / '1.png', exif=block)
+    with pytest.raises(ValueError, match=r'1\.png.*EXIF'):
+        read_rgb(tmp_path / '1.png')
+
+
+def test_upright_exif_is_harmless(tmp_path):
+    save(tmp_path / '1.jpg', exif=exif(orientation=1), quality=95)
+    assert read_pair(str(tmp_path / '1.jpg')).shape == (64, 128, 3)
+
+
+@pytest.mark.parametrize('mode', ['L', 'P', 'RGBA', '1'])
+def test_other_8_bit_modes_are_read_as_colours(mode, tmp_path):
+    Image.fromarray(pair()).convert(mode).save(tmp_path / '1.png')
+    expected = np.array(Image.open(tmp_path / '1.png').convert('RGB'))[..., ::-1]
+    np.testing.assert_array_equal(read_pair(str(tmp_path / '1.png')), expected)
+
+
+def test_limit_of_pixels_is_pillow_s(tmp_path, monkeypatch):
+    save(tmp_path / '1.png')
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
+    with pytest.raises(BadPair, match='1000'):
+        read_pair(str(tmp_path / '1.png'))
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', None)
+    assert read_pair(str(tmp_path / '1.png')).shape == (64, 128, 3)
+
+
+def test_no_usable_pair_is_an_error(tmp_path):
+    (tmp_path / 'train').mkdir()
+    for i in range(3):
+        text(tmp_path / 'train' / f'{i}.png')
+    with pytest.raises(ValueError, match='3.*0.png'):
+        build(tmp_path, on_bad_pair='skip')
+
+
+def test_pair_lost_before_it_is_evaluated_is_an_error(pairs_root):
+    """Skipped silently, it would change the score."""
+    dataset = build(pairs_root, 'val', on_bad_pair='skip', test_mode=True)
+    (pairs_root / 'val/2.png').unlink()
+    with pytest.raises(FileNotFoundError, match='2.png'):
+        list(dataset)
+
+
+def test_datasets_are_found_within_wrappers(pairs_root):
+    one, two = (build(pairs_root, split, on_bad_pair='skip') for split in ('train', 'val'))
+    both = SeededDataset(ConcatDataset([one, two, build(pairs_root)]))
+    assert [dataset for dataset, _ in find_bad_pairs(both)] == [one, two]
+    assert [dataset for dataset, _ in find_bad_pairs(RepeatDataset(one, 2))] == [one]
+
+
+def test_pairs_that_a_test_skipped_are_counted_beside_its_score(tmp_path):
+    write_pair(tmp_path / 'val/1.png')
+    empty(tmp_path / 'val/2.png')
+    dataset = build(tmp_path, 'val', on_bad_pair='skip')
+    warnings, metrics = [], dict(mIoU=50.0)
+    runner = SimpleNamespace(
+        test_dataloader=SimpleNamespace(dataset=dataset),
+        logger=SimpleNamespace(warning=warnings.append),
+    )
+    BadPairsHook().after_test_epoch(runner, metrics)
+    assert metrics['skipped_pairs'] == 1
+    assert len(warnings) == 1 and '1 of 2' in warnings[0]
