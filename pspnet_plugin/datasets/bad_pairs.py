@@ -30,14 +30,14 @@ class BadPairs:
         self.lost = torch.zeros(0, dtype=torch.uint8)
 
     def filter(self, paths: Sequence[str], *, read: Callable[[str], object]) -> list[str]:
-        """Read all pairs once, log which are skipped, and return the others.
+        """Read all pairs once, log those that are skipped, and return the others.
 
         Args:
             paths: Paths of the pairs.
-            read: Function that raises ``BadPair`` or ``OSError`` for a pair that cannot be used.
+            read: Function that raises ``BadPair`` or ``OSError`` for a bad pair.
 
         Raises:
-            ValueError: no pair can be used.
+            ValueError: all are bad.
         """
 
         def problem(path: str) -> str | None:

@@ -50,7 +50,7 @@ def find_split(root: str | None, prefix: str | None) -> str:
     """Return the folder of a split; one on another backend (``s3://``) as it is named.
 
     Args:
-        root: ``data_root``.
+        root: ``data_root`` of a dataset.
         prefix: ``data_prefix['img_path']``, already joined to the root.
 
     Raises:
@@ -74,12 +74,7 @@ def find_split(root: str | None, prefix: str | None) -> str:
 
 
 def find_pairs(folder: str, *, by_name: bool, backend_args: dict | None) -> list[str]:
-    """List the pairs below a folder.
-
-    Args:
-        folder: Path or address of the folder.
-        by_name: If true, sort names as strings, else in natural order.
-        backend_args: Arguments of the backend that lists the folder.
+    """List the pairs below a folder, in natural order or ``by_name``, as strings are sorted.
 
     Raises:
         ValueError: there is none.
@@ -101,11 +96,8 @@ def find_pairs(folder: str, *, by_name: bool, backend_args: dict | None) -> list
 def named_pairs(folder: str, ann_file: str, *, backend_args: dict | None) -> list[str]:
     """List the pairs that a text file names, one a line, with or without suffix.
 
-    Args:
-        folder: Folder of the split, to which the names are relative. On another backend it is not
-            listed, because some backends cannot list.
-        ann_file: Path of the text file.
-        backend_args: Arguments of the backend of the text file.
+    The names are relative to ``folder``. A folder on another backend is not listed to check them,
+    because some backends cannot list.
 
     Raises:
         FileNotFoundError: the text file is missing, or a pair named in it.
@@ -146,11 +138,7 @@ def roots_of(root: Path) -> list[Path]:
 
 
 def sub_splits(root: Path) -> list[Split]:
-    """Return all sub-folders that hold pairs, whatever their names, sorted by name.
-
-    Raises:
-        OSError: a folder cannot be read.
-    """
+    """Return all sub-folders that hold pairs, whatever their names, sorted by name."""
     folders: dict[str, Path] = {}
     # By iterdir, because glob passes over a folder without rights as if it were empty.
     for folder in (entry for base in roots_of(root) for entry in base.iterdir()):
@@ -163,27 +151,16 @@ def sub_splits(root: Path) -> list[Split]:
 
 
 def read_split(name: str, folder: Path) -> Split:
-    """List the files of a split; none of them is opened.
-
-    Raises:
-        OSError: the folder cannot be read.
-    """
+    """List the files of a split without opening them."""
     pairs, ignored = _list_files(str(folder), None)
     return Split(name, folder, tuple(pairs), dict(sorted(ignored.items())))
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Return the images right in a folder, in natural order.
-
-    Raises:
-        OSError: the folder cannot be read.
-    """
-    images = [
-        path
-        for path in folder.iterdir()
-        if path.name.lower().endswith(IMAGE_SUFFIXES) and path.name[0] != '.' and path.is_file()
-    ]
-    return sorted(images, key=lambda path: natural_key(path.name))
+    """Return the images right in a folder, in natural order."""
+    paths = sorted(folder.iterdir(), key=lambda path: natural_key(path.name))
+    images = (path for path in paths if path.name.lower().endswith(IMAGE_SUFFIXES))
+    return [path for path in images if path.name[0] != '.' and path.is_file()]
 
 
 def _list_files(folder: str, backend_args: dict | None) -> tuple[list[str], Counter[str]]:

@@ -7,6 +7,7 @@ more can follow, and random crops bring in all pixels over the epochs.
 Shape shorthand in this module: H, W: image height and width; s: stride.
 """
 
+import numpy as np
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 from mmseg.registry import TRANSFORMS
@@ -47,11 +48,10 @@ class SubsampleLabels(BaseTransform):
         for key in results.get('seg_fields', []):
             # At the end, where a cell may be cut off before its middle, the last pixel counts.
             labels = results[key]
-            rows = [min(i + y, labels.shape[0] - 1) for i in range(0, labels.shape[0], self.stride)]
-            columns = [
-                min(i + x, labels.shape[1] - 1) for i in range(0, labels.shape[1], self.stride)
-            ]
-            results[key] = labels[rows][:, columns]
+            height, width = labels.shape
+            rows = np.arange(0, height, self.stride) + y
+            columns = np.arange(0, width, self.stride) + x
+            results[key] = labels[rows.clip(max=height - 1)][:, columns.clip(max=width - 1)]
         return results
 
     def __repr__(self) -> str:

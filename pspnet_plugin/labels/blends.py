@@ -90,7 +90,7 @@ def explain(
 
     Args:
         pixels: (3, N) in units of noise, in the order of ``candidates``.
-        units: See the top of this module.
+        units: See above.
         candidates: Classes that each pixel may show.
         far_cost: Energy that a far class costs.
         min_confidence: Share of the weight of all explanations that a class needs.
@@ -141,7 +141,7 @@ def least_energy(
 
     Args:
         pixels: (3, N) in units of noise.
-        units: See the top of this module.
+        units: See above.
         colors: (T, N) uint8.
         grounds: (N,) uint8 each; 255 for none.
 

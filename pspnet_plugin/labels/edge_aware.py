@@ -41,7 +41,6 @@ from pspnet_plugin.labels.surroundings import REACH, ClassSets, Components
 _FLAT, _SINGLE = (16, 10, 100), (40, 5, 180)
 _NEAR, _FAR = 3, 2  # most classes of a pixel that are sure near, and farther or around a component
 _MARGIN = 2  # pixels at the border, where the other half's chroma and cut-off windows make colours
-_UNSURE = np.uint8(IGNORE_INDEX)
 _FEW = 20  # pixels: fewer of a class that is sure nowhere are taken for a coincidence
 _PACKED_TO_UNITS = np.pad(TO_UNITS[:, ::-1], ((0, 0), (0, 1)))  # from bytes B, G, R, 0
 # Energies: of a class of the wider surroundings; of a component's colour, for each of its pixels,
@@ -65,16 +64,7 @@ class EdgeAwareDecoder:
     def sure(
         self, nearest: np.ndarray, distance: np.ndarray, *, min_confidence: float
     ) -> np.ndarray:
-        """Label the sure pixels that need no look at other sure pixels.
-
-        Args:
-            nearest: (H, W) uint8, position of the nearest known colour, or 255.
-            distance: (H, W) uint8, its distance in RGB levels, rounded up.
-            min_confidence: See ``decode``.
-
-        Returns:
-            (H, W) uint8: position of the colour; 255 for all other pixels.
-        """
+        """Label the pixels that are sure without a look at others; see ``decode``."""
         flat = _within(nearest, distance, _limit(_FLAT, min_confidence))
         # One colour in the 2 x 2 block that ends here; then all pixels of such blocks.
         square = np.ones((2, 2), np.uint8)
@@ -96,8 +86,8 @@ class EdgeAwareDecoder:
 
         Args:
             packed: (H, W) pixels as 0xRRGGBB, little-endian.
-            nearest: See ``sure``.
-            distance: See ``sure``.
+            nearest: (H, W) uint8, position of the nearest known colour, or 255.
+            distance: (H, W) uint8, its distance in RGB levels, rounded up.
             min_confidence: Share of the weight of all explanations, 0 to 1, that a class needs.
 
         Returns:
@@ -109,14 +99,14 @@ class EdgeAwareDecoder:
             return labels
         unsure = _UnsurePixels(labels, where, nearest.reshape(-1).take(where), count=self.count)
         close = distance.reshape(-1).take(where) <= _limit(_SINGLE, min_confidence)
-        single = np.where(close & unsure.have_nearest_only(), unsure.nearest, _UNSURE)
-        unsure.label(single)
-        unsure.keep(np.flatnonzero(single == IGNORE_INDEX))
-        present = unsure.sets.present()
+        single = close & unsure.have_nearest_only()
+        unsure.label(np.where(single, unsure.nearest, np.uint8(IGNORE_INDEX)))
+        unsure.keep(np.flatnonzero(~single))
+        exists = unsure.sets.present()
         unsure.keep(self._label_by_neighbours(unsure, packed, min_confidence))
         unsure.keep(np.flatnonzero(unsure.inside(_MARGIN)))
         if len(unsure.where):
-            self._label_by_components(unsure, packed, present, min_confidence)
+            self._label_by_components(unsure, packed, exists, min_confidence)
         return labels
 
     def _label_by_neighbours(
@@ -132,48 +122,41 @@ class EdgeAwareDecoder:
             return np.arange(len(near))
         candidates = Candidates(first, second)
         unsure.keep(candidates.order)
+        pixels = unsure.units(packed)
         classes, explained = explain(
-            unsure.units(packed),
-            self.units,
-            candidates,
-            far_cost=_WIDER,
-            min_confidence=min_confidence,
+            pixels, self.units, candidates, far_cost=_WIDER, min_confidence=min_confidence
         )
         unsure.label(classes)
         return np.flatnonzero(explained < min_confidence)
 
     def _label_by_components(
-        self,
-        unsure: '_UnsurePixels',
-        packed: np.ndarray,
-        present: np.ndarray,
-        min_confidence: float,
+        self, unsure: '_UnsurePixels', packed: np.ndarray, exists: np.ndarray, min_confidence: float
     ) -> None:
-        """Label pixels that a common colour of connected pixels explains."""
+        """Label pixels that a common colour of connected pixels explains.
+
+        ``exists``, (256,) bool, marks the colours that are sure anywhere in the image.
+        """
         components = Components(unsure.shape, unsure.where, unsure.nearest)
         unsure.keep(components.order)
         around = unsure.sets.members(components.union(unsure.sets.near(unsure.at)), most=_FAR)
         grounds = [ground.take(components.of) for ground in around]
-        costs = np.where(present, np.float32(_ELSEWHERE), np.float32(_NOWHERE))
+        costs = np.where(exists, np.float32(_ELSEWHERE), np.float32(_NOWHERE))
         common = components.vote(unsure.units(packed), self.units, grounds, costs)
-        for ground in grounds:  # no second time
-            common[common == ground] = IGNORE_INDEX
+        for ground in grounds:
+            common[common == ground] = IGNORE_INDEX  # a candidate already
         candidates = Candidates(grounds, [common])
         unsure.keep(candidates.order)
+        pixels = unsure.units(packed)
         classes, _ = explain(
-            unsure.units(packed),
-            self.units,
-            candidates,
-            far_cost=_COMPONENT,
-            min_confidence=min_confidence,
+            pixels, self.units, candidates, far_cost=_COMPONENT, min_confidence=min_confidence
         )
-        few = ~present & (np.bincount(classes, minlength=256) < _FEW)
+        few = ~exists & (np.bincount(classes, minlength=256) < _FEW)
         classes[few.take(classes)] = IGNORE_INDEX
         unsure.label(classes)
 
 
 class _UnsurePixels:
-    """Pixels of an image that have no label yet, and the classes that are sure around them.
+    """Pixels without a label, and the classes that are sure around them.
 
     Args:
         labels: (H, W) uint8, 255 where unsure; labels are written into it.

@@ -25,7 +25,7 @@ def largest_share(labels: np.ndarray, size: Size) -> np.ndarray:
     best = np.zeros(size, np.uint8)
     winner = np.full(size, 255, np.uint8)
     for value in np.flatnonzero(np.bincount(labels.ravel())):
-        # OpenCV compares with a number, too.
+        # A number is a valid argument, whatever the stubs say.
         inside = cv2.compare(labels, int(value), cv2.CMP_EQ)  # type: ignore[call-overload]
         share = cv2.resize(inside, size[::-1], interpolation=cv2.INTER_AREA)
         larger = share > best

@@ -22,7 +22,7 @@ def test_bad_pairs_are_named_and_the_rest_is_done(pairs_root, tmp_path, capsys):
     lines = capsys.readouterr().err.splitlines()
     reasons = {
         'cut.jpg': 'cut off',
-        'text.jpg': 'no picture',
+        'text.jpg': '10 bytes',
         'odd.png': 'odd width',
         'photos.png': 'no labels in its right half',
         'swapped.png': '--photo-side right',

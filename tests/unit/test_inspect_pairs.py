@@ -188,7 +188,7 @@ def test_findings_do_not_depend_on_the_workers(demo_root, tmp_path):
         (['none'], 'none: no such folder'),
         (['empty'], 'no pair in it or its sub-folders (notes.txt)'),
         (['set', '--splits', 'test'], 'no pairs in test; its splits are train, val'),
-        (['set', '--palette', 'nosuch'], '--palette nosuch: no such file; give cityscapes, camvid'),
+        (['set', '--palette', 'nosuch'], '--palette nosuch: no such file'),
         (['set', '--workers', '0'], 'no whole number of 1 or more'),
         (['set', '--max-distance', '-1'], 'max_distance=-1.0'),
         (['set', '--max-distance', 'no'], "'no' is no number, nor none"),
