@@ -167,7 +167,7 @@ class PairPhotoBackend(_PairBackend):
 
         Raises:
             FileNotFoundError: the pair is missing.
-            BadPair: the pair is no whole image, or of odd width.
+            BadPair: the pair is no image, cut off, or of odd width.
         """
         path, side = parse_photo_uri(str(filepath))
         photo, _ = _read_halves(path, side, self.backend_args)
@@ -188,7 +188,7 @@ class PairLabelBackend(_PairBackend):
 
         Raises:
             FileNotFoundError: the pair is missing.
-            BadPair: the pair is no whole image, of odd width, or its label half does not hold the
+            BadPair: the pair is no image, cut off, of odd width, or its label half lacks the
                 colours of the palette.
         """
         uri = str(filepath)
@@ -229,7 +229,7 @@ def decode_pair(content: bytes, path: str) -> np.ndarray:
     """Decode the bytes of a pair file into (H, 2W, 3) uint8 BGR.
 
     Raises:
-        BadPair: it is no whole image as ``decode_image`` accepts it, or of odd width.
+        BadPair: ``decode_image`` refuses it, or its width is odd.
     """
     try:
         pair = decode_image(content, name=path, strict=True)

@@ -71,7 +71,7 @@ def read_rgb(path: Path) -> np.ndarray:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no whole image, has more than 8 bits a channel, or a damaged EXIF block.
+        ValueError: it is no image, cut off, of more than 8 bits a channel, or its EXIF block is damaged.
     """
     with open_image(path) as (image, stored):
         if image.mode.startswith(('I', 'F')) or DEEP_MODES.fullmatch(stored):
@@ -96,7 +96,7 @@ def open_image(path: Path) -> Iterator[tuple[Image.Image, str]]:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no whole image.
+        ValueError: it is no image, or cut off.
     """
     try:
         image = Image.open(io.BytesIO(path.read_bytes()))
