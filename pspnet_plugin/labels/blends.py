@@ -59,9 +59,9 @@ class Candidates:
         counts = np.bincount(kinds, minlength=(self.num_near + 1) * (num_far + 1))
         starts = np.append(0, np.cumsum(counts)).tolist()
 
-        def start(near: int, far: int) -> int:
-            """First pixel with so many near and so many far classes."""
-            return starts[near * (num_far + 1) + far]
+        def start(nears: int, fars: int) -> int:
+            """Return the first pixel with so many near and so many far classes."""
+            return starts[nears * (num_far + 1) + fars]
 
         blends = []
         for second in range(1, self.num_near):
