@@ -71,7 +71,7 @@ def read_rgb(path: Path) -> np.ndarray:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no image, cut off, of more than 8 bits a channel, or its EXIF block is damaged.
+        ValueError: it is no image, cut off, damaged in its EXIF block, or deeper than 8 bits.
     """
     with open_image(path) as (image, stored):
         if image.mode.startswith(('I', 'F')) or DEEP_MODES.fullmatch(stored):
