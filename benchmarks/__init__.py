@@ -1,1 +1,1 @@
-"""Timings side by side, run plans, and the pages of results; run from a checkout, not installed."""
+"""Timings side by side, and the plans, results and pages of trainings; run from a checkout."""

@@ -1,18 +1,25 @@
-"""Our heads beside the stock ones that they stand in for."""
+"""FastPSPHead and FastUPerHead beside PSPHead and UPerHead, in inference and training."""
+
+import argparse
+from functools import partial
 
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from benchmarks.tables import print_rows
 from benchmarks.timing import (
+    DTYPES,
     Machine,
+    add_device,
     multiply_adds,
     peak_bytes,
     ratio,
-    take_turns,
+    time_in_turns,
 )
+from pspnet_plugin.utils.arguments import parse_size, whole_number
 
-# Heads of stock configs. That of R101 is that of R50.
+# Heads of stock configs. The head of R101 is the same as that of R50.
 HEADS = {
     'r18': dict(type='PSPHead', in_channels=512, in_index=0, channels=128),
     'r50': dict(type='PSPHead', in_channels=2048, in_index=0, channels=512),
@@ -22,10 +29,52 @@ HEADS = {
 }
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this benchmark."""
+    add_device(parser)
+    add = parser.add_argument
+    add(
+        '--only', nargs='+', choices=HEADS, default=list(HEADS), metavar='HEAD',
+        help=f'heads to measure, of {", ".join(HEADS)} (all)',
+    )  # fmt: skip
+    add(
+        '--map', nargs='+', type=parse_size, metavar='HxW',
+        default=[(32, 32), (64, 128), (97, 97)],
+        help='sizes of the largest feature map (32x32 64x128 97x97: images of 256x256, 512x1024 '
+        'and 769x769 at stride 8)',
+    )  # fmt: skip
+    add(
+        '--batch', type=whole_number(1), default=1,
+        help='in inference (1); in training at least 2, as stock heads need',
+    )  # fmt: skip
+    add('--dtype', choices=DTYPES, default='float32', help='of features and parameters (float32)')
+    add('--channels-last', action='store_true', help='memory format of features and parameters')
+
+
+def measure(args: argparse.Namespace, machine: Machine) -> list[dict]:
+    """Measure each head at each size, and print a table."""
+    rows = []
+    for name in args.only:
+        for size in args.map:
+            heads, features = _build(name, size, args)
+            rows += [dict(head=name, **row) for row in _compare(heads, features, args, machine)]
+    columns = {
+        'head': '{head}', 'map': '{map}', 'pass': '{what}', 'stock, s': '{seconds[stock]:.4f}',
+        'ours, s': '{seconds[ours]:.4f}', 'times as fast': '{speedup}', 'memory': '{memory:.2f}',
+        'G multiply-adds, stock': '{multiply_adds[stock]:.2G}',
+        'G multiply-adds, ours': '{multiply_adds[ours]:.2G}',
+        'times the floor, stock': '{above_floor[stock]:.2f}',
+        'times the floor, ours': '{above_floor[ours]:.2f}', 'difference': '{difference:.1e}',
+    }  # fmt: skip
+    print_rows(rows, columns)
+    return rows
+
+
 def randomise_norms(module: nn.Module) -> nn.Module:
-    """Makes batch norms of an untrained network differ from the identity."""
+    """Make the batch norms of an untrained network differ from the identity."""
     for m in module.modules():
         if isinstance(m, nn.modules.batchnorm._BatchNorm):
+            assert m.running_mean is not None and m.running_var is not None
             nn.init.uniform_(m.weight, 0.5, 1.5)
             nn.init.normal_(m.bias, std=0.1)
             nn.init.normal_(m.running_mean, std=0.1)
@@ -33,82 +82,57 @@ def randomise_norms(module: nn.Module) -> nn.Module:
     return module
 
 
-def build_heads(name: str, *, dtype: torch.dtype, device: str) -> tuple[nn.Module, nn.Module]:
-    """The stock head and ours, with the same parameters."""
+def _build(
+    name: str, size: tuple[int, int], args: argparse.Namespace
+) -> tuple[dict[str, nn.Module], list[Tensor]]:
+    """Build the ``stock`` head and ``ours`` with the same parameters, and feature maps of a batch.
+
+    Each feature map of UPerHead has half the size of the one before.
+    """
     config = dict(HEADS[name], num_classes=19, norm_cfg=dict(type='BN'), dropout_ratio=0)
-    stock = randomise_norms(MODELS.build(config))
-    ours = MODELS.build(dict(config, type=f'Fast{config["type"]}'))
-    ours.load_state_dict(stock.state_dict())
-    return stock.to(device, dtype), ours.to(device, dtype)
-
-
-def feature_maps(
-    name: str, size: tuple[int, int], *, batch: int, dtype: torch.dtype, device: str
-) -> list[Tensor]:
-    """Random maps: for PSPHead one of ``size``, for UPerHead each half the one before."""
+    heads = dict(stock=randomise_norms(MODELS.build(config)))
+    heads['ours'] = MODELS.build(dict(config, type=f'Fast{config["type"]}'))
+    heads['ours'].load_state_dict(heads['stock'].state_dict())
+    layout = torch.channels_last if args.channels_last else torch.contiguous_format
+    place = dict(device=args.device, dtype=DTYPES[args.dtype], memory_format=layout)
     channels = HEADS[name]['in_channels']
-    return [
-        torch.randn(batch, c, *(-(-s // 2**i) for s in size), device=device).to(dtype)
+    features = [
+        torch.randn(max(args.batch, 2), c, *(-(-s // 2**i) for s in size)).to(**place)
         for i, c in enumerate(channels if isinstance(channels, list) else [channels])
     ]
+    return {key: head.to(**place) for key, head in heads.items()}, features
 
 
-def compare_heads(
-    name: str,
-    size: tuple[int, int],
-    *,
-    batch: int,
-    rounds: int,
-    machine: Machine,
-    dtype: torch.dtype = torch.float32,
-    device: str = 'cpu',
-    channels_last: bool = False,
+def _compare(
+    heads: dict[str, nn.Module], features: list[Tensor], args: argparse.Namespace, machine: Machine
 ) -> list[dict]:
-    """Forward in inference, and forward with backward in training.
+    """A row for the forward pass in inference, and one for forward and backward in training."""
+    few = [f[: args.batch] for f in features]
+    many = [f.clone().requires_grad_() for f in features]
 
-    Args:
-        name: One of ``HEADS``.
-        size: (H, W) of the (largest) map.
-        batch: Pictures; in training at least two, without which the stock heads do not train.
-        rounds: Of timing.
-        machine: See ``measure_machine``.
-        dtype: Of parameters and maps.
-        device: ``'cpu'`` or ``'cuda'``.
-        channels_last: Memory format of parameters and maps.
-
-    Returns:
-        A row for each of the two.
-    """
-    heads = dict(zip(('stock', 'ours'), build_heads(name, dtype=dtype, device=device), strict=True))
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    heads = {key: head.to(memory_format=layout) for key, head in heads.items()}
-    many = feature_maps(name, size, batch=max(batch, 2), dtype=dtype, device=device)
-    many = [m.contiguous(memory_format=layout).requires_grad_() for m in many]
-    few = [m.detach()[:batch] for m in many]
-
+    @torch.no_grad()
     def forward(head: nn.Module) -> Tensor:
-        with torch.no_grad():
-            return head(few)
+        return head(few)
 
     def step(head: nn.Module) -> None:
         head.zero_grad(set_to_none=True)
-        for m in many:
-            m.grad = None
+        for f in many:
+            f.grad = None
         head(many).float().square().mean().backward()
 
     rows = []
-    for what, function, train in (('forward', forward, False), ('training', step, True)):
-        ways = {key: lambda h=head, f=function: f(h) for key, head in heads.items()}
+    for what, function, inputs in (('forward', forward, few), ('training', step, many)):
         for head in heads.values():
-            head.train(train)
-        seconds = take_turns(ways, rounds=rounds, device=device)
-        counts = {key: multiply_adds(way) for key, way in ways.items()}
-        peaks = {key: peak_bytes(way, device=device) for key, way in ways.items()}
+            head.train(what == 'training')
+        variants = {key: partial(function, head) for key, head in heads.items()}
+        seconds = time_in_turns(variants, rounds=args.rounds, device=args.device)
+        counts = {key: multiply_adds(variant) for key, variant in variants.items()}
+        peaks = {key: peak_bytes(variant, device=args.device) for key, variant in variants.items()}
         best = {key: min(times) for key, times in seconds.items()}
+        n, _, height, width = inputs[0].shape
         rows.append(
             dict(
-                head=name,
-                map=f'{max(batch, 2) if train else batch}x{size[0]}x{size[1]}',
+                map=f'{n}x{height}x{width}',
                 what=what,
                 seconds=best,
                 speedup=ratio(seconds['stock'], seconds['ours']),
@@ -118,8 +142,6 @@ def compare_heads(
                 above_floor={key: best[key] / machine.floor(counts[key]) for key in best},
             )
         )
-    for head in heads.values():
-        head.eval()
-    stock, ours = (forward(head).float() for head in heads.values())
+    stock, ours = (forward(head.eval()).float() for head in heads.values())
     rows[0]['difference'] = ((ours - stock).abs().max() / stock.abs().max()).item()
     return rows

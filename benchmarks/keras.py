@@ -1,13 +1,15 @@
-"""The article's network beside itself in Keras: inference, a step of training, memory.
+"""The article's network beside the same in Keras, in inference and training.
 
-Shape shorthand in this module: N: batch; H, W: height and width of the picture.
+N is the batch; H and W are height and width of the images.
 """
 
+import argparse
 import copy
 import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,19 +19,72 @@ from mmseg.models import EncoderDecoder
 from torch import Tensor
 
 from benchmarks.heads import randomise_norms
-from benchmarks.timing import Machine, multiply_adds, peak_bytes, ratio, take_turns
+from benchmarks.tables import print_rows
+from benchmarks.timing import Machine, multiply_adds, peak_bytes, time_in_turns
 from pspnet_plugin.apis.loading import build_model, load_config, load_model
 from pspnet_plugin.models import ColorPSPHead
 from pspnet_plugin.models.preprocessor import min_max
 from pspnet_plugin.toolkit.keras.layers import to_keras_model
 from pspnet_plugin.toolkit.synthetic.street import street_scene
+from pspnet_plugin.utils.arguments import parse_size, whole_number
 
-KERAS = 'Keras'
+BASELINE = 'Keras'
 LEARNING_RATE = 1e-3
 
 
-def load_painter(config: Path, *, checkpoint: Path | None) -> EncoderDecoder:
-    """The network of a config, on the CPU, in eval mode.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this benchmark."""
+    add = parser.add_argument
+    add(
+        '--config', type=Path, metavar='CONFIG',
+        default='configs/psp_article-rgb_cityscapes_pairs.py',
+        help='with a ColorPSPHead (%(default)s)',
+    )  # fmt: skip
+    add('--checkpoint', type=Path, help='its weights (random)')
+    add('--size', type=parse_size, default=(256, 256), metavar='HxW', help='(256x256)')
+    add('--batch', type=whole_number(1), default=4, help='of the training step (4)')
+    add('--compile', action='store_true', help='also with torch.compile')
+
+
+def measure(args: argparse.Namespace, machine: Machine) -> list[dict]:
+    """Measure inference, from a scaled photo to the painted image, and a step of SGD on colours."""
+    os.environ['KERAS_BACKEND'] = 'torch'
+    model = open_network(args.config, checkpoint=args.checkpoint)
+    counterpart = to_keras_model(model, args.size)
+    photos, targets = _streets(args.size, args.batch)
+    inference = _inference(model, counterpart, photos[:1], compiled=args.compile)
+    training = _training(model, counterpart, photos, targets, compiled=args.compile)
+    painted = {name: variant() for name, variant in inference.items()}
+    labels = {name: model.decode_head._logits(p.float()).argmax(1) for name, p in painted.items()}
+    rows = []
+    for what, variants in (('inference', inference), ('training', training)):
+        seconds = time_in_turns(variants, rounds=args.rounds)
+        peaks = {name: peak_bytes(variant) for name, variant in variants.items()}
+        for name, variant in variants.items():
+            count = multiply_adds(variant) if 'compiled' not in name else None
+            row = dict(what=what, form=name, peak_bytes=peaks[name])
+            row |= machine.row(seconds[name], seconds[BASELINE], count)
+            row['memory'] = peaks[name] / peaks[BASELINE]
+            if what == 'inference':
+                row['difference'] = (painted[name] - painted[BASELINE]).abs().max().item()
+                row['equal'] = (labels[name] == labels[BASELINE]).double().mean().item()
+            rows.append(row)
+    print(
+        f'{args.config}, {args.checkpoint or "random weights"}, {args.size[0]}x{args.size[1]}; '
+        f'one image in inference, {args.batch} in training\n'
+    )
+    columns = {
+        'pass': '{what}', 'variant': '{form}', 's': '{seconds:.3f}', 'times as fast': '{speedup}',
+        'memory, MB': '{peak_bytes:.0M}', 'of that of Keras': '{memory:.2f}',
+        'G multiply-adds': '{multiply_adds:.1G}', 'times the floor': '{above_floor:.2f}',
+        'difference': '{difference:.1e}', 'same nearest colour': '{equal:.3%}',
+    }  # fmt: skip
+    print_rows(rows, columns)
+    return rows
+
+
+def open_network(config: Path, *, checkpoint: Path | None) -> EncoderDecoder:
+    """Open a network that paints, on the CPU, in eval mode; without a checkpoint, random.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -39,7 +94,7 @@ def load_painter(config: Path, *, checkpoint: Path | None) -> EncoderDecoder:
     if loaded.model.decode_head.type != 'ColorPSPHead':
         raise ValueError(
             f'{config}: its decode_head is {loaded.model.decode_head.type}; expected ColorPSPHead, '
-            'whose picture is compared'
+            'which paints the images that are compared'
         )
     if checkpoint:
         model = load_model(loaded, checkpoint)[0]
@@ -48,128 +103,66 @@ def load_painter(config: Path, *, checkpoint: Path | None) -> EncoderDecoder:
     return model.eval().requires_grad_(True)
 
 
-def compare_with_keras(
-    config: Path,
-    size: tuple[int, int],
-    *,
-    batch: int,
-    rounds: int,
-    machine: Machine,
-    checkpoint: Path | None = None,
-    compiled: bool = False,
-) -> list[dict]:
-    """Inference from a scaled picture to the painted one, and a step of SGD on its colours.
-
-    Args:
-        config: The article's, or one with another ``ColorPSPHead``.
-        size: (H, W) of the pictures, generated streets.
-        batch: Of the training step; inference takes one picture.
-        rounds: Of timing.
-        machine: See ``measure_machine``.
-        checkpoint: Weights of the config; without, they are random, norms included.
-        compiled: With rows for ``torch.compile``.
-
-    Returns:
-        A row for each form of inference, then of training, Keras first in both.
-
-    Raises:
-        FileNotFoundError, ImportError, ValueError: see ``load_painter`` and ``to_keras_model``.
-    """
-    os.environ['KERAS_BACKEND'] = 'torch'
-    model = load_painter(config, checkpoint=checkpoint)
-    counterpart = to_keras_model(model, size)
-    pictures, masks = _streets(size, batch)
-    inference = _inference(model, counterpart, pictures[:1], compiled=compiled)
-    training = _training(model, counterpart, pictures, masks, compiled=compiled)
-    painted = {name: way() for name, way in inference.items()}
-    decided = {name: model.decode_head._logits(p.float()).argmax(1) for name, p in painted.items()}
-    rows = []
-    for what, ways in (('inference', inference), ('training', training)):
-        seconds = take_turns(ways, rounds=rounds)
-        peaks = {name: peak_bytes(way) for name, way in ways.items()}
-        for name, way in ways.items():
-            count = multiply_adds(way) if 'compiled' not in name else None
-            best = min(seconds[name])
-            row = dict(
-                what=what,
-                form=name,
-                seconds=best,
-                speedup=ratio(seconds[KERAS], seconds[name]),
-                peak_bytes=peaks[name],
-                memory=peaks[name] / peaks[KERAS],
-                multiply_adds=count,
-                above_floor=count and best / machine.floor(count),
-            )
-            if what == 'inference':
-                row['difference'] = (painted[name] - painted[KERAS]).abs().max().item()
-                row['equal'] = (decided[name] == decided[KERAS]).double().mean().item()
-            rows.append(row)
-    return rows
-
-
 def _inference(
-    model: EncoderDecoder, counterpart: Callable, picture: Tensor, *, compiled: bool
+    model: EncoderDecoder, counterpart: Any, photo: Tensor, *, compiled: bool
 ) -> dict[str, Callable[[], Tensor]]:
-    """Ways from (1, 3, H, W) to the painted picture, (1, 3, H, W)."""
-    last = picture.permute(0, 2, 3, 1).contiguous()  # Keras' layout
-    height, width = picture.shape[2:]
+    """Variants from a photo to the painted image, (1, 3, H, W) both."""
+    last = photo.permute(0, 2, 3, 1).contiguous()  # (1, H, W, 3), Keras' layout
+    height, width = photo.shape[2:]
 
-    @torch.no_grad()
     def by_keras() -> Tensor:
-        flat = counterpart(last, training=False)
+        flat = counterpart(last, training=False)  # (1, H W 3)
         return flat.view(1, height, width, 3).permute(0, 3, 1, 2)
 
-    def form(network: torch.nn.Module, x: Tensor) -> Callable[[], Tensor]:
-        return torch.no_grad()(partial(_paint, network, x))
-
     fused = fuse_conv_bn(copy.deepcopy(model)).to(memory_format=torch.channels_last)
-    ways = {
-        KERAS: by_keras,
-        'ours': form(model, picture),
-        '+ fused': form(fused, picture),
-        '+ bfloat16': form(copy.deepcopy(fused).bfloat16(), picture.bfloat16()),
+    half = copy.deepcopy(fused).bfloat16()
+    variants: dict[str, Callable[[], Tensor]] = {
+        BASELINE: by_keras,
+        'ours': partial(_paint, model, photo),
+        '+ fused': partial(_paint, fused, photo),
+        '+ bfloat16': partial(_paint, half, photo.bfloat16()),
     }
     if compiled:
         graph = torch.compile(partial(_paint, fused), fullgraph=True)
-        ways['+ fused, compiled'] = torch.no_grad()(partial(graph, picture))
-    return ways
+        variants['+ fused, compiled'] = partial(graph, photo)
+    return {name: torch.no_grad()(variant) for name, variant in variants.items()}
 
 
 def _training(
-    model: EncoderDecoder, counterpart: Callable, pictures: Tensor, masks: Tensor, *, compiled: bool
+    model: EncoderDecoder, counterpart: Any, photos: Tensor, targets: Tensor, *, compiled: bool
 ) -> dict[str, Callable[[], object]]:
-    """Ways to make a step on pictures and masks, (N, 3, H, W) each."""
+    """Variants of a training step on photos and colours, (N, 3, H, W) both."""
     from keras.optimizers import SGD
 
     counterpart.compile(optimizer=SGD(LEARNING_RATE), loss='mse')
     by_keras = partial(
         counterpart.train_on_batch,
-        np.ascontiguousarray(pictures.permute(0, 2, 3, 1)),
-        np.ascontiguousarray(masks.permute(0, 2, 3, 1)).reshape(len(masks), -1),
+        np.ascontiguousarray(photos.permute(0, 2, 3, 1)),
+        np.ascontiguousarray(targets.permute(0, 2, 3, 1)).reshape(len(targets), -1),
     )
-    ways = {KERAS: by_keras, 'ours': _step(copy.deepcopy(model), pictures, masks)}
+    variants: dict[str, Callable[[], object]] = {BASELINE: by_keras}
+    variants['ours'] = _step(copy.deepcopy(model), photos, targets)
     if compiled:
-        ways['compiled'] = _step(copy.deepcopy(model), pictures, masks, compiled=True)
-    return ways
+        variants['compiled'] = _step(copy.deepcopy(model), photos, targets, compiled=True)
+    return variants
 
 
 def _step(
-    model: EncoderDecoder, pictures: Tensor, masks: Tensor, *, compiled: bool = False
+    model: EncoderDecoder, photos: Tensor, targets: Tensor, *, compiled: bool = False
 ) -> Callable[[], None]:
     model.train()
     head: ColorPSPHead = model.decode_head
-    everywhere = torch.ones(masks[:, 0].shape, dtype=torch.bool)
+    everywhere = torch.ones(targets[:, 0].shape, dtype=torch.bool)
     optimizer = torch.optim.SGD(model.parameters(), LEARNING_RATE)
 
     def loss_of(x: Tensor) -> Tensor:
-        return head.loss_decode(head._paint(model.extract_feat(x)), masks, everywhere)
+        return head.loss_decode(head._paint(model.extract_feat(x)), targets, everywhere)
 
-    if compiled:
-        loss_of = torch.compile(loss_of, fullgraph=True)
+    loss_function = torch.compile(loss_of, fullgraph=True) if compiled else loss_of
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        loss_of(pictures).backward()
+        loss_function(photos).backward()
         optimizer.step()
 
     return step
@@ -184,15 +177,12 @@ def _streets(size: tuple[int, int], count: int) -> tuple[Tensor, Tensor]:
     from pspnet_plugin.datasets import CityscapesPairsDataset
 
     colors = np.array([*CityscapesPairsDataset.METAINFO['palette'], (0, 0, 0)], np.uint8)
-    found = []
+    photos: list[Tensor] = []
+    targets: list[Tensor] = []
     for seed in range(count):
         photo, labels = street_scene(np.random.default_rng(seed))
-        mask = colors[np.minimum(labels, len(colors) - 1)]
-        found.append(
-            [
-                torch.from_numpy(cv2.resize(p, size[::-1], interpolation=cv2.INTER_AREA))
-                for p in (photo, mask)
-            ]
-        )
-    photos, masks = (torch.stack(each).permute(0, 3, 1, 2) for each in zip(*found, strict=True))
-    return min_max(photos), (masks.float() / 255).contiguous()
+        color = colors[np.minimum(labels, len(colors) - 1)]
+        for images, image in ((photos, photo), (targets, color)):
+            resized = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
+            images.append(torch.from_numpy(resized).permute(2, 0, 1))  # (3, H, W)
+    return min_max(torch.stack(photos)), torch.stack(targets).float() / 255

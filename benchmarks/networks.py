@@ -1,5 +1,6 @@
-"""A whole network with our head beside the same with the stock head, and in deployed forms."""
+"""Whole networks from a photo to class indices: our head beside the stock head, and deployed."""
 
+import argparse
 import copy
 import tempfile
 from collections.abc import Callable
@@ -17,22 +18,67 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from benchmarks.heads import randomise_norms
-from benchmarks.timing import Machine, multiply_adds, ratio, take_turns
+from benchmarks.tables import print_rows
+from benchmarks.timing import Machine, add_device, multiply_adds, time_in_turns
 from pspnet_plugin.apis.export.deployed_network import DeployedNetwork, mean_and_std
 from pspnet_plugin.apis.export.exporters import OPSET, check_packages, open_exported, write
 from pspnet_plugin.toolkit.synthetic.street import street_scene
+from pspnet_plugin.utils.arguments import parse_size
+
+BASELINE = 'stock head'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this benchmark."""
+    add_device(parser)
+    add = parser.add_argument
+    add(
+        '--config', default='configs/psp_r50-d8_cityscapes_pairs.py',
+        help='with one of our heads (%(default)s)',
+    )  # fmt: skip
+    add('--checkpoint', help='weights of the config (random)')
+    add(
+        '--size', type=parse_size, default=(512, 1024), metavar='HxW',
+        help='of the image (512x1024)',
+    )  # fmt: skip
+    add('--compile', action='store_true', help='also with torch.compile')
+    add('--onnxruntime', action='store_true', help='also as ONNX files in onnxruntime, on the CPU')
+
+
+def measure(args: argparse.Namespace, machine: Machine) -> list[dict]:
+    """Measure inference on a generated street scene, and print a table."""
+    networks = build_networks(args.config, checkpoint=args.checkpoint)
+    stock, ours = (network.to(args.device) for network in networks)
+    variants = _variants(
+        stock, ours, _scene(ours, args.size).to(args.device), compiled=args.compile,
+        exported=args.onnxruntime,
+    )  # fmt: skip
+    rows = []
+    with torch.no_grad():
+        seconds = time_in_turns(variants, rounds=args.rounds, device=args.device)
+        expected = variants[BASELINE]()[0].cpu()
+        for name, variant in variants.items():
+            countable = not name.endswith(('compiled', 'onnxruntime'))
+            count = multiply_adds(variant) if countable else None
+            equal = (variant()[0].cpu() == expected).float().mean().item()
+            row = machine.row(seconds[name], seconds[BASELINE], count)
+            rows.append(dict(form=name, equal=equal, **row))
+    weights = args.checkpoint or 'random weights'
+    print(f'{args.config}, {weights}, one image of {args.size[0]}x{args.size[1]}\n')
+    columns = {
+        'variant': '{form}', 's': '{seconds:.3f}', 'times as fast': '{speedup}',
+        'equal labels': '{equal:.4%}', 'G multiply-adds': '{multiply_adds:.1G}',
+        'times the floor': '{above_floor:.2f}',
+    }  # fmt: skip
+    print_rows(rows, columns)
+    return rows
 
 
 def build_networks(config: str, *, checkpoint: str | None = None) -> tuple[nn.Module, nn.Module]:
-    """The network of a config with stock heads in place of ours, and as it is.
+    """Build the network of a config with stock heads in place of ours, and as it is.
 
-    Args:
-        config: File of a config.
-        checkpoint: Its weights; without, they are random, norms included.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the network has none of our heads.
+    Without a checkpoint the weights are random, norms included. A network without one of our heads
+    raises ``ValueError``.
     """
     model = Config.fromfile(config).model
     model.pretrained = None
@@ -53,81 +99,34 @@ def build_networks(config: str, *, checkpoint: str | None = None) -> tuple[nn.Mo
     return stock.eval(), ours.eval()
 
 
-def compare_networks(
-    config: str,
-    size: tuple[int, int],
-    *,
-    rounds: int,
-    machine: Machine,
-    checkpoint: str | None = None,
-    device: str = 'cpu',
-    compiled: bool = False,
-    exported: bool = False,
-) -> list[dict]:
-    """Inference: a generated street scene to its index map.
-
-    Args:
-        config: See ``build_networks``.
-        size: (H, W) of the picture.
-        rounds: Of timing.
-        machine: See ``measure_machine``.
-        checkpoint: See ``build_networks``.
-        device: ``'cpu'`` or ``'cuda'``.
-        compiled: With a row for ``torch.compile``.
-        exported: With rows for ONNX files of both heads in onnxruntime, on the CPU.
-
-    Returns:
-        A row for each form, the stock network in float32 first.
-
-    Raises:
-        ImportError: onnxruntime is asked for and missing.
-    """
-    stock, ours = (m.to(device) for m in build_networks(config, checkpoint=checkpoint))
-    picture = _scene(ours, size).to(device)
+def _variants(
+    stock: nn.Module, ours: nn.Module, image: Tensor, *, compiled: bool, exported: bool
+) -> dict[str, Callable[[], tuple[Tensor, Tensor]]]:
+    """Variants of inference on an image, the baseline first."""
     fused = fuse_conv_bn(copy.deepcopy(ours))
     last = copy.deepcopy(fused).to(memory_format=torch.channels_last)
-    by_pixel = picture.contiguous(memory_format=torch.channels_last)
-    ways = {
-        'stock head': partial(_deployed(stock), picture),
-        'our head': partial(_deployed(ours), picture),
-        '+ fused': partial(_deployed(fused), picture),
-        '+ channels_last': partial(_deployed(last), by_pixel),
-        '+ bfloat16': partial(_deployed(copy.deepcopy(last).bfloat16()), by_pixel.bfloat16()),
-        'stock head, bfloat16': partial(
-            _deployed(copy.deepcopy(stock).bfloat16()), picture.bfloat16()
-        ),
+    image_last = image.contiguous(memory_format=torch.channels_last)
+    half, stock_half = copy.deepcopy(last).bfloat16(), copy.deepcopy(stock).bfloat16()
+    variants: dict[str, Callable[[], tuple[Tensor, Tensor]]] = {
+        BASELINE: partial(_deployed(stock), image),
+        'our head': partial(_deployed(ours), image),
+        '+ fused': partial(_deployed(fused), image),
+        '+ channels_last': partial(_deployed(last), image_last),
+        '+ bfloat16': partial(_deployed(half), image_last.bfloat16()),
+        'stock head, bfloat16': partial(_deployed(stock_half), image.bfloat16()),
     }
-    counted = list(ways)
     if compiled:
         graph = torch.compile(_deployed(last), fullgraph=True)
-        ways['+ channels_last, compiled'] = partial(graph, by_pixel)
+        variants['+ channels_last, compiled'] = partial(graph, image_last)
     if exported:
-        ways['our head, onnxruntime'] = _in_onnxruntime(ours.cpu(), picture.cpu())
-        ways['stock head, onnxruntime'] = _in_onnxruntime(stock.cpu(), picture.cpu())
-        ours.to(device)
-        stock.to(device)
-    with torch.no_grad():
-        seconds = take_turns(ways, rounds=rounds, device=device)
-        expected = ways['stock head']()[0].cpu()
-        rows = []
-        for name, function in ways.items():
-            count = multiply_adds(function) if name in counted else None
-            best = min(seconds[name])
-            rows.append(
-                dict(
-                    form=name,
-                    seconds=best,
-                    speedup=ratio(seconds['stock head'], seconds[name]),
-                    equal=(function()[0].cpu() == expected).float().mean().item(),
-                    multiply_adds=count,
-                    above_floor=count and best / machine.floor(count),
-                )
-            )
-    return rows
+        for name, network in (('our head', ours), (BASELINE, stock)):
+            on_cpu = copy.deepcopy(network).cpu()
+            variants[f'{name}, onnxruntime'] = _in_onnxruntime(on_cpu, image.cpu())
+    return variants
 
 
 def _scene(model: nn.Module, size: tuple[int, int]) -> Tensor:
-    """The photo of a generated street, (1, 3, H, W), normalised as the network wants it."""
+    """Photo of a generated street, (1, 3, H, W), normalised for the network."""
     photo, _ = street_scene(np.random.default_rng(0))
     photo = cv2.resize(photo, size[::-1], interpolation=cv2.INTER_AREA)
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in mean_and_std(model))
@@ -138,14 +137,14 @@ def _deployed(model: nn.Module) -> DeployedNetwork:
     return DeployedNetwork(model, normalize=False).eval()
 
 
-def _in_onnxruntime(model: nn.Module, picture: Tensor) -> Callable[[], tuple[Tensor, Tensor]]:
-    """Runs the network's ONNX file on the picture."""
+def _in_onnxruntime(model: nn.Module, image: Tensor) -> Callable[[], tuple[Tensor, Tensor]]:
+    """Export a network to ONNX and bind its session to the image."""
     check_packages('onnx')
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, 'network.onnx')
         write(
-            _deployed(model), picture.repeat(2, 1, 1, 1), path, form='onnx', dynamic=False,
+            _deployed(model), image.repeat(2, 1, 1, 1), path, form='onnx', dynamic=False,
             opset=OPSET, metadata={},
         )  # fmt: skip
         run = open_exported(path, form='onnx', threads=torch.get_num_threads())
-    return partial(run, picture)
+    return partial(run, image)

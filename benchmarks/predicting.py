@@ -1,66 +1,49 @@
-"""Labelling files of photos as ``predict.py`` does, beside the bare network in a loop."""
+"""Labelling of photo files as ``predict.py`` does it, beside the bare network."""
 
+import argparse
+import itertools
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from mmengine.dataset import pseudo_collate
 
-from benchmarks.timing import Ratio, ratio, take_turns
+from benchmarks.tables import print_rows
+from benchmarks.timing import add_device, ratio, time_in_turns
 from pspnet_plugin.apis.loading import load_config
 from pspnet_plugin.apis.networks import TorchNetwork, open_torch_network
-from pspnet_plugin.apis.readers import InputImage, read_photo
+from pspnet_plugin.apis.readers import read_photo
 from pspnet_plugin.apis.sources import Source, find_sources
 from pspnet_plugin.toolkit.prediction.labelling import label_files
-from pspnet_plugin.toolkit.prediction.outputs import Outputs
+from pspnet_plugin.toolkit.prediction.outputs import KINDS, Outputs
+from pspnet_plugin.utils.arguments import whole_number
 from pspnet_plugin.utils.environment import bytes_in_memory
 
 
-@dataclass(frozen=True)
-class Predicting:
-    """What labelling files costs.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this benchmark."""
+    add_device(parser)
+    add = parser.add_argument
+    add('inputs', nargs='+', help='photos, and folders of them')
+    add('--config', type=Path, required=True, help='config of the network')
+    add('--checkpoint', type=Path, required=True, help='its weights')
+    add('--batch', type=whole_number(1), default=1, help='photos labelled at once (1)')
+    add(
+        '--save', nargs='+', choices=KINDS, default=['index', 'overlay'],
+        help='outputs for each photo (index overlay)',
+    )  # fmt: skip
 
-    Attributes:
-        pictures: How many.
-        bare: Pictures a second of the network alone, on photos that are in memory.
-        whole: The same from files to files.
-        speed: The whole over the bare, round by round.
-        memory: (share of the pictures of a round, bytes of the process in memory then), over all
-            rounds: it does not grow from round to round, if nothing is left behind.
+
+def measure(args: argparse.Namespace) -> list[dict]:
+    """Label the same photos in memory and from files to files; print rates and memory.
+
+    ``memory`` holds, over all rounds, the share of the photos that are done and the bytes of the
+    process then, which do not grow from round to round if nothing leaks.
     """
-
-    pictures: int
-    bare: float
-    whole: float
-    speed: Ratio
-    memory: list[tuple[float, int]]
-
-
-def time_predicting(
-    config: Path, checkpoint: Path, inputs: Sequence[str], *, kinds: Sequence[str], batch: int,
-    rounds: int, device: str,
-) -> Predicting:  # fmt: skip
-    """Labels the same photos both ways.
-
-    Args:
-        config: Of the network.
-        checkpoint: Its weights.
-        inputs: Photos and folders of them, see ``find_sources``.
-        kinds: What is written of each picture.
-        batch: Photos of one size labelled at once.
-        rounds: How often each way has its turn.
-        device: ``'cpu'``, ``'cuda'``, …
-
-    Raises:
-        FileNotFoundError: something is missing.
-        ValueError: a photo or the network is unusable.
-    """
-    network = open_torch_network(load_config(config, whole=False), checkpoint, device=device)
-    sources = find_sources(inputs)
-    batches = _batches(network, [read_photo(source) for source in sources], batch)
+    network = open_network(args)
+    sources = find_sources(args.inputs)
+    batches = _batches(network, sources, args.batch)
     memory: list[tuple[float, int]] = []
 
     def bare() -> None:
@@ -73,52 +56,57 @@ def time_predicting(
     with tempfile.TemporaryDirectory() as place:
 
         def whole() -> None:
-            folder = Path(tempfile.mkdtemp(dir=place))
-            _label(network, sources, folder, kinds=kinds, batch=batch, memory=memory)
+            memory.extend(_label(network, sources, Path(tempfile.mkdtemp(dir=place)), args))
 
-        seconds = take_turns(dict(bare=bare, whole=whole), rounds=rounds)
-    return Predicting(
+        seconds = time_in_turns(dict(bare=bare, whole=whole), rounds=args.rounds)
+    row = dict(
         pictures=len(sources),
         bare=len(sources) / min(seconds['bare']),
         whole=len(sources) / min(seconds['whole']),
         speed=ratio(seconds['bare'], seconds['whole']),
         memory=memory,
     )
+    columns = {
+        'images': '{pictures}', 'bare, a second': '{bare:.1f}',
+        'files to files, a second': '{whole:.1f}', 'whole over bare': '{speed}',
+    }  # fmt: skip
+    print_rows([row], columns)
+    print('\nMiB of the process after so many percent of the images:', end=' ')
+    print(', '.join(f'{100 * share:.0f}: {size / 2**20:.0f}' for share, size in memory))
+    return [row]
 
 
-def _batches(network: TorchNetwork, pictures: Sequence[InputImage], batch: int) -> list[dict]:
-    """What the network is given, all of it in memory."""
-    groups: list[list[InputImage]] = []
-    for picture in pictures:
-        last = groups[-1] if groups else []
-        if last and len(last) < batch and last[0].photo.shape == picture.photo.shape:
-            last.append(picture)
-        else:
-            groups.append([picture])
-    return [
-        pseudo_collate([network.prepare(picture.photo) for picture in group]) for group in groups
-    ]
+def open_network(args: argparse.Namespace) -> TorchNetwork:
+    """Open the network of ``--config`` and ``--checkpoint``."""
+    config = load_config(args.config, whole=False)
+    return open_torch_network(config, args.checkpoint, device=args.device)
+
+
+def _batches(network: TorchNetwork, sources: list[Source], batch: int) -> list[dict]:
+    """Prepare all photos for the network, in batches of one size."""
+    batches = []
+    photos = [read_photo(source).photo for source in sources]
+    for _, same in itertools.groupby(photos, key=lambda photo: photo.shape):
+        samples = [network.prepare(photo) for photo in same]
+        for i in range(0, len(samples), batch):
+            batches.append(pseudo_collate(samples[i : i + batch]))
+    return batches
 
 
 def _label(
-    network: TorchNetwork,
-    sources: Sequence[Source],
-    folder: Path,
-    *,
-    kinds: Sequence[str],
-    batch: int,
-    memory: list[tuple[float, int]],
-) -> None:
-    """All files, into a folder."""
-    done, noted = 0, time.monotonic()
+    network: TorchNetwork, sources: list[Source], folder: Path, args: argparse.Namespace
+) -> list[tuple[float, int]]:
+    """Label all files into a folder, and measure the memory twice a second and at the end."""
+    memory, done, noted = [], 0, time.monotonic()
     with Outputs(
-        folder, kinds=kinds, classes=network.classes, palette=network.palette, opacity=0.5
+        folder, kinds=args.save, classes=network.classes, palette=network.palette, opacity=0.5
     ) as outputs:
-        for count in label_files(sources, network, outputs, batch=batch, bad=_fail):
+        for count in label_files(sources, network, outputs, batch=args.batch, bad=_fail):
             done += count
             if done == len(sources) or time.monotonic() - noted > 0.5:
                 noted = time.monotonic()
                 memory.append((done / len(sources), bytes_in_memory()))
+    return memory
 
 
 def _fail(name: str, error: Exception) -> None:

@@ -1,10 +1,10 @@
-"""Keep the logs of runs as small files, and write the page of results from them.
+"""Keep the results of runs as small files, and write the page of results from them.
 
 Examples:
     python -m benchmarks.results_table collect RUN_DIR --group G --label L --command X
     python -m benchmarks.results_table write
 
-``collect`` reads a work dir (``run_record.json`` and the logged scalars) and keeps it below
+``collect`` reads a work dir (``run_record.json`` and the logged scalars) and writes a file below
 ``benchmarks/results``; ``write`` fills the template ``results.md.j2`` there and the results of
 ``model-index.yml``. No figure of the page is typed by hand.
 """
@@ -12,12 +12,13 @@ Examples:
 import argparse
 import sys
 from pathlib import Path
+from statistics import mean
 
 import yaml
 
-from benchmarks.curves import write_pictures
-from benchmarks.results_page import render
-from benchmarks.run_results import CollectedRun, collect, load_runs
+from benchmarks.results_page import METRICS, render
+from benchmarks.results_plots import write_plots
+from benchmarks.run_results import RunResults, collect, load_all_results
 from pspnet_plugin.utils.command_line import add_debug, run_command
 from pspnet_plugin.utils.jobs import write_atomic
 
@@ -25,22 +26,25 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def parse_args(arguments: list[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        '--results', type=Path, default=ROOT / 'benchmarks/results', help='folder of the kept logs'
+        '--results',
+        type=Path,
+        default=ROOT / 'benchmarks/results',
+        help='folder of the kept results',
     )
     commands = parser.add_subparsers(dest='what', required=True)
-    one = commands.add_parser('collect', help='keep the logs of a run')
+    one = commands.add_parser('collect', help='keep the results of a run')
     one.add_argument('work_dir', type=Path)
     one.add_argument('--group', required=True, help='runs under the same protocol')
-    one.add_argument('--label', required=True, help='what distinguishes it in its group')
-    one.add_argument('--command', required=True, help='what repeats it')
+    one.add_argument('--label', required=True, help='its name in the group')
+    one.add_argument('--command', required=True, help='command that repeats it')
     one.add_argument(
         '--tested', action='store_true',
-        help='its score is that of the last test.py, not that of the last validation',
+        help='scored by the last test.py, not by the last validation of the training',
     )  # fmt: skip
     page = commands.add_parser('write', help='write the page and the index of models')
     page.add_argument('--page', type=Path, default=ROOT / 'docs/results.md')
@@ -54,34 +58,29 @@ def parse_args(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def fill_index(path: Path, runs: list[CollectedRun], groups: list[str]) -> bytes:
-    """``model-index.yml`` with the mean t40 scores of each config's runs.
+def fill_index(path: Path, runs: list[RunResults], groups: list[str]) -> bytes:
+    """Fill ``model-index.yml`` with the mean t40 scores of each config's runs.
 
     Raises:
         ValueError: the file lists no models, or a config has several rows in these groups.
     """
     try:
         index = yaml.safe_load(path.read_text())
-        _ = [model['Config'] for model in index['Models']]
+        models = [(model, Path(model['Config']).name) for model in index['Models']]
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise ValueError(
             f'{path}: expected Models, each with its Config ({" ".join(str(error).split())})'
         ) from None
-    for model in index['Models']:
-        own = [r for r in runs if r.group in groups and r.config == Path(model['Config']).name]
-        own = [run for run in own if not run.tested] or own  # also tested in another way
+    for model, config in models:
+        own = [run for run in runs if run.group in groups and run.config == config]
+        own = [run for run in own if not run.tested] or own  # without further tests of a training
         model.pop('Results', None)
         model.pop('Metadata', None)
         if not own:
             continue
         if len(rows := {(run.group, run.label) for run in own}) > 1:
             named = ', '.join(f'{group}: {label}' for group, label in sorted(rows))
-            raise ValueError(f'{model["Config"]} has several rows ({named}); give --index-groups')
-        scores = [run.score('t40') for run in own]
-        metrics = {
-            key: round(sum(score[key] for score in scores) / len(scores), 2)
-            for key in ('mIoU', 'aAcc', 'mDice')
-        }
+            raise ValueError(f'{config} has several rows ({named}); choose by --index-groups')
         part = own[0].parts[-1]
         machine = part['gpu'] or f'CPU cores: {part["cores"]} ({part["processor"]})'
         model['Metadata'] = {
@@ -93,45 +92,41 @@ def fill_index(path: Path, runs: list[CollectedRun], groups: list[str]) -> bytes
             dict(
                 Task='Semantic Segmentation',
                 Dataset='Cityscapes Image Pairs, val, labels within 40 of a known colour',
-                Metrics=metrics,
+                Metrics={m: round(mean(run.score('t40')[m] for run in own), 2) for m in METRICS},
             )
         ]
     return yaml.safe_dump(index, sort_keys=False, width=100).encode()
 
 
 def run(args: argparse.Namespace) -> None:
-    """Collects or writes."""
+    """Collect a run, or write page, plots and index; all is computed before any is written."""
     if args.what == 'collect':
-        kept = collect(
+        found = collect(
             args.work_dir, group=args.group, label=args.label, command=args.command,
             tested=args.tested,
         )  # fmt: skip
-        print(f'kept: {kept.write(args.results)}')
+        print(f'kept: {found.write(args.results)}')
         return
-    runs = load_runs(args.results)
-    groups = sorted({run.group for run in runs})
+    runs = load_all_results(args.results)
     if not runs:
-        raise ValueError(f'{args.results} holds no kept run; give the folder of run_group.py')
+        raise ValueError(f'{args.results} holds no results of runs; give those of run_group.py')
+    groups = sorted({run.group for run in runs})
     if unknown := [group for group in args.index_groups if group not in groups]:
-        raise ValueError(
-            f'--index-groups: no run was collected into {unknown[0]!r}; there are '
-            f'{", ".join(groups)}'
-        )
-    template = args.results / 'results.md.j2'
-    page = render(template.read_text(), runs)
+        raise ValueError(f'--index-groups: {unknown[0]!r} is none of {", ".join(groups)}')
+    page = render((args.results / 'results.md.j2').read_text(), runs)
     index = fill_index(args.index, runs, args.index_groups)
     write_atomic(args.page, page.encode())
     print(f'page: {args.page}')
     for group in groups:
         own = [run for run in runs if run.group == group]
-        for picture in write_pictures(own, args.page.with_suffix('') / group):
-            print(f'picture: {picture}')
+        for plot in write_plots(own, args.page.with_suffix('') / group):
+            print(f'plot: {plot}')
     write_atomic(args.index, index)
     print(f'index: {args.index}')
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command; see ``run_command`` for its exit status."""
+    """Run the command; see ``run_command`` for the exit status."""
     return run_command('results_table', run, parse_args(argv))
 
 

@@ -1,4 +1,4 @@
-"""The runs that a file plans, each a row of a table of results for one seed."""
+"""Plans of runs: a file such as ``results/runs.yml`` names them, a row of a table each."""
 
 import hashlib
 import json
@@ -10,50 +10,47 @@ from pathlib import Path
 import yaml
 from mmengine.config import Config
 
-from benchmarks.run_results import kept_path
+from benchmarks.run_results import results_path
 
-GROUP_KEYS = {'cores', 'options', 'runs', 'seeds'}
-RUN_KEYS = {'config', 'options', 'seeds', 'test', 'test_config', 'of'}
-OF_KEYS = ('test', 'seeds')
+# Settings that the framework or one of the tools reads; all others are variables of a config.
+SETTINGS = [
+    'activation_checkpointing', 'auto_scale_lr', 'compile', 'crop_size', 'custom_hooks',
+    'custom_imports', 'data_preprocessor', 'default_hooks', 'default_scope',
+    'efficient_conv_bn_eval', 'env_cfg', 'find_unused_parameters', 'launcher', 'load_from',
+    'log_level', 'log_processor', 'model', 'model_wrapper_cfg', 'optim_wrapper', 'param_scheduler',
+    'randomness', 'resume', 'sync_bn', 'test_cfg', 'test_dataloader', 'test_evaluator',
+    'test_pipeline', 'train_cfg', 'train_dataloader', 'train_pipeline', 'tta_model',
+    'tta_pipeline', 'val_cfg', 'val_dataloader', 'val_evaluator', 'vis_backends', 'visualizer',
+]  # fmt: skip
+# Keys of a run and of a group in a file of plans, and the kinds of their values.
+RUN_KEYS = dict(config=str, options=[str], seeds=[int], test=[str], test_config=str, of=str)
+GROUP_KEYS = dict(cores=int, options=[str], seeds=[int], runs=dict)
+KINDS = {dict: 'names with values', list: 'a list', str: 'a text', int: 'a whole number'}
 
 
 @dataclass(frozen=True)
-class Run:
-    """A row of a table, for one seed.
-
-    Attributes:
-        group: Its table.
-        label: Its name there.
-        seed: Of the training.
-        config: Path of its config from the project's root.
-        cores: CPU cores it gets.
-        options: For ``--cfg-options`` of the training.
-        test: Arguments of ``test.py`` after the training, or None.
-        test_config: Config of that test, where it is not the training's: what was trained on
-            another layout of the data is scored as all others are.
-        of: Label of the run whose training it is, where it differs in its test only.
-    """
+class RunPlan:
+    """Row of a table, for one seed."""
 
     group: str
     label: str
     seed: int
-    config: str
+    config: str  # path from the project's root
     cores: int
-    options: tuple[str, ...]
-    test: tuple[str, ...] | None
-    test_config: str
-    of: str | None
+    options: tuple[str, ...]  # --cfg-options of the training
+    test: tuple[str, ...] | None  # arguments of test.py after the training, if it is tested
+    test_config: str  # of that test; differs if the training is on another layout of the data
+    of: str | None  # label of the run whose training this is, if only the test differs
 
     @property
-    def kept(self) -> Path:
-        """Its logs, below the folder of all."""
-        return kept_path(self.group, self.label, self.seed)
+    def path(self) -> Path:
+        """File of its results below the folder of all."""
+        return results_path(self.group, self.label, self.seed)
 
     @property
     def folder(self) -> Path:
-        """Where it is trained, below the folder of all."""
-        path = kept_path(self.group, self.of or self.label, self.seed)
-        return path.parent / path.name.removesuffix('.json')
+        """Work dir below the folder of all."""
+        return results_path(self.group, self.of or self.label, self.seed).with_suffix('')
 
     @property
     def training(self) -> list[str]:
@@ -63,147 +60,132 @@ class Run:
     def testing(self, checkpoint: str) -> list[str]:
         """Arguments of ``test.py``."""
         options = ['--cfg-options', *self.options] if self.options else []
-        return [self.test_config, checkpoint, *self.test, *options]
+        return [self.test_config, checkpoint, *(self.test or ()), *options]
 
     @property
     def train_command(self) -> str:
-        """What repeats the training, without the paths of a machine."""
+        """Command of the training, without the paths of a machine."""
         return f'OMP_NUM_THREADS={self.cores} python tools/train.py {shlex.join(self.training)}'
 
     @property
     def command(self) -> str:
-        """What repeats it."""
+        """Command that repeats the run."""
         if self.test is None:
             return self.train_command
         test = f'python tools/test.py {shlex.join(self.testing("CHECKPOINT"))}'
         return f'{self.train_command} && {test}'
 
     def settings(self, root: Path) -> str:
-        """All that its weights follow from, beside code and data.
-
-        Args:
-            root: Folder that the config's path begins in.
-        """
-        return f'{self.train_command}\n\n{Config.fromfile(root / self.config).pretty_text}'
+        """All that the weights follow from, beside code and data; configs lie below ``root``."""
+        settings = json.dumps(_settings(root / self.config), indent=1, sort_keys=True)
+        return f'{self.train_command}\n\n{settings}\n'
 
     def recipe(self, root: Path) -> str:
-        """The same for all seeds and places of the data, and another for other settings.
-
-        Args:
-            root: See ``settings``.
-        """
+        """Digest of the settings; equal for all seeds and places of the data."""
         config = json.dumps(Config.fromfile(root / self.config).to_dict(), sort_keys=True)
         config = re.sub(r'"data_root": "[^"]*"', '', config)
-        alike = replace(self, seed=0)
-        return hashlib.sha256(f'{alike.command}\n{config}'.encode()).hexdigest()[:16]
+        text = f'{replace(self, seed=0).command}\n{config}'
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def read_runs(path: Path, group: str) -> list[Run]:
-    """The runs of a group, in the order of the file.
+def _settings(path: Path) -> dict:
+    config = Config.fromfile(path)
+    return {key: config[key] for key in SETTINGS if key in config}
+
+
+def read_plans(path: Path, group: str) -> list[RunPlan]:
+    """Read the runs of a group, in the order of the file.
 
     Raises:
-        ValueError: there is no such group, or what it says of a run cannot be used.
+        ValueError: there is no such group, or its content is unusable.
     """
     try:
-        groups = yaml.load(path.read_text(), _Loader) or {}
+        groups = yaml.load(path.read_text(), _UniqueKeysLoader) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f'{path} cannot be used: {" ".join(str(error).split())}') from None
+        raise ValueError(f'{path} cannot be read: {" ".join(str(error).split())}') from None
     _check_kind(groups, dict, f'{path}')
     if group not in groups:
         known = ', '.join(map(str, groups)) or 'none'
-        raise ValueError(f'{path} has no group {group!r}; there are {known}')
-    content = groups[group]
-    _check_kind(content, dict, f'{path}, {group}')
-    if unknown := set(content) - GROUP_KEYS:
-        raise ValueError(f'{path}, {group}: unknown key {", ".join(sorted(map(str, unknown)))}')
-    rows = content.get('runs') or {}
+        raise ValueError(f'{path} has no group {group!r}; expected one of: {known}')
+    content, where = groups[group], f'{path}, {group}'
+    _check(content, GROUP_KEYS, where)
+    rows = content.get('runs')
     if not rows:
-        raise ValueError(f'{path}, {group}: it has no runs')
-    _check_kind(rows, dict, f'{path}, {group}, runs')
-    _check_values(content, f'{path}, {group}')
+        raise ValueError(f'{where}: it has no runs')
     for label, row in rows.items():
-        _check_row(label, row, f'{path}, {group}, {label}')
-    found = []
-    for label in rows:
-        found += _read_row(group, label, rows, content, where=f'{path}, {group}, {label}')
-    names = [run.kept for run in found]
-    if twice := [run for run in found if names.count(run.kept) > 1]:
-        raise ValueError(f'{path}, {group}: two runs would be kept as {twice[0].kept}')
-    return found
+        _check_kind(label, str, f'{where}, {label}')
+        _check(row, RUN_KEYS, f'{where}, {label}')
+    plans = [p for label in rows for p in _plans(group, label, content, f'{where}, {label}')]
+    paths = [plan.path for plan in plans]
+    if twice := [path for path in paths if paths.count(path) > 1]:
+        raise ValueError(f'{where}: two runs would be written to {twice[0]}')
+    return plans
 
 
-def _read_row(group: str, label: str, rows: dict, content: dict, *, where: str) -> list[Run]:
-    """A run a seed, as a row and its group say."""
-    own = rows[label]
-    tests_other = 'of' in own
-    base = rows.get(own['of'], {}) if tests_other else own
-    unusable = tests_other and ('test' not in own or set(own) - {'of', *OF_KEYS})
-    if 'config' not in base or unusable:
+def _plans(group: str, label: str, content: dict, where: str) -> list[RunPlan]:
+    """Plan a run for each seed of a row."""
+    row = content['runs'][label]
+    other = row.get('of')
+    base = row if other is None else content['runs'].get(other, {})
+    is_test = 'test' in row and not set(row) - {'of', 'test', 'seeds'}
+    if 'config' not in base or (other is not None and not is_test):
         raise ValueError(
             f'{where}: expected a config, or the label of a run that has one (of), its test, and '
-            f'no more than seeds beside; got {own}'
+            f'no more than seeds beside; got {row}'
         )
     trained = base.get('seeds', content.get('seeds', [0]))
-    seeds = own.get('seeds', trained)
-    if untrained := [seed for seed in seeds if seed not in trained]:
+    seeds = row.get('seeds', trained)
+    if unknown := [seed for seed in seeds if seed not in trained]:
         known = ', '.join(map(str, trained))
-        raise ValueError(f'{where}: {own["of"]!r} has no seed {untrained[0]}; it has {known}')
+        raise ValueError(f'{where}: {other!r} has no seed {unknown[0]}; it has {known}')
     return [
-        Run(
+        RunPlan(
             group=group,
             label=label,
             seed=seed,
             config=base['config'],
             cores=content.get('cores', 2),
             options=(*content.get('options', ()), *base.get('options', ())),
-            test=tuple(own['test']) if 'test' in own else None,
+            test=tuple(row['test']) if 'test' in row else None,
             test_config=base.get('test_config', base['config']),
-            of=own.get('of'),
+            of=other,
         )
         for seed in seeds
     ]
 
 
-class _Loader(yaml.SafeLoader):
-    """In which a name stands once in a mapping; of two, YAML would take the last."""
+class _UniqueKeysLoader(yaml.SafeLoader):
+    """Loader that refuses a key that a mapping holds twice; YAML would take the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         names = [name.value for name, _ in node.value]
         if twice := [name for name in names if names.count(name) > 1]:
-            said = f'{twice[0]!r} stands there twice'
-            raise yaml.constructor.ConstructorError(None, None, said, node.start_mark)
+            problem = f'{twice[0]!r} is there twice'
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
         return super().construct_mapping(node, deep)
 
 
-def _check_row(label: object, row: object, where: str) -> None:
-    _check_kind(label, str, where)
-    _check_kind(row, dict, where)
-    _check_values(row, where)
-    if unknown := set(row) - RUN_KEYS:
+def _check(values: object, keys: dict, where: str) -> None:
+    """Check the keys of a run or group, and their values."""
+    _check_kind(values, dict, where)
+    assert isinstance(values, dict)
+    if unknown := set(values) - set(keys):
         raise ValueError(f'{where}: unknown key {", ".join(sorted(map(str, unknown)))}')
-
-
-def _check_values(values: dict, where: str) -> None:
-    """Of the keys that groups and runs have in common, and of a run's own."""
-    for key, kind, item in (
-        ('options', list, str), ('test', list, str), ('seeds', list, int), ('cores', int, None),
-        ('config', str, None), ('test_config', str, None), ('of', str, None),
-    ):  # fmt: skip
-        if key not in values:
-            continue
-        _check_kind(values[key], kind, f'{where}, {key}')
-        for value in values[key] if item else ():
-            _check_kind(value, item, f'{where}, {key}')
+    for key, value in values.items():
+        _check_kind(value, keys[key], f'{where}, {key}')
     for option in values.get('options', ()):
         if '=' not in option:
             raise ValueError(f'{where}, options: expected KEY=VALUE, got {option!r}')
         if option.partition('=')[0] in ('randomness', 'randomness.seed'):
-            raise ValueError(f'{where}, options: {option} is what seeds are for: seeds: [0, 1]')
+            raise ValueError(f'{where}, options: give seeds: [0, 1] in place of {option}')
     if values.get('cores', 1) < 1 or values.get('seeds') == []:
-        raise ValueError(f'{where}: expected cores from 1 up, and a seed at least')
+        raise ValueError(f'{where}: expected cores from 1 up, and at least one seed')
 
 
-def _check_kind(value: object, kind: type, where: str) -> None:
-    words = {dict: 'names with values', list: 'a list', str: 'a text', int: 'a whole number'}
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise ValueError(f'{where}: expected {words[kind]}, got {value!r}')
+def _check_kind(value: object, kind: type | list[type], where: str) -> None:
+    outer = list if isinstance(kind, list) else kind
+    if not isinstance(value, outer) or isinstance(value, bool):
+        raise ValueError(f'{where}: expected {KINDS[outer]}, got {value!r}')
+    if isinstance(kind, list) and isinstance(value, list):
+        for item in value:
+            _check_kind(item, kind[0], where)

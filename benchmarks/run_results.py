@@ -1,7 +1,7 @@
-"""Runs as small files that can be kept: the logs of a work dir without weights and pictures.
+"""Results of training runs as small files: the logs of a work dir without weights and images.
 
-A collected run is one JSON file, ``GROUP/LABEL_seedN.json``. Runs of a group were trained under one
-protocol and are compared; those that differ in their seed only share a label.
+A run is one JSON file, ``GROUP/LABEL_seedN.json``. Runs of a group follow one protocol and are
+compared; runs of one label differ in their seed.
 """
 
 import json
@@ -18,68 +18,48 @@ from mmseg.registry import MODELS
 
 from benchmarks.timing import multiply_adds
 from pspnet_plugin.engine.hooks.run_record_hook import RECORD
-from pspnet_plugin.toolkit.report.logs import (
-    minutes_of,
-    read_record,
-    read_scalars,
-    seconds_of,
-    since_begun,
-)
+from pspnet_plugin.toolkit.report.runs import TrainingRun, minutes_of, open_run
 from pspnet_plugin.utils.jobs import write_atomic
 
 CURVES = ('loss', 'lr', 'mIoU', 'aAcc')
-POINTS = 100
-SIDE = 256
-# The rules that labels are read by when a run is scored, as the tables call them.
-RULES = {
+POINTS = 100  # of a curve, at most
+SIDE = 256  # of the image whose multiply-adds are counted
+# The decodings of labels that runs are scored by, as the tables call them.
+DECODINGS = {
     't40': dict(rule='nearest', max_distance=40),
     'edge-aware': dict(rule='edge_aware', min_confidence=0.8),
 }
 
 
 @dataclass(frozen=True)
-class CollectedRun:
-    """What is kept of a run.
-
-    Attributes:
-        group: Runs under the same protocol.
-        label: What distinguishes it in its group.
-        config: Name of its config.
-        command: What repeats it.
-        parameters: Number of weights and biases.
-        multiply_adds: Of the inference of one 256x256 picture.
-        parts: Starts of the training (see ``RunRecordHook``), since it last began anew.
-        scores: Validations and tests.
-        curves: Logged scalars, as steps and values, at most 100 points each.
-        tested: Whether its score is that of a test, not that of the training's last validation.
-        recipe: What distinguishes its settings from others, but for the seed; '' where unknown.
-    """
+class RunResults:
+    """Results of a run, as they are kept."""
 
     group: str
     label: str
-    config: str
-    command: str
+    config: str  # name of its file
+    command: str  # repeats the run
     parameters: int
-    multiply_adds: int
-    parts: list[dict]
-    scores: list[dict]
-    curves: dict[str, list[list[float]]]
-    tested: bool = False
-    recipe: str = ''
+    multiply_adds: int  # in the inference of one 256x256 image
+    parts: list[dict]  # starts of the training, see RunRecordHook
+    scores: list[dict]  # validations and tests
+    curves: dict[str, list[list[float]]]  # steps and values of logged scalars
+    tested: bool = False  # scored by a test, not by the last validation of the training
+    recipe: str = ''  # see RunPlan.recipe; '' where unknown
 
     @property
     def seed(self) -> int:
-        """Of the training."""
+        """Seed of the training."""
         return self.parts[-1]['seed']
 
     @property
     def minutes(self) -> float:
-        """Wall clock of all parts, reading and validations included."""
+        """Wall-clock time of all parts, loading and validations included."""
         return minutes_of(self.parts)
 
     @property
     def pairs_seen(self) -> int:
-        """Training samples drawn."""
+        """Number of training samples drawn."""
         return sum(
             (part.get('last_iteration', part['first_iteration']) - part['first_iteration'])
             * part['batch_size']
@@ -87,55 +67,47 @@ class CollectedRun:
             for part in self.parts
         )
 
-    def score(self, rule: str) -> dict[str, float]:
-        """Metrics under one of ``RULES``: of its test, or of the validation after the last step.
+    def score(self, decoding: str) -> dict[str, float]:
+        """Metrics of ``evaluation``."""
+        return self.evaluation(decoding)['metrics']
+
+    def evaluation(self, decoding: str) -> dict:
+        """Test, or validation after the last step, by one of ``DECODINGS``.
 
         Raises:
-            ValueError: there is none, or no such rule.
+            ValueError: there is none, or no such decoding.
         """
-        return self.scored(rule)['metrics']
-
-    def scored(self, rule: str) -> dict:
-        """The validation or test that ``score`` is of; raises what that does."""
-        if rule not in RULES:
-            raise ValueError(f'no rule is called {rule!r}; there are {", ".join(RULES)}')
-        loop, last = ('test', None) if self.tested else ('val', self.parts[-1]['last_iteration'])
-        found = [
-            score
-            for score in self.scores
-            if score['decode'] == RULES[rule]
-            and score['loop'] == loop
-            and last in (None, score['iteration'])
-        ]
-        if not found:
-            at = 'test' if self.tested else f'validation after step {last}'
-            raise ValueError(f'{self.path} holds no {at} under {rule}')
-        return found[-1]
+        if decoding not in DECODINGS:
+            raise ValueError(f'no decoding is called {decoding!r}; expected {", ".join(DECODINGS)}')
+        last = self.parts[-1]['last_iteration']
+        for score in reversed(self.scores):
+            at_end = score['loop'] == 'val' and score['iteration'] == last
+            is_wanted = score['loop'] == 'test' if self.tested else at_end
+            if is_wanted and score['decode'] == DECODINGS[decoding]:
+                return score
+        missing = 'test' if self.tested else f'validation after step {last}'
+        raise ValueError(f'{self.path} holds no {missing} under {decoding}')
 
     @property
     def path(self) -> Path:
-        """Where it is kept, below the folder of all."""
-        return kept_path(self.group, self.label, self.seed)
+        """File below the folder of all results."""
+        return results_path(self.group, self.label, self.seed)
 
     def write(self, folder: Path) -> Path:
-        """Keeps it below a folder."""
+        """Write the file below a folder; refuse to replace a run of another label."""
         path = folder / self.path
-        if path.is_file() and (there := read_kept(path).label) != self.label:
-            raise ValueError(f'{path} holds the run {there!r}; give {self.label!r} another label')
+        if path.is_file() and (other := read_results(path).label) != self.label:
+            raise ValueError(f'{path} holds the run {other!r}; give {self.label!r} another label')
         path.parent.mkdir(parents=True, exist_ok=True)
         content = json.dumps(asdict(self), indent=1, allow_nan=True)
-        # A list of numbers a line, not a number a line.
-        content = re.sub(r'\[[^][{}]*\]', lambda found: ' '.join(found[0].split()), content)
+        # One line for each list of numbers.
+        content = re.sub(r'\[[^][{}]*\]', lambda match: ' '.join(match[0].split()), content)
         write_atomic(path, (content + '\n').encode())
         return path
 
 
-def kept_path(group: str, label: str, seed: int) -> Path:
-    """Where a run is kept, below the folder of all.
-
-    Raises:
-        ValueError: group or label cannot name a file.
-    """
+def results_path(group: str, label: str, seed: int) -> Path:
+    """File of a run below the folder of all results; raise ValueError for unusable names."""
     slug = re.sub(r'[^a-z0-9.]+', '-', label.lower()).strip('-')
     if not slug or not re.fullmatch(r'\w[\w.-]*', group):
         raise ValueError(
@@ -153,107 +125,89 @@ def collect(
     command: str,
     tested: bool = False,
     recipe: str = '',
-) -> CollectedRun:
-    """Reads the logs of a run.
-
-    Args:
-        work_dir: Its folder, where ``RunRecordHook`` was in its config.
-        group: This and the following: see ``CollectedRun``.
-        label: What distinguishes it in its group.
-        command: What repeats it.
-        tested: Whether it was tested after its training.
-        recipe: A name of its settings.
+) -> RunResults:
+    """Read the results of a run from its work dir; for the arguments, see ``RunResults``.
 
     Raises:
         FileNotFoundError: the folder holds no record, or no config.
-        ValueError: the training did not come to its end.
+        ValueError: the training has not reached its end.
     """
-    record_file = work_dir / RECORD
-    if not record_file.is_file():
+    record = work_dir / RECORD
+    if not record.is_file():
         raise FileNotFoundError(
-            f'{record_file} is missing; expected a work dir of train.py, with '
+            f'{record} is missing; expected a work dir of train.py, with '
             "dict(type='RunRecordHook') among the custom_hooks of the config"
         )
-    record = read_record(record_file)
-    if not record['parts'] or not record['parts'][-1].get('ended'):
-        raise ValueError(f'{record_file}: the training did not come to its end; resume it')
-    config_file = work_dir / record['parts'][-1]['config']
-    if not config_file.is_file():
-        raise FileNotFoundError(f'{config_file} is missing; expected the config of the run')
-    parameters, count = _size(Config.fromfile(config_file))
-    parts, began = since_begun(record['parts'])
-    return CollectedRun(
+    run = open_run(work_dir)
+    if not run.has_ended:
+        raise ValueError(f'{record}: the training has not reached its end; resume it')
+    parameters, count = _size(run.config)
+    return RunResults(
         group=group,
         label=label,
-        config=config_file.name,
+        config=run.config_name,
         command=command,
         parameters=parameters,
         multiply_adds=count,
-        parts=parts,
-        scores=[s for s in record['scores'] if 'ended' not in s or seconds_of(s['ended']) >= began],
-        curves={key: _thinned(*read_scalars(work_dir, key, parts=parts)) for key in CURVES},
+        parts=run.parts,
+        scores=run.scores,
+        curves={key: _thinned(run, key) for key in CURVES},
         tested=tested,
         recipe=recipe,
     )
 
 
-def trainings(runs: Sequence[CollectedRun]) -> list[CollectedRun]:
-    """One run of each training: some are another's, tested in another way."""
-    found: dict[str, CollectedRun] = {}
+def distinct_trainings(runs: Sequence[RunResults]) -> list[RunResults]:
+    """Keep one run of each training, of which some runs are only another test."""
+    first: dict[str, RunResults] = {}
     for run in sorted(runs, key=lambda run: run.tested):
-        found.setdefault(json.dumps(run.parts), run)
-    return [run for run in runs if any(run is one for one in found.values())]
+        first.setdefault(json.dumps(run.parts), run)
+    return [run for run in runs if run in first.values()]
 
 
-def load_runs(folder: Path) -> list[CollectedRun]:
-    """All collected runs below a folder, by group, label and seed.
+def load_all_results(folder: Path) -> list[RunResults]:
+    """Read all results below a folder, ordered by group, label and seed.
 
     Raises:
-        ValueError: a file is none, or lies where another run would be kept.
+        ValueError: a file is broken, or has the name of another run.
     """
     runs = []
     for path in sorted(folder.glob('*/*_seed*.json')):
-        run = read_kept(path)
+        run = read_results(path)
         if path.relative_to(folder) != run.path:
-            raise ValueError(
-                f'{path} holds the run that is kept as {run.path}, and would count twice or '
-                'elsewhere; remove it'
-            )
+            raise ValueError(f'{path} holds the run of {run.path}; remove it, or it counts twice')
         runs.append(run)
     return sorted(runs, key=lambda run: (run.group, run.label, run.seed))
 
 
-def read_kept(path: Path) -> CollectedRun:
-    """A collected run.
-
-    Raises:
-        ValueError: the file holds none.
-    """
+def read_results(path: Path) -> RunResults:
+    """Read a file of results; raise ValueError if it is none."""
     try:
-        run = CollectedRun(**json.loads(path.read_text()))
+        run = RunResults(**json.loads(path.read_text()))
         if not run.parts:
             raise ValueError('it has no parts')
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         text = ' '.join(str(error).split())[:200]
         raise ValueError(
-            f'{path} is no kept run ({type(error).__name__}: {text}); remove it, and run_group.py '
-            'runs it again'
+            f'{path} holds no results of a run ({type(error).__name__}: {text}); remove it, and '
+            'run_group.py runs it again'
         ) from None
     return run
 
 
 def _size(config: Config) -> tuple[int, int]:
+    """Count the parameters and the multiply-adds of a network."""
     init_default_scope(config.get('default_scope', 'mmseg'))
-    # Testing with augmentation leaves a config whose network is wrapped.
-    model = MODELS.build(config.model.get('module', config.model)).eval()
-    picture = torch.zeros(1, 3, SIDE, SIDE)
+    model = MODELS.build(config.model).eval()
+    image = torch.zeros(1, 3, SIDE, SIDE)
     with torch.no_grad():
-        count = multiply_adds(lambda: model(picture, mode='tensor'))
+        count = multiply_adds(lambda: model(image, mode='tensor'))
     return sum(p.numel() for p in model.parameters()), count
 
 
-def _thinned(steps: list[int], values: list[float]) -> list[list[float]]:
-    """At most so many points, each the mean of the values up to it since the one before."""
+def _thinned(run: TrainingRun, key: str) -> list[list[float]]:
+    """Reduce a curve to ``POINTS`` means, each of the values since the point before."""
+    steps, values = run.scalars(key)
     if not steps:
         return [[], []]
     groups = np.array_split(np.arange(len(steps)), min(POINTS, len(steps)))

@@ -1,16 +1,17 @@
-"""Times, memory and multiply-adds of functions, side by side in one run.
+"""Times, memory and multiply-adds of functions, measured side by side in one run.
 
-Machines are noisy, so ways to do a thing take turns, round by round, and what counts is the ratio
-within a round.
+Machines are noisy, so the variants of a function take turns, round by round, and the ratio within a
+round counts.
 """
 
+import argparse
 import json
 import math
 import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,9 +19,20 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
+DTYPES = dict(float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.float16)
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add the options of benchmarks that run on CUDA too."""
+    parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu', help='(cpu)')
+    parser.add_argument(
+        '--tf32', action='store_true',
+        help='on CUDA, TF32 in products and convolutions of float32',
+    )  # fmt: skip
+
 
 class Ratio(NamedTuple):
-    """How many times as fast a way is as another, over rounds."""
+    """Speed of one variant divided by that of another, over rounds."""
 
     median: float
     lowest: float
@@ -30,21 +42,27 @@ class Ratio(NamedTuple):
         return f'{self.median:.2f} ({self.lowest:.2f} to {self.highest:.2f})'
 
 
-def take_turns(
-    ways: dict[str, Callable[[], object]], *, rounds: int, device: str = 'cpu'
+def ratio(slow: Sequence[float], fast: Sequence[float]) -> Ratio:
+    """Divide the seconds of two variants, round by round."""
+    each = [a / b for a, b in zip(slow, fast, strict=True)]
+    return Ratio(statistics.median(each), min(each), max(each))
+
+
+def time_in_turns(
+    variants: Mapping[str, Callable[[], object]], *, rounds: int, device: str = 'cpu'
 ) -> dict[str, list[float]]:
-    """Seconds of each way, one figure a round.
+    """Measure the seconds of each variant in each round.
 
     Args:
-        ways: Functions by name. Each runs once before the first round, uncounted.
-        rounds: How often each runs.
-        device: On ``'cuda'`` times are those of device events, with nothing else in the queue.
+        variants: Functions by name. Each runs once before the first round, uncounted.
+        rounds: Number of rounds.
+        device: On ``'cuda'``, times are those of device events, with nothing else in the queue.
     """
-    for function in ways.values():
+    for function in variants.values():
         function()
-    seconds = {name: [] for name in ways}
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(rounds):
-        for name, function in ways.items():
+        for name, function in variants.items():
             seconds[name].append(_seconds(function, device))
     return seconds
 
@@ -63,14 +81,8 @@ def _seconds(function: Callable[[], object], device: str) -> float:
     return begin.elapsed_time(end) / 1e3
 
 
-def ratio(slow: list[float], fast: list[float]) -> Ratio:
-    """How many times as fast the second is, round by round."""
-    each = [a / b for a, b in zip(slow, fast, strict=True)]
-    return Ratio(statistics.median(each), min(each), max(each))
-
-
 def multiply_adds(function: Callable[[], object]) -> int:
-    """Those of matrix products and convolutions, as torch counts them (half its flops)."""
+    """Count those of matrix products and convolutions, as torch does (half its flops)."""
     in_place = dict.fromkeys((torch.ops.aten.addmm_, torch.ops.aten.baddbmm_), _product_flops)
     with FlopCounterMode(display=False, custom_mapping=in_place) as counter:
         function()
@@ -78,15 +90,15 @@ def multiply_adds(function: Callable[[], object]) -> int:
 
 
 def _product_flops(total, a, b, *_, **__) -> int:
-    """Of products that are added in place, which torch does not count."""
+    """Flops of products that are added in place, which torch does not count."""
     a, b = (getattr(factor, 'shape', factor) for factor in (a, b))
     return 2 * math.prod(a) * b[-1]
 
 
 def peak_bytes(function: Callable[[], object], *, device: str = 'cpu') -> int:
-    """Most bytes of tensors alive at once during a call, beyond those alive before it.
+    """Measure the most bytes of tensors alive at once during a call, beyond those before it.
 
-    As torch's allocator reports them: with the buffers that operators use inside, if they are its.
+    The figures are those of torch's allocator, with the buffers that operators get from it.
     """
     if device != 'cpu':
         torch.cuda.synchronize()
@@ -95,7 +107,7 @@ def peak_bytes(function: Callable[[], object], *, device: str = 'cpu') -> int:
         function()
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() - before
-    os.environ.setdefault('KINETO_LOG_LEVEL', '99')  # or it reports each start and stop
+    os.environ.setdefault('KINETO_LOG_LEVEL', '99')  # else it logs each start and stop
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         function()
     with tempfile.TemporaryDirectory() as folder:
@@ -103,37 +115,47 @@ def peak_bytes(function: Callable[[], object], *, device: str = 'cpu') -> int:
         profiler.export_chrome_trace(str(trace))
         events = json.loads(trace.read_text())['traceEvents']
     changes = [e for e in events if e.get('name') == '[memory]']
-    alive, now, peak = {}, 0, 0
+    alive: dict[int, int] = {}
+    now = peak = 0
     for change in sorted(changes, key=lambda e: e['ts']):
         address, size = change['args']['Addr'], change['args']['Bytes']
         if size > 0:
             alive[address] = size
             now += size
         else:
-            now -= alive.pop(address, 0)  # unknown: it was there before
+            now -= alive.pop(address, 0)  # 0: allocated before the call
         peak = max(peak, now)
     return peak
 
 
 class Machine(NamedTuple):
-    """What the device can do at best, measured."""
+    """Best measured speed of the device."""
 
     multiply_adds: float  # a second, of a product of 2048 x 2048 matrices, or 256 x 256 if slow
     bytes: float  # a second, copied: each is read and written
 
     def floor(self, count: int) -> float:
-        """Seconds that so many multiply-adds take at least."""
+        """Least seconds that so many multiply-adds take."""
         return count / self.multiply_adds
+
+    def row(self, seconds: Sequence[float], base: Sequence[float], count: int | None) -> dict:
+        """Summarise a variant's seconds, beside those of the baseline and beside the floor."""
+        return dict(
+            seconds=min(seconds),
+            speedup=ratio(base, seconds),
+            multiply_adds=count,
+            above_floor=count and min(seconds) / self.floor(count),
+        )
 
 
 def measure_machine(*, device: str = 'cpu', dtype: torch.dtype = torch.float32) -> Machine:
-    """The best of several products and copies."""
+    """Take the best of several products and copies."""
     slow = device == 'cpu' and dtype == torch.float16  # a second and more for the large ones
     side = 256 if slow else 2048
     a = torch.randn(side, side, device=device).to(dtype)
     big = torch.empty(2**26, dtype=torch.uint8, device=device)
     other = torch.empty_like(big)
-    times = take_turns(
+    times = time_in_turns(
         dict(product=lambda: a @ a, copy=lambda: other.copy_(big)), rounds=7, device=device
     )
     return Machine(side**3 / min(times['product']), big.numel() / min(times['copy']))

@@ -19,45 +19,11 @@ from mmengine.fileio.backends import prefix_to_backends
 from mmengine.registry import WEIGHT_INITIALIZERS, Registry, init_default_scope
 from mmseg import registry
 
+from benchmarks.run_plans import SETTINGS
 from pspnet_plugin.datasets import CityscapesPairsDataset
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = Path(__file__).with_name('surface.json')
-# Settings that the framework or one of the tools reads; all others are variables of a config.
-SETTINGS = [
-    'auto_scale_lr',
-    'crop_size',
-    'custom_hooks',
-    'custom_imports',
-    'data_preprocessor',
-    'default_hooks',
-    'default_scope',
-    'env_cfg',
-    'launcher',
-    'load_from',
-    'log_level',
-    'log_processor',
-    'model',
-    'optim_wrapper',
-    'param_scheduler',
-    'randomness',
-    'resume',
-    'sync_bn',
-    'test_cfg',
-    'test_dataloader',
-    'test_evaluator',
-    'test_pipeline',
-    'train_cfg',
-    'train_dataloader',
-    'train_pipeline',
-    'tta_model',
-    'tta_pipeline',
-    'val_cfg',
-    'val_dataloader',
-    'val_evaluator',
-    'vis_backends',
-    'visualizer',
-]
 # Commands of tools that have several.
 COMMANDS = {
     'make_pairs.py': ['synthetic', 'cityscapes', 'folders'],

@@ -1,25 +1,28 @@
 """Report on a training, or compare several: one HTML file that opens offline.
 
-What it says: mIoU, pixel accuracy and mean Dice on the validation set; which classes fail and what
-they are taken for; curves; the worst, the median and the best pictures with their error maps; what
-it was trained with. The figures also lie beside it, as PNGs.
+It shows mIoU, pixel accuracy and mean Dice on the validation set; the classes that fail and what
+they are predicted as; learning curves; the worst, the median and the best images with their error
+maps; the settings and the hardware. The figures also lie beside it, as PNGs.
 """
 
 import argparse
-import copy
 import sys
 from pathlib import Path
 
 import torch
 from mmengine.registry import init_default_scope
 
-from pspnet_plugin.apis.networks import TorchNetwork, open_torch_network
-from pspnet_plugin.evaluation.areas import scores
+from pspnet_plugin.apis.networks import TorchNetwork
 from pspnet_plugin.toolkit.arguments import add_cfg_options, check_out
-from pspnet_plugin.toolkit.report.evaluation import Examined, LabelledSet, examine
-from pspnet_plugin.toolkit.report.image_rows import Shown
-from pspnet_plugin.toolkit.report.page import weakest, write_report
-from pspnet_plugin.toolkit.report.work_dirs import RunFolder, open_run
+from pspnet_plugin.toolkit.report.evaluation import (
+    Evaluation,
+    ValidationSet,
+    evaluate,
+    open_network,
+)
+from pspnet_plugin.toolkit.report.image_rows import ImageRow
+from pspnet_plugin.toolkit.report.page import weakest_classes, write_report
+from pspnet_plugin.toolkit.report.runs import TrainingRun, open_run
 from pspnet_plugin.utils.command_line import add_debug, complain, run_command
 
 EXAMPLE = """examples:
@@ -28,44 +31,12 @@ EXAMPLE = """examples:
 """
 
 
-def choose(examined: Examined, count: int) -> list[tuple[str, int]]:
-    """Captions and indices of the worst, the median and the best pictures, ``count`` of each."""
-    order = examined.by_score()
-    if len(order) <= 3 * count:
-        return [('', index) for index in order]
-    middle = (len(order) - count) // 2
-    return [
-        (word, index)
-        for word, start in (('worst', 0), ('median', middle), ('best', len(order) - count))
-        for index in order[start : start + count]
-    ]
-
-
-def show(
-    word: str,
-    index: int,
-    pictures: LabelledSet,
-    networks: list[TorchNetwork],
-    examined: Examined,
-    *,
-    label: int | None = None,
-) -> Shown:
-    """A picture with what each network makes of it, of all classes or of one."""
-    picture = pictures[index]
-    if label is None:
-        score = f'mIoU {examined.picture_iou(index):.0f}'
-    else:
-        score = f'IoU {scores(examined.areas[index])["IoU"][label]:.0f}'
-    labels = [network.label([picture.photo])[0] for network in networks]
-    return Shown(f'{word} {picture.name}, {score}'.strip(), picture, labels, label)
-
-
 def report(args: argparse.Namespace) -> None:
-    """Scores the runs and writes the report.
+    """Evaluate the runs and write the report.
 
     Raises:
         FileNotFoundError: a folder or file is missing.
-        ValueError: an argument, or what the runs hold, is unusable.
+        ValueError: an argument or a run is unusable.
     """
     if args.pictures < 1 or args.batch < 1:
         raise ValueError(f'--pictures {args.pictures} --batch {args.batch}: give numbers from 1 up')
@@ -78,88 +49,106 @@ def report(args: argparse.Namespace) -> None:
     out = args.out or args.work_dir[0] / default
     check_out(out, '.html', '.htm')
     checkpoints = args.checkpoint or [None] * len(args.work_dir)
-    runs = [
+    opened = [
         open_run(path, checkpoint=checkpoint, options=args.cfg_options)
         for path, checkpoint in zip(args.work_dir, checkpoints, strict=True)
     ]
-    init_default_scope(runs[0].config.get('default_scope', 'mmseg'))
-    pictures = LabelledSet(runs[0].config)
-    names = _names(runs)
-    networks, examined = _examine(dict(zip(names, runs, strict=True)), pictures, args)
-    chosen, telling = [], []
-    if examined:
-        first = next(iter(examined.values()))
-        chosen = [
-            show(word, index, pictures, networks, first)
-            for word, index in choose(first, args.pictures)
-        ]
-        telling = [
-            show(f'{one.label}:', one.picture, pictures, networks, first, label=one.index)
-            for one in weakest(first, pictures.classes)
-            if one.picture is not None
-        ]
+    names = [run.path.resolve().name for run in opened]
+    if len(set(names)) < len(names):
+        names = [str(run.path) for run in opened]
+    runs = dict(zip(names, opened, strict=True))
+    init_default_scope(opened[0].config.get('default_scope', 'mmseg'))
+    images = ValidationSet(opened[0].config)
+    networks, evaluations = evaluate_runs(runs, images, device=args.device, batch=args.batch)
+    examples, weak_examples = [], []
+    if evaluations:
+        first = next(iter(evaluations.values()))
+        for word, index in choose_examples(first, args.pictures):
+            caption = f'{word} {first.names[index]}, mIoU {first.image_miou(index):.0f}'.strip()
+            examples.append(make_row(caption, images, index, networks))
+        for weak in weakest_classes(first, images.classes):
+            if (worst := weak.worst_image) is not None:
+                iou = first.image_iou(worst)[weak.index]
+                caption = f'{weak.label}: {first.names[worst]}, IoU {iou:.0f}'
+                weak_examples.append(make_row(caption, images, worst, networks, label=weak.index))
     out.parent.mkdir(parents=True, exist_ok=True)
     write_report(
-        out,
-        names=names,
-        runs=runs,
-        pictures=pictures,
-        examined=examined,
-        chosen=chosen,
-        telling=telling,
-    )
+        out, runs=runs, images=images, evaluations=evaluations, examples=examples,
+        weak_examples=weak_examples,
+    )  # fmt: skip
     print(f'report: {out}')
 
 
-def _examine(
-    runs: dict[str, RunFolder], pictures: LabelledSet, args: argparse.Namespace
-) -> tuple[list[TorchNetwork], dict[str, Examined]]:
-    """Networks and, by name, results of the runs that have weights."""
-    device = args.device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
-    networks, examined = [], {}
+def evaluate_runs(
+    runs: dict[str, TrainingRun], images: ValidationSet, *, device: str | None, batch: int
+) -> tuple[list[TorchNetwork], dict[str, Evaluation]]:
+    """Open and evaluate the networks of the runs that have weights."""
+    device = device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
+    networks, evaluations = [], {}
     for name, run in runs.items():
         if run.checkpoint is None:
-            complain('report', f'{run.path}: no checkpoint yet, so it is not scored')
+            complain('report', f'{run.path}: no checkpoint yet, so it is not evaluated')
             continue
-        config = copy.deepcopy(run.config)  # which is changed by opening it
-        network = open_torch_network(config, run.checkpoint, device=device)
+        network = open_network(run, device=device)
         count = network.model.num_classes
-        if count != len(pictures.classes) or network.classes not in ([], pictures.classes):
+        if count != len(images.classes) or network.classes not in ([], images.classes):
             raise ValueError(
-                f'{run.path}: its network knows {count} classes ({", ".join(network.classes[:3])} '
-                f'…), and the validation set of {args.work_dir[0]} has {len(pictures.classes)} '
-                f'({", ".join(pictures.classes[:3])} …); they cannot be compared'
+                f'{run.path}: its network has {count} classes ({", ".join(network.classes[:3])} …),'
+                f' and the validation set {len(images.classes)} '
+                f'({", ".join(images.classes[:3])} …); compare runs of the same classes'
             )
         networks.append(network)
-        examined[name] = examine(network, pictures, batch=args.batch)
-    return networks, examined
+        evaluations[name] = evaluate(network, images, batch=batch)
+    return networks, evaluations
 
 
-def _names(runs: list[RunFolder]) -> list[str]:
-    """Of the folders; whole paths where two are called the same."""
-    names = [run.name for run in runs]
-    return names if len(set(names)) == len(names) else [str(run.path) for run in runs]
+def choose_examples(evaluation: Evaluation, count: int) -> list[tuple[str, int]]:
+    """Choose ``count`` each of the worst, the median and the best images: captions and indices."""
+    order = evaluation.rank_images()
+    if len(order) <= 3 * count:
+        return [('', index) for index in order]
+    middle = (len(order) - count) // 2
+    return [
+        (word, index)
+        for word, start in (('worst', 0), ('median', middle), ('best', len(order) - count))
+        for index in order[start : start + count]
+    ]
+
+
+def make_row(
+    caption: str,
+    images: ValidationSet,
+    index: int,
+    networks: list[TorchNetwork],
+    *,
+    label: int | None = None,
+) -> ImageRow:
+    """Label an image by each network."""
+    image = images[index]
+    assert image.truth is not None
+    predictions = [network.label([image.photo])[0] for network in networks]
+    return ImageRow(caption, image.photo, image.truth, predictions, label)
 
 
 def parse_args(arguments: list[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
     add('work_dir', metavar='WORK_DIR', type=Path, nargs='+',
-        help='folder of a finished or running training; several are compared, on the validation '
+        help='work dir of a finished or running training; several are compared, on the validation '
         'set of the first',
     )  # fmt: skip
-    add('--checkpoint', type=Path, nargs='+', help='one a work dir (default: the last of each)')
+    add('--checkpoint', type=Path, nargs='+', help='one for each work dir (default: its last)')
     add('--out', metavar='FILE', type=Path,
         help='HTML file to write (default: report.html, of several comparison.html, in the first '
         'work dir); the figures go into a folder of its name',
     )  # fmt: skip
     add('--pictures', type=int, default=3,
-        help='how many of the worst, the median and the best pictures are shown (default 3 each)',
+        help='number of the worst, of the median and of the best images to show (default 3 each)',
     )  # fmt: skip
-    add('--batch', type=int, default=4, help='pictures labelled at once (default 4)')
+    add('--batch', type=int, default=4, help='images labelled at once (default 4)')
     add('--device', help='cpu, cuda:0 … (default: the first GPU, if there is one)')
     add_debug(parser)
     add_cfg_options(parser)
@@ -167,7 +156,7 @@ def parse_args(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Scores, draws and writes; see ``run_command`` for its exit status."""
+    """Evaluate, draw and write; see ``run_command`` for the exit status."""
     return run_command('report', report, parse_args(argv))
 
 

@@ -1,8 +1,9 @@
-"""A network on the pictures of a validation set: what is taken for what, and in which pictures.
+"""Evaluation of a network on a validation set: confusion matrix, areas and scores of each image.
 
-K is the number of classes.
+Shapes: M images, K classes.
 """
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,46 +14,43 @@ from mmengine.dataset import BaseDataset, Compose
 from mmseg.registry import DATASETS
 from tqdm import tqdm
 
+from pspnet_plugin.apis.networks import TorchNetwork, open_torch_network
 from pspnet_plugin.apis.readers import InputImage
 from pspnet_plugin.apis.stream import Network, label_stream
 from pspnet_plugin.datasets.pair_backends import with_decoding
 from pspnet_plugin.evaluation.areas import areas_of, mean, scores
 from pspnet_plugin.evaluation.iou_metric import main_rule
 from pspnet_plugin.labels.palettes import IGNORE_INDEX
-from pspnet_plugin.toolkit.report.bootstrap import Ranges, ranges_of
+from pspnet_plugin.toolkit.report.bootstrap import ScoreRanges, score_ranges
+from pspnet_plugin.toolkit.report.runs import TrainingRun
 
 
-class LabelledSet:
-    """Photos and truth of a config's validation set, read as its own metric reads them.
-
-    Args:
-        config: Of a run.
+class ValidationSet:
+    """Photos and label maps of a config's validation set, decoded as its own metric decodes them.
 
     Attributes:
-        classes: Their names.
-        palette: (K, 3) uint8, RGB.
-        decode: The rule by which labels of pairs are read; None: as the dataset does.
-        steps: What a picture goes through before the network sees it, beyond reading.
+        decode: Arguments of the ``LabelDecoder`` of pairs; None: as the dataset decodes them.
+        transforms: Types of the transforms between loading and the network.
 
     Raises:
-        ValueError: the config has no validation set, or its pipeline reads no labels.
+        ValueError: the config has no validation set with classes, or its pipeline loads no labels.
     """
 
     def __init__(self, config: Config) -> None:
         if not config.get('val_dataloader'):
-            raise ValueError(f'{config.filename} has no val_dataloader; nothing can be scored')
+            raise ValueError(f'{config.filename} has no val_dataloader to evaluate on')
         self.dataset: BaseDataset = DATASETS.build(config.val_dataloader.dataset)
         meta = self.dataset.metainfo
         self.classes: list[str] = list(meta.get('classes') or ())
-        self.palette = np.array(meta.get('palette') or (), np.uint8).reshape(-1, 3)
+        self.palette = np.array(meta.get('palette') or (), np.uint8).reshape(-1, 3)  # RGB
         if not self.classes or len(self.palette) != len(self.classes):
             raise ValueError(
-                f'{config.filename}: its val_dataloader does not say what the classes and their '
-                'colours are; give both in metainfo'
+                f'{config.filename}: the dataset of val_dataloader has {len(self.classes)} classes '
+                f'and {len(self.palette)} colours; give both in metainfo'
             )
         self.decode = main_rule(config.get('val_evaluator'))
         steps = config.val_dataloader.dataset.get('pipeline') or []
-        self.steps = [s['type'] for s in steps if not s['type'].startswith(('Load', 'Pack'))]
+        self.transforms = [s['type'] for s in steps if not s['type'].startswith(('Load', 'Pack'))]
         loading = [dict(s) for s in steps if s['type'] in ('LoadImageFromFile', 'LoadAnnotations')]
         if len(loading) != 2:
             raise ValueError(
@@ -65,7 +63,6 @@ class LabelledSet:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> InputImage:
-        """One picture, named by its file."""
         record = self.dataset.get_data_info(index)
         if self.decode:
             record['seg_map_path'] = with_decoding(record['seg_map_path'], self.decode)
@@ -78,96 +75,84 @@ class LabelledSet:
 
 
 @dataclass(frozen=True)
-class Examined:
-    """Counts of pixels over a set of M pictures.
+class Evaluation:
+    """Pixel counts of a network's predictions over a set, and the scores that follow from them."""
 
-    Attributes:
-        names: Of the pictures.
-        confusion: (K, K) int64: of all pictures the pixels by truth (rows) and prediction.
-        areas: (M, 4, K) int64: of each picture, see ``evaluation/areas.py``.
-        pixels: Of all pictures, ignored ones included.
-    """
-
-    names: list[str]
-    confusion: np.ndarray
-    areas: np.ndarray
-    pixels: int
+    names: list[str]  # file names of the M images
+    confusion: np.ndarray  # (K, K) int64, pixels by truth (rows) and prediction
+    areas: np.ndarray  # (M, 4, K) int64, see evaluation/areas.py
+    pixels: int  # ignored ones included
 
     @property
     def coverage(self) -> float:
-        """Percentage of pixels that are labelled with a class."""
+        """Percentage of the pixels that are labelled with a class."""
         return 100 * float(self.confusion.sum()) / self.pixels
 
-    @property
-    def iou(self) -> np.ndarray:
-        """(K,) percent; NaN: a class that is neither labelled nor predicted."""
-        return scores(areas_of(self.confusion))['IoU']
+    @cached_property
+    def scores(self) -> dict:
+        """``mIoU``, ``aAcc``, ``mDice`` and ``IoU`` (K,) in percent, by stock ``IoUMetric``.
 
-    @property
-    def scores(self) -> dict[str, float]:
-        """``mIoU``, ``aAcc`` and ``mDice`` in percent, as stock ``IoUMetric`` has them."""
-        found = scores(areas_of(self.confusion))
-        return {key: found[key] for key in ('mIoU', 'aAcc', 'mDice')}
+        NaN: the class is neither labelled nor predicted.
+        """
+        return scores(areas_of(self.confusion))
 
     @cached_property
-    def ranges(self) -> Ranges:
-        """How far the scores would vary with other pictures of this kind."""
-        return ranges_of(self.areas)
+    def ranges(self) -> ScoreRanges:
+        """Bootstrap ranges of the scores."""
+        return score_ranges(self.areas)
 
-    def pictures_with(self, label: int) -> int:
-        """The number of pictures in which a class is labelled."""
-        return int((self.areas[:, 3, label] > 0).sum())
+    def image_iou(self, index: int) -> np.ndarray:
+        """(K,) IoU of each class in one image, in percent."""
+        return np.asarray(scores(self.areas[index])['IoU'])
 
-    def picture_iou(self, index: int) -> float:
-        """Percent: the mean over the classes that are in the truth of a picture; NaN: none is."""
-        there = self.areas[index, 3] > 0
-        return mean(scores(self.areas[index])['IoU'][there]) if there.any() else float('nan')
+    def image_miou(self, index: int) -> float:
+        """Mean IoU in percent over the classes labelled in one image; NaN if there are none."""
+        return mean(self.image_iou(index)[self.areas[index, 3] > 0])
 
-    def by_score(self) -> list[int]:
-        """The pictures with a label, the worst first."""
-        found = {index: self.picture_iou(index) for index in range(len(self.names))}
-        return sorted((i for i, value in found.items() if value == value), key=found.get)
+    def rank_images(self) -> list[int]:
+        """Indices of the images with a label, the worst mIoU first."""
+        values = [self.image_miou(index) for index in range(len(self.names))]
+        return [int(i) for i in np.argsort(values, kind='stable') if not np.isnan(values[i])]
 
     def most_missed(self, label: int) -> int | None:
-        """The picture with the most pixels of a class that were taken for others; None if none."""
+        """Index of the image with the most missed pixels of a class; None if none is missed."""
         missed = self.areas[:, 3, label] - self.areas[:, 0, label]
         return int(missed.argmax()) if missed.any() else None
 
 
-def examine(network: Network, pictures: LabelledSet, *, batch: int = 4) -> Examined:
-    """Labels all pictures of a set, with a progress bar.
+def open_network(run: TrainingRun, *, device: str) -> TorchNetwork:
+    """Open the network of a run that has a checkpoint; raise what ``open_torch_network`` does."""
+    assert run.checkpoint
+    return open_torch_network(copy.deepcopy(run.config), run.checkpoint, device=device)
 
-    Args:
-        network: Of the same classes.
-        pictures: The set.
-        batch: Pictures of one size that are labelled at once.
 
-    Raises:
-        ValueError: a picture cannot be read or labelled, or its labels are no classes.
-    """
-    names, found, pixels = [], [], []
-    count = len(pictures.classes)
+def evaluate(network: Network, images: ValidationSet, *, batch: int = 4) -> Evaluation:
+    """Label all images of a set, up to ``batch`` of one size at once, and count the pixels."""
+    names, areas, pixels = [], [], 0
+    count = len(images.classes)
     confusion = np.zeros((count, count), np.int64)
 
-    def add(picture: InputImage, labels: np.ndarray) -> None:
-        truth = picture.truth
-        known = truth != IGNORE_INDEX
-        if (truth[known] >= count).any():
+    def add(image: InputImage, labels: np.ndarray) -> None:
+        nonlocal confusion, pixels
+        assert image.truth is not None
+        known = image.truth != IGNORE_INDEX
+        truth = image.truth[known].astype(np.int64)
+        if (truth >= count).any():
             raise ValueError(
-                f'{picture.name}: its labels have the value {truth[known].max()}; there are '
-                f'{count} classes, and {IGNORE_INDEX} for what is ignored'
+                f'{image.name}: the label map holds {truth.max()}; expected class indices below '
+                f'{count}, or {IGNORE_INDEX} to ignore'
             )
-        both = truth[known].astype(np.int64) * count + labels[known]
-        names.append(picture.name)
-        own = np.bincount(both, minlength=count * count).reshape(count, count)
-        np.add(confusion, own, out=confusion)
-        found.append(areas_of(own))
-        pixels.append(truth.size)
+        cells = np.bincount(truth * count + labels[known], minlength=count**2)
+        cells = cells.reshape(count, count)
+        names.append(image.name)
+        areas.append(areas_of(cells))
+        confusion += cells
+        pixels += image.truth.size
 
     def fail(name: str, error: ValueError) -> None:
         raise ValueError(f'{name}: {error}' if name else str(error))
 
-    with tqdm(total=len(pictures), unit='picture') as bar:
-        for done in label_stream(pictures, network, add, batch=batch, bad=fail):
+    with tqdm(total=len(images), unit='image') as bar:
+        for done in label_stream(images, network, add, batch=batch, bad=fail):
             bar.update(done)
-    return Examined(names, confusion, np.stack(found), sum(pixels))
+    return Evaluation(names, confusion, np.stack(areas), pixels)

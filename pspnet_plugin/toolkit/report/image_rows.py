@@ -1,136 +1,109 @@
-"""The pictures of a report: photo, truth and, of each run, prediction and error map."""
+"""Rows of images: the photo, its label map and, of each run, the prediction and its error map."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 
 from pspnet_plugin.apis.drawing import colored
-from pspnet_plugin.apis.readers import InputImage
 from pspnet_plugin.labels.palettes import IGNORE_INDEX
-from pspnet_plugin.toolkit.report.figures import plain
+from pspnet_plugin.toolkit.report.figures import plain_text
 
-RIGHT, OTHER, IGNORED = (222, 222, 222), (165, 165, 165), (0, 0, 0)
-# The first of equally far colours is taken. Green is left out, because it reads as right.
+# Colours of error maps, RGB.
+CORRECT, OTHER, IGNORED = (222, 222, 222), (165, 165, 165), (0, 0, 0)
+# Candidates for errors, the first of equally distant ones is taken; no green, which reads as right.
 STRONG = np.array(
-    [
-        (230, 0, 0), (0, 60, 255), (255, 128, 0), (255, 0, 255), (0, 215, 255), (255, 235, 0),
-    ],
+    [(230, 0, 0), (0, 60, 255), (255, 128, 0), (255, 0, 255), (0, 215, 255), (255, 235, 0)],
     np.uint8,
-)  # fmt: skip
-
-
-class ErrorColours(NamedTuple):
-    """Colours of error maps, RGB.
-
-    Attributes:
-        wrong: Of all errors or, where the map is of one class, of its missed pixels.
-        found: Where the map is of one class: pixels that are wrongly predicted as it.
-    """
-
-    wrong: np.ndarray
-    found: np.ndarray
+)
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A picture as it is shown.
-
-    Attributes:
-        caption: Why it is.
-        picture: Photo and truth.
-        predictions: (H, W) class indices, one a run.
-        label: The class whose errors are shown; None: all errors alike.
-    """
+class ImageRow:
+    """Image that a report shows."""
 
     caption: str
-    picture: InputImage
-    predictions: list[np.ndarray]
-    label: int | None = None
+    photo: np.ndarray  # (H, W, 3) uint8 BGR
+    truth: np.ndarray  # (H, W) class indices
+    predictions: list[np.ndarray]  # (H, W) class indices, of each run
+    label: int | None = None  # class whose errors are shown; None: all errors look alike
 
 
-def error_colours(palette: np.ndarray) -> ErrorColours:
-    """The strong colours that are farthest from those of (K, 3) classes, and from each other."""
-    taken = [*palette, RIGHT, OTHER, IGNORED]
-    chosen = []
+def error_colors(palette: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Choose two RGB colours that are far from those of (K, 3) classes and from each other.
+
+    Returns:
+        The colour of errors (of missed pixels, where the map is of one class), and the colour of
+        pixels that are falsely predicted as that class.
+    """
+    used, chosen = [*palette, CORRECT, OTHER, IGNORED], []
     for _ in range(2):
-        apart = np.linalg.norm(STRONG[:, None] - np.array(taken, float), axis=2)  # (S, K + …)
-        chosen.append(STRONG[apart.min(1).argmax()])
-        taken.append(chosen[-1])
-    return ErrorColours(*chosen)
+        distances = np.linalg.norm(STRONG[:, None] - np.array(used, float), axis=2)
+        chosen.append(STRONG[distances.min(1).argmax()])
+        used.append(chosen[-1])
+    return chosen[0], chosen[1]
 
 
 def error_map(
-    labels: np.ndarray, truth: np.ndarray, colours: ErrorColours, label: int | None = None
+    labels: np.ndarray, truth: np.ndarray, palette: np.ndarray, label: int | None = None
 ) -> np.ndarray:
-    """(H, W, 3) BGR: errors in their colours, right pixels light grey, ignored ones black.
+    """Draw the errors of (H, W) predictions as (H, W, 3) BGR, in ``error_colors`` of a palette.
 
-    Args:
-        labels: (H, W), what is predicted.
-        truth: (H, W), 255 where ignored.
-        colours: Of the errors.
-        label: The class whose errors are shown; None: all errors alike.
+    Correct pixels are light grey and ignored ones black. If ``label`` is given, the errors of this
+    class are coloured and others dark grey.
     """
-    picture = np.full((*truth.shape, 3), RIGHT, np.uint8)
+    error, false_positive = error_colors(palette)
+    image = np.full((*truth.shape, 3), CORRECT, np.uint8)
     wrong = labels != truth
-    picture[wrong] = colours.wrong if label is None else OTHER
-    picture[wrong & (truth == label)] = colours.wrong
-    picture[wrong & (labels == label)] = colours.found
-    picture[truth == IGNORE_INDEX] = IGNORED
-    return picture[..., ::-1]
+    image[wrong] = error if label is None else OTHER
+    image[wrong & (truth == label)] = error
+    image[wrong & (labels == label)] = false_positive
+    image[truth == IGNORE_INDEX] = IGNORED
+    return image[..., ::-1]
 
 
-def draw_pictures(
-    names: Sequence[str], rows: Sequence[Shown], classes: Sequence[str], palette: np.ndarray
+def draw_image_rows(
+    names: Sequence[str], rows: Sequence[ImageRow], classes: Sequence[str], palette: np.ndarray
 ) -> Figure:
-    """Photo, truth and, of each run, prediction and error map, a picture a line."""
+    """Draw a row for each image, with two columns for each of the named runs, and one legend."""
     columns = 2 + 2 * len(names)
-    heights = [2.6 * r.picture.photo.shape[0] / r.picture.photo.shape[1] + 0.36 for r in rows]
-    colours = error_colours(palette)
-    there = _classes_in(rows)
-    entries = [(plain(classes[i], 40), palette[i]) for i in range(len(classes)) if i in there]
-    entries += [('ignored', IGNORED), *_meanings(rows, colours)]
-    # As many a line as fit.
+    heights = [2.6 * row.photo.shape[0] / row.photo.shape[1] + 0.36 for row in rows]
+    entries = _legend(rows, classes, palette)
     across = max(1, 30 * columns // (max(len(label) for label, _ in entries) + 9))
     below = 0.3 + 0.22 * -(-len(entries) // across)
-    figure = Figure(figsize=(2.6 * columns, sum(heights) + below), layout='constrained')
-    figure.get_layout_engine().set(
+    layout = ConstrainedLayoutEngine(
         w_pad=0.02, h_pad=0.06, wspace=0.01, hspace=0.01, rect=(0, 0, 1, 0.99)
     )
+    figure = Figure(figsize=(2.6 * columns, sum(heights) + below), layout=layout)
     grid = figure.add_gridspec(len(rows), columns, height_ratios=heights)
     for y, row in enumerate(rows):
-        truth = row.picture.truth
-        parts = [(row.caption, row.picture.photo), ('truth', colored(truth, palette))]
+        cells = [(row.caption, row.photo), ('truth', colored(row.truth, palette))]
         for name, labels in zip(names, row.predictions, strict=True):
             of = f' of {name}' if len(names) > 1 else ''
-            parts.append((f'prediction{of}', colored(labels, palette)))
-            parts.append((f'errors{of}', error_map(labels, truth, colours, row.label)))
-        for x, (title, picture) in enumerate(parts):
-            _show(figure.add_subplot(grid[y, x]), title, picture)
-    handles = [Patch(color=np.array(color) / 255, label=label) for label, color in entries]
+            cells.append((f'prediction{of}', colored(labels, palette)))
+            cells.append((f'errors{of}', error_map(labels, row.truth, palette, row.label)))
+        for x, (title, image) in enumerate(cells):
+            axes = figure.add_subplot(grid[y, x])
+            axes.imshow(image[..., ::-1], interpolation='nearest')
+            axes.set_title(plain_text(title, 36), fontsize=9)
+            axes.axis('off')
+    handles = [Patch(color=f'#{bytes(color).hex()}', label=label) for label, color in entries]
     figure.legend(handles=handles, loc='outside lower center', ncols=across, frameon=False)
     return figure
 
 
-def _meanings(rows: Sequence[Shown], colours: ErrorColours) -> list[tuple[str, np.ndarray]]:
-    """What the colours of the error maps mean, in words."""
+def _legend(
+    rows: Sequence[ImageRow], classes: Sequence[str], palette: np.ndarray
+) -> list[tuple[str, Sequence[int]]]:
+    """Names and colours of the classes that the rows hold, and of the errors."""
+    label_maps = [labels for row in rows for labels in (row.truth, *row.predictions)]
+    present = {value for labels in label_maps for value in np.unique(labels)} - {IGNORE_INDEX}
+    entries = [(plain_text(classes[i], 40), palette[i]) for i in sorted(present)]
+    error, false_positive = error_colors(palette)
     if all(row.label is None for row in rows):
-        return [('wrong', colours.wrong)]
-    return [
-        ('missed', colours.wrong), ('wrongly found', colours.found), ('other errors', OTHER)
-    ]  # fmt: skip
-
-
-def _show(axes: Axes, title: str, picture: np.ndarray) -> None:
-    axes.imshow(picture[..., ::-1], interpolation='nearest')
-    axes.set_title(plain(title, 36), fontsize=9)
-    axes.axis('off')
-
-
-def _classes_in(rows: Sequence[Shown]) -> set[int]:
-    maps = [labels for row in rows for labels in (row.picture.truth, *row.predictions)]
-    return {int(value) for labels in maps for value in np.unique(labels)} - {IGNORE_INDEX}
+        return [*entries, ('ignored', IGNORED), ('wrong', error)]
+    errors = [('missed', error), ('falsely predicted', false_positive), ('other errors', OTHER)]
+    return [*entries, ('ignored', IGNORED), *errors]

@@ -1,0 +1,86 @@
+"""Plots of the results of a group: learning curves, and IoU of the classes."""
+
+import hashlib
+import io
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from benchmarks.results_page import class_iou
+from benchmarks.run_results import RunResults, distinct_trainings
+from pspnet_plugin.utils.jobs import write_atomic
+
+NETWORKS = 3  # whose bars can be told apart
+
+
+def digest(runs: Sequence[RunResults]) -> str:
+    """Digest of the results of a group, by which an outdated plot is recognised."""
+    content = json.dumps([asdict(run) for run in runs], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def write_plots(runs: Sequence[RunResults], folder: Path) -> list[Path]:
+    """Write ``curves.png`` and ``classes.png`` of a group, with its digest as their description."""
+    written = []
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, figure in (('curves', draw_curves(runs)), ('classes', draw_classes(runs))):
+        file = io.BytesIO()
+        figure.savefig(file, dpi=90, format='png', metadata=dict(Description=digest(runs)))
+        written.append(folder / f'{name}.png')
+        write_atomic(written[-1], file.getvalue())
+    return written
+
+
+def draw_curves(runs: Sequence[RunResults]) -> Figure:
+    """Plot the training loss over the pairs seen: a line for each run, a colour for each label."""
+    trainings = distinct_trainings(runs)
+    labels = list(dict.fromkeys(run.label for run in trainings))
+    figure = Figure(figsize=(12, 5), layout='constrained')
+    axes = figure.subplots()
+    named: set[str] = set()
+    for run in trainings:
+        number = labels.index(run.label)
+        steps, values = run.curves['loss']
+        batch = run.parts[-1]['batch_size'] * run.parts[-1]['processes']
+        axes.plot(
+            [step * batch for step in steps], values, color=f'C{number % 10}',
+            linestyle=('-', '--', ':')[number // 10 % 3],
+            label=None if run.label in named else run.label,
+        )  # fmt: skip
+        named.add(run.label)
+    axes.set(xlabel='pairs seen', ylabel='training loss', ylim=(0, None))
+    axes.grid(alpha=0.3)
+    figure.legend(fontsize=8, loc='outside right upper')
+    return figure
+
+
+def draw_classes(runs: Sequence[RunResults]) -> Figure:
+    """Plot the IoU of each class under t40 as bars, of the best networks, means over seeds."""
+    networks = defaultdict(list)
+    for run in runs:
+        networks[run.label].append(run)
+    scores = {label: mean(r.score('t40')['mIoU'] for r in own) for label, own in networks.items()}
+    best = sorted(scores, key=lambda label: -scores[label])[:NETWORKS]
+    columns = [
+        {name: float(np.nan_to_num(value)) for name, value in class_iou(own, 't40').items()}
+        for own in (networks[label] for label in best)
+    ]
+    order = sorted(columns[0], key=columns[0].__getitem__, reverse=True)
+    figure = Figure(figsize=(8, 1.2 + 0.16 * len(order) * (1 + len(best))), layout='constrained')
+    axes = figure.subplots()
+    height = 0.8 / len(best)
+    for number, (label, column) in enumerate(zip(best, columns, strict=True)):
+        at = np.arange(len(order)) + (number - (len(best) - 1) / 2) * height
+        axes.barh(at, [column[name] for name in order], height, label=label)
+    axes.set_yticks(range(len(order)), order)
+    axes.invert_yaxis()
+    axes.set(xlabel='IoU (%)', xlim=(0, 100))
+    axes.grid(axis='x', alpha=0.3)
+    axes.legend(fontsize=8, loc='lower right')
+    return figure

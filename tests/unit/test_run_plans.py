@@ -1,0 +1,64 @@
+"""Plans of runs: commands, and what is wrong with a file."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from benchmarks.run_plans import RunPlan, read_plans
+
+
+@pytest.fixture
+def plans_of(tmp_path):
+    """Reads the group ``g`` of a file of this text."""
+
+    def read(text: str) -> list[RunPlan]:
+        path = tmp_path / 'runs.yml'
+        path.write_text(text)
+        return read_plans(path, 'g')
+
+    return read
+
+
+def test_run_may_be_tested_by_another_config(plans_of):
+    rows = {
+        'split': dict(config='a.py', test_config='b.py', test=['--tta']),
+        'plain': dict(config='a.py'),
+        'again': dict(of='split', test=[]),
+    }
+    group = dict(runs=rows, options=['x=1'])
+    split, plain, again = plans_of(yaml.safe_dump(dict(g=group), sort_keys=False))
+    assert again.test_config == 'b.py' and again.folder == split.folder
+    assert split.training[0] == plain.training[0] == 'a.py'
+    assert plain.test is None and plain.test_config == 'a.py'
+    assert split.testing('c.pth') == ['b.py', 'c.pth', '--tta', '--cfg-options', 'x=1']
+    assert 'tools/test.py b.py CHECKPOINT --tta' in split.command
+
+
+@pytest.mark.parametrize(
+    ('text', 'named'),
+    [
+        ('g: {runs: {a: [b', 'runs.yml'),
+        ('g: {runs: {a: {config: c}, a: {config: d}}}', "'a'"),
+        ('g: {runs: {a: {config: c}, b: {of: a}}}', 'g, b'),
+        ('g: {runs: {a: {config: c}, b: {of: c, test: []}}}', 'g, b'),
+        ('g: {runs: {a: {config: c}, b: {of: a, test: [], seeds: [1]}}}', "'a' has no seed 1"),
+        ('g: {runs: {a: {config: c, options: [randomness.seed=1]}}}', 'randomness.seed=1'),
+        ('g: {runs: {a: {config: c, option: []}}}', 'g, a: unknown key option'),
+        ('on: {}', "'g'"),
+        ('g: {runs: }', 'g, runs'),
+        ('g: {runs: {}}', 'g'),
+        ('g: {runs: {3: {config: c}}}', 'g, 3'),
+        ('g: {runs: {a: {config: 7}}}', 'g, a, config'),
+        ('g: {runs: {a: {config: c, seeds: [x]}}}', 'g, a, seeds'),
+        ('g: {runs: {a: {config: c, seeds: []}}}', 'g, a'),
+        ('g: {runs: {a: {config: c, options: [a]}}}', "'a'"),
+        ('g: {cores: 0, runs: {a: {config: c}}}', 'g: '),
+        ("g: {runs: {'?': {config: c}}}", "'?'"),
+        ('g: {runs: {A b: {config: c}, a-b: {config: c}}}', str(Path('g/a-b_seed0.json'))),
+    ],
+)
+def test_unusable_plans_are_named(text, named, plans_of):
+    with pytest.raises(ValueError) as error:
+        plans_of(text)
+    assert named in str(error.value)
