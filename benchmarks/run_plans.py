@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,15 +81,19 @@ class RunPlan:
 
     def recipe(self, root: Path) -> str:
         """Digest of the settings; equal for all seeds and places of the data."""
-        config = json.dumps(Config.fromfile(root / self.config).to_dict(), sort_keys=True)
-        config = re.sub(r'"data_root": "[^"]*"', '', config)
-        text = f'{replace(self, seed=0).command}\n{config}'
+        config = json.dumps(_settings(root / self.config))
+        config = json.loads(config, object_hook=_without_data_root)
+        text = f'{replace(self, seed=0).command}\n{json.dumps(config, sort_keys=True)}'
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _settings(path: Path) -> dict:
     config = Config.fromfile(path)
     return {key: config[key] for key in SETTINGS if key in config}
+
+
+def _without_data_root(settings: dict) -> dict:
+    return {key: value for key, value in settings.items() if key != 'data_root'}
 
 
 def read_plans(path: Path, group: str) -> list[RunPlan]:

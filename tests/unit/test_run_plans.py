@@ -1,4 +1,4 @@
-"""Plans of runs: commands, and what is wrong with a file."""
+"""Plans of runs: commands, recipes, and what is wrong with a file."""
 
 from pathlib import Path
 
@@ -33,6 +33,24 @@ def test_run_may_be_tested_by_another_config(plans_of):
     assert plain.test is None and plain.test_config == 'a.py'
     assert split.testing('c.pth') == ['b.py', 'c.pth', '--tta', '--cfg-options', 'x=1']
     assert 'tools/test.py b.py CHECKPOINT --tta' in split.command
+
+
+def test_recipe_follows_from_the_settings(plans_of, tmp_path):
+    def recipe(config: str, plan: str = '{config: c.py}') -> str:
+        (tmp_path / 'c.py').write_text(config)
+        (plan_of_seed,) = plans_of(f'g: {{runs: {{a: {plan}}}}}')
+        return plan_of_seed.recipe(tmp_path)
+
+    config = "model = dict(a=1, b=(2, 3))\nval_dataloader = dict(data_root='here')\n"
+    expected = recipe(config)
+    helpers = "norm = 7\nval_dataloader = dict(data_root='there')\nmodel = dict(b=[2, 3], a=1)\n"
+    assert recipe(helpers) == recipe(config, '{config: c.py, seeds: [3]}') == expected
+    others = [
+        recipe(config.replace('a=1', 'a=2')),
+        recipe(config + 'compile = True\n'),
+        recipe(config, "{config: c.py, options: ['x=1']}"),
+    ]
+    assert expected not in others and len(set(others)) == 3
 
 
 @pytest.mark.parametrize(
