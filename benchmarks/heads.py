@@ -106,7 +106,7 @@ def _build(
 def _compare(
     heads: dict[str, nn.Module], features: list[Tensor], args: argparse.Namespace, machine: Machine
 ) -> list[dict]:
-    """A row for the forward pass in inference, and one for forward and backward in training."""
+    """Compare the forward pass in inference, and forward and backward in training."""
     few = [f[: args.batch] for f in features]
     many = [f.clone().requires_grad_() for f in features]
 

@@ -49,7 +49,7 @@ class Tables:
             self._groups[run.group][run.label].append(run)
 
     def scores(self, group: str) -> str:
-        """A row for each network, the best first: size, training, and scores by all decodings."""
+        """Table of networks, the best first: size, training, and scores by all decodings."""
         head = ['network', 'config', 'M parameters', 'G multiply-adds', 'pairs seen', 'minutes']
         head += [f'{METRICS[m]}, {d}' for d in DECODINGS for m in METRICS] + ['seeds']
         found = self._group(group)
@@ -69,7 +69,7 @@ class Tables:
         return markdown_table(head, rows)
 
     def costs(self, group: str) -> str:
-        """A row for each training, the fastest first: speed and memory."""
+        """Table of trainings, the fastest first: speed and memory."""
         trainings = defaultdict(list)
         for run in distinct_trainings(sum(self._group(group).values(), [])):
             trainings[run.label].append(run)
@@ -82,7 +82,7 @@ class Tables:
         return markdown_table(head, [row for _, row in sorted(rows)])
 
     def choices(self, group: str, decoding: str, base: str) -> str:
-        """A row for each run, with its difference to ``base``, of which it changes one thing."""
+        """Table of runs that change one thing of ``base``, with the difference in score."""
         found = self._group(group)
         reference = _mean_iou(self._row(group, base), decoding)
         rows = []
@@ -101,7 +101,7 @@ class Tables:
         return markdown_table(head, [row for _, _, row in sorted(rows)])
 
     def growth(self, decoding: str, wanted: Sequence[tuple[str, str]]) -> str:
-        """A row for each (group, label), with the number of its training pairs."""
+        """Table of runs, given as (group, label), by the number of their training pairs."""
         found = [self._row(group, label) for group, label in wanted]
         _check_set('growth', sum(found, []))
         rows = [
@@ -115,7 +115,7 @@ class Tables:
         return markdown_table(['pairs', 'pairs seen', *METRICS.values()], rows)
 
     def classes(self, group: str, decoding: str, labels: Sequence[str]) -> str:
-        """IoU of each class, a column for each network, the best class of the first on top."""
+        """Table of class IoU, a column for each network, the best class of the first on top."""
         if not labels:
             raise ValueError(f'classes: expected labels of runs: {sorted(self._group(group))}')
         columns = [class_iou(self._row(group, label), decoding) for label in labels]

@@ -29,7 +29,7 @@ def tool():
 
 @pytest.fixture
 def copy(trained, tmp_path) -> Path:
-    """A copy of the training, to be changed."""
+    """Copy of the training, to be changed."""
     return Path(shutil.copytree(trained, tmp_path / 'copy'))
 
 

@@ -1,4 +1,4 @@
-"""The results in the repository: its page, index and README show what the files hold."""
+"""Results in the repository: their page, index and README show what the files hold."""
 
 import shutil
 from collections import defaultdict
@@ -31,7 +31,7 @@ def runs():
 
 @pytest.fixture
 def results(tmp_path) -> Path:
-    """A copy of the results, to be changed."""
+    """Copy of the results, to be changed."""
     return Path(shutil.copytree(RESULTS, tmp_path / 'results'))
 
 

@@ -39,7 +39,7 @@ TRUTH = np.array([[0, 0, 1], [255, 1, 2]], np.uint8)
 
 
 def run_of(folder: Path, *logs: list[dict]) -> TrainingRun:
-    """A run without a record that logged these entries, a list for each start."""
+    """Make a run without a record that logged these entries, a list for each start."""
     for number, entries in enumerate(logs):
         path = folder / f'2026010{number}_000000' / 'vis_data/scalars.json'
         path.parent.mkdir(parents=True)

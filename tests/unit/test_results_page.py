@@ -33,7 +33,7 @@ def made_run(label: str, *, miou: float, seed: int = 0, minutes: float = 25, **c
 
 
 def as_test(run: RunResults, label: str) -> RunResults:
-    """The same training, tested in another way."""
+    """Copy of a run, tested in another way."""
     tests = [{**score, 'loop': 'test'} for score in run.scores]
     return dataclasses.replace(run, label=label, tested=True, scores=run.scores + tests)
 

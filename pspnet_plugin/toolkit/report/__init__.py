@@ -1,1 +1,1 @@
-"""A report on one or more trainings: one HTML file with scores, curves and error maps."""
+"""Report on one or more trainings: one HTML file with scores, curves and error maps."""

@@ -27,7 +27,7 @@ CONFUSED = 5
 
 @dataclass(frozen=True)
 class WeakClass:
-    """Class of low IoU, and what is wrong with it; percentages unless noted."""
+    """Class of low IoU, with its errors; percentages unless noted."""
 
     index: int
     label: str
