@@ -1,4 +1,4 @@
-"""What the exporters and converters have in common: configs, and files made whole."""
+"""Command-line options that several tools share, and checks of the files that they write."""
 
 import argparse
 import contextlib
@@ -16,7 +16,7 @@ from pspnet_plugin.utils.jobs import write_atomic
 
 
 class CfgOptions(DictAction):
-    """The framework's own, which says in a line what it cannot read."""
+    """The framework's action, which ends the program in one line if it cannot parse a value."""
 
     def __call__(
         self,
@@ -25,69 +25,69 @@ class CfgOptions(DictAction):
         values: list[str],
         option_string: str | None = None,
     ) -> None:
-        """Reads the values; ends the program where one cannot be."""
+        """Parse the values."""
         try:
             super().__call__(parser, namespace, values, option_string)
         except ValueError as error:
-            said = ' '.join(values)
-            parser.error(f'{option_string} {said}: {error}; expected KEY=VALUE, for each')
+            given = ' '.join(values)
+            parser.error(f'{option_string} {given}: {error}; give each as KEY=VALUE')
 
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
-    """The option by which stock tools change values of a config."""
+    """Add ``--cfg-options``, as the stock tools have it."""
     parser.add_argument(
         '--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
-        help='change values of the config',
+        help='override values of the config',
     )  # fmt: skip
 
 
 def read_config(args: argparse.Namespace, *, root: Path, whole: bool = True) -> Config:
-    """The config that a command line names, here or in the project, see ``load_config``."""
+    """Load ``args.config``, found here or in the project ``root``; see ``load_config``."""
     path = Path(find_config(str(args.config), root=root))
     return load_config(path, options=args.cfg_options, whole=whole)
 
 
-def check_out(out: Path, *ends: str) -> str:
-    """The one of ``ends`` that the name of a file to be written has.
+def check_output_name(out: Path, *suffixes: str) -> str:
+    """Return the one of ``suffixes`` in which the name of an output file ends.
 
     Raises:
-        ValueError: it has none, or is a folder.
+        ValueError: ``out`` ends in none of them, or is a directory.
     """
     if out.is_dir():
-        raise ValueError(f'OUT {out} is a folder; give a file')
-    for end in ends:
-        if out.name.endswith(end):
-            return end
-    raise ValueError(f'OUT {out}: expected a name that ends in {", ".join(ends)}')
+        raise ValueError(f'OUT {out} is a directory; give the name of a file')
+    for suffix in suffixes:
+        if out.name.endswith(suffix):
+            return suffix
+    raise ValueError(f'OUT {out}: give a name that ends in {", ".join(suffixes)}')
 
 
 @contextlib.contextmanager
-def made_whole(out: Path, *, end: str) -> Iterator[Path]:
-    """A file to write in place of ``out``, which it becomes if nothing fails."""
+def atomic_output(out: Path, *, suffix: str) -> Iterator[Path]:
+    """Yield a temporary file that replaces ``out`` unless the block raises."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    # Of the system's temporary files, so that one that a killed run leaves is swept away some day.
+    # In the system's directory for temporary files, which is cleaned up after a killed run.
     with tempfile.TemporaryDirectory() as folder:
-        part = Path(folder) / f'part{end}'
+        part = Path(folder) / f'part{suffix}'
         yield part
         write_atomic(out, part.read_bytes())
 
 
 def add_label_options(parser: argparse.ArgumentParser) -> None:
-    """Which half of a pair is the photo, and how the other is read, as ``LabelDecoder`` has it."""
+    """Add the photo side and the arguments of ``LabelDecoder``."""
     add = parser.add_argument
     add('--photo-side', choices=SIDES, default='left', help='half that holds the photo (left)')
-    add('--rule', choices=RULES, default='edge_aware', help='of decoding labels (edge_aware)')
+    add('--rule', choices=RULES, default='edge_aware', help='label decoding (edge_aware)')
     add(
         '--max-distance', type=_distance, default=40.0, metavar='D',
-        help='nearest: RGB distance from all colours at which a pixel is ignored, or none (40)',
+        help='nearest: RGB distance from all colours beyond which a pixel is ignored, or none (40)',
     )  # fmt: skip
     add(
         '--min-confidence', type=float, default=0.8, metavar='SHARE',
-        help='edge_aware: confidence that an unsure pixel must reach, 0 to 1 (0.8)',
+        help='edge_aware: confidence below which an unsure pixel is ignored, 0 to 1 (0.8)',
     )  # fmt: skip
     add(
         '--min-explained', type=float, default=0.5, metavar='SHARE',
-        help='share of pixels near a known colour that makes a label picture, 0 to 1 (0.5)',
+        help='share of pixels near a known colour that a label image must have, 0 to 1 (0.5)',
     )  # fmt: skip
 
 
@@ -95,4 +95,4 @@ def _distance(text: str) -> float | None:
     try:
         return None if text == 'none' else float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f'{text!r} is no number, nor none') from None
+        raise argparse.ArgumentTypeError(f'{text!r}: give a number or none') from None

@@ -1,4 +1,4 @@
-"""Converters run for real in their tests: in processes of their own, killed, or without rights."""
+"""Converters run in their tests: in this process, or in one that is killed or has no rights."""
 
 import json
 import os
@@ -17,18 +17,18 @@ split_main = load_tool('dataset_converters/split_pairs.py').main
 
 
 def split(pairs: Path, out: Path, *options: str) -> int:
-    """``split_pairs.py`` in this process; its exit status."""
+    """Run ``split_pairs.py`` in this process; return its exit status."""
     return split_main([str(pairs), str(out), '--workers', '1', *options])
 
 
-def outputs(out: Path, kind='*') -> dict[str, bytes]:
-    """Content of every file below ``img_dir`` and ``ann_dir``, hidden ones too."""
+def outputs(out: Path, kind: str = '*') -> dict[str, bytes]:
+    """Read every file below ``img_dir`` and ``ann_dir``, hidden ones too."""
     files = (path for path in out.glob(f'{kind}_dir/**/*') if path.is_file())
     return {str(path.relative_to(out)): path.read_bytes() for path in files}
 
 
 def names(out: Path) -> list[str]:
-    """Names of the photos, each of which has its labels."""
+    """Return the names of the photos; each must have its labels."""
     photos, labels = (
         sorted(name.split('_dir/')[1] for name in outputs(out, kind)) for kind in ('img', 'ann')
     )
@@ -37,39 +37,44 @@ def names(out: Path) -> list[str]:
 
 
 def wait_for(process: subprocess.Popen, ready: Callable[[], bool]) -> None:
-    """Returns when ``ready`` does while the process runs."""
+    """Wait until ``ready`` while the process runs."""
     deadline = time.monotonic() + 120
     while not ready():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
 
 
-def kill_workers(tool: Path, *arguments, ready: Callable[[], bool]) -> str:
-    """Starts a tool and kills its workers once ``ready``; what it says on stderr, its status 1."""
-    command = [sys.executable, tool, *arguments, '--workers', '2']
-    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
-    wait_for(process, ready)
-    children = Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split()
-    assert children
-    for child in map(int, children):
-        os.kill(child, signal.SIGKILL)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 1, stderr
-    return stderr
+def start(*command) -> subprocess.Popen:
+    """Start a Python program in a process group of its own, with a pipe for stderr."""
+    return subprocess.Popen(
+        [sys.executable, *map(str, command)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A shell's background job starts with SIGINT ignored; a person's terminal does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+
+
+def children(process: subprocess.Popen) -> list[int]:
+    """Return the process ids of the workers."""
+    found = Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split()
+    assert found
+    return [int(child) for child in found]
 
 
 def run_without_rights(
     tool: str, runs: Sequence[tuple[Sequence, int]], *, rights: dict[Path, int]
 ) -> str:
-    """Runs a tool of ``tools/`` as a user whom rights bind, which they do not bind root.
+    """Run a tool as a user who is bound by file modes, as root is not.
 
     Args:
         tool: Its path below ``tools``.
-        runs: Arguments and the exit status that they must end in.
+        runs: Arguments and expected exit status of each run.
         rights: Mode of paths during the runs.
 
     Returns:
-        All that they said.
+        The output of all runs.
     """
     code = (
         'import json, sys\nfrom helpers.programs import load_tool\n'

@@ -1,4 +1,4 @@
-"""Photos and label maps as files, written and read, for the tests of several tools."""
+"""Photos and label maps, written to files and read."""
 
 import struct
 import zlib
@@ -12,7 +12,7 @@ from helpers.pairs import META, coloured, label_map, photo
 
 
 def save(path: Path, array: np.ndarray, *, table=None) -> None:
-    """An (H, W) or (H, W, 3) RGB array as a file; with a table, of palette mode."""
+    """Write an (H, W) or (H, W, 3) RGB array; with a colour table, in palette mode."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(array)
     if table is not None:
@@ -21,7 +21,7 @@ def save(path: Path, array: np.ndarray, *, table=None) -> None:
 
 
 def save_grey(path: Path, values: np.ndarray, *, bits: int) -> None:
-    """(H, W) values as a grey PNG of 2 or 4 bits, which Pillow does not write."""
+    """Write (H, W) values as a grey PNG of 2 or 4 bits, which Pillow cannot."""
     height, width = values.shape
     levels = np.unpackbits(values[..., None], axis=-1)[..., -bits:].reshape(height, -1)
     rows = b''.join(b'\0' + row.tobytes() for row in np.packbits(levels, axis=1))
@@ -37,7 +37,7 @@ def save_grey(path: Path, values: np.ndarray, *, bits: int) -> None:
 
 
 def maps(count: int) -> dict[str, np.ndarray]:
-    """Label maps of three classes in train and val, 24 x 40, with a stripe of 255."""
+    """Return label maps of three classes in train and val, 24 x 40, with a stripe of 255."""
     made = {}
     for number in range(count):
         labels = label_map(24, 40, classes=3, seed=number)
@@ -56,13 +56,13 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def with_colors(labels: np.ndarray) -> np.ndarray:
-    """(H, W, 3) RGB of a label map in the colours of ``META``."""
+    """Paint a label map in the colours of ``META``, (H, W, 3) RGB."""
     colors = META['palette'] + META['void_palette']
     return coloured(np.where(labels == 255, 3, labels), colors)[..., ::-1]
 
 
 def read(path) -> np.ndarray:
-    """A picture as it is stored."""
-    picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    assert picture is not None, path
-    return picture
+    """Read an image as it is stored."""
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert image is not None, path
+    return image

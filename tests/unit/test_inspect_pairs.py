@@ -167,10 +167,10 @@ def test_splits_are_those_that_split_pairs_writes(tmp_path, names):
     splits, strays = find_splits(root)
     jobs = find_jobs(root, tmp_path / 'out')
     assert {split.path(name) for split in splits for name in split.pairs} == {
-        str(job.pair) for job in jobs
+        str(job.sources[0]) for job in jobs
     }
     assert [s.name for s in splits] == sorted(
-        {j.photo.relative_to(tmp_path).parts[2] for j in jobs}
+        {j.outputs[-1].relative_to(tmp_path).parts[2] for j in jobs}
     )
     assert strays == (['4.png', 'cityscapes_data/1.png'] if '4.png' in names else [])
 

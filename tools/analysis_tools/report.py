@@ -13,7 +13,7 @@ import torch
 from mmengine.registry import init_default_scope
 
 from pspnet_plugin.apis.networks import TorchNetwork
-from pspnet_plugin.toolkit.arguments import add_cfg_options, check_out
+from pspnet_plugin.toolkit.arguments import add_cfg_options, check_output_name
 from pspnet_plugin.toolkit.report.evaluation import (
     Evaluation,
     ValidationSet,
@@ -47,7 +47,7 @@ def report(args: argparse.Namespace) -> None:
         )
     default = 'report.html' if len(args.work_dir) == 1 else 'comparison.html'
     out = args.out or args.work_dir[0] / default
-    check_out(out, '.html', '.htm')
+    check_output_name(out, '.html', '.htm')
     checkpoints = args.checkpoint or [None] * len(args.work_dir)
     opened = [
         open_run(path, checkpoint=checkpoint, options=args.cfg_options)

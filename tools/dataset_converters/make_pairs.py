@@ -1,8 +1,7 @@
-"""Makes folders of side-by-side pairs: photo in the left half, colour-coded labels in the right.
+"""Make directories of side-by-side pairs: photo in the left half, coloured labels in the right.
 
-``cityscapes`` makes them of the official data set, ``folders`` of any photos and label maps;
-``synthetic`` draws street scenes in the colours of Cityscapes, so that a whole training can be
-tried without any data set.
+``cityscapes`` converts the official data set, ``folders`` any photos and label maps; ``synthetic``
+draws street scenes in the colours of Cityscapes, to try a complete training without a data set.
 """
 
 import argparse
@@ -10,28 +9,26 @@ import sys
 from pathlib import Path
 from shlex import quote
 
-from tqdm import tqdm
-
 from pspnet_plugin.datasets import PairsDataset
 from pspnet_plugin.labels.palettes import read_metainfo
-from pspnet_plugin.toolkit.conversion.config_writer import SEEN, keep_config, survey
-from pspnet_plugin.toolkit.conversion.label_maps import Legend, plain_legend, with_void
-from pspnet_plugin.toolkit.conversion.pair_making import Style, fill_folder
-from pspnet_plugin.toolkit.conversion.photo_folders import (
+from pspnet_plugin.toolkit.conversion.config_writer import LARGEST_SIDE, update_config
+from pspnet_plugin.toolkit.conversion.conversion_run import ENDINGS, RESUME
+from pspnet_plugin.toolkit.conversion.label_maps import LabelFormat, with_void
+from pspnet_plugin.toolkit.conversion.matching import (
     LABEL_KINDS,
-    Matched,
-    cityscapes_legend,
+    MatchedPhotos,
+    cityscapes_format,
     match_cityscapes,
     match_folders,
 )
+from pspnet_plugin.toolkit.conversion.pair_making import PairFormat, make_pairs
 from pspnet_plugin.toolkit.synthetic.pair_directory import SPLITS, make_scenes
 from pspnet_plugin.utils.arguments import add_workers, whole_number
-from pspnet_plugin.utils.command_line import add_debug, complain, run_command
-from pspnet_plugin.utils.jobs import Stopped
+from pspnet_plugin.utils.command_line import add_debug, run_command
 from pspnet_plugin.utils.output_directory import pictures
 
-AGAIN = 'A run that was interrupted goes on where it stopped when the same command is given again.'
-REDONE = 'Pairs whose photo or label map has changed since are made again.'
+AGAIN = 'The same command resumes an interrupted run.'
+CHANGED = 'It also makes pairs again whose photo or label map has changed.'
 TOOL = 'make_pairs'
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 EXAMPLE = f"""example:
@@ -42,11 +39,10 @@ EXAMPLE = f"""example:
 OFFICIAL = f"""example, with leftImg8bit/ and gtFine/ of the official archives in data/cityscapes:
   python tools/dataset_converters/make_pairs.py cityscapes data/cityscapes data/pairs
 
-Halves are 256 x 256, as Kaggle has them; --size 512x256 keeps the proportions of the photos.
-In labelIds and color, what is no train class keeps its own colour (parking, static, ...); the group
-of poles, which has the colour of pole, becomes black from labelIds and stays pole from color.
-{AGAIN}
-{REDONE}
+Halves are 256 x 256, as in Kaggle's pairs; --size 512x256 keeps the proportions of the photos.
+Ids that are no train class keep their own colours (parking, static, ...) from labelIds and color.
+Groups of poles, which have the colour of pole, become black from labelIds and pole from color.
+{AGAIN} {CHANGED}
 """
 FOLDERS = f"""examples:
   python tools/dataset_converters/make_pairs.py folders photos labels data/my_pairs \\
@@ -55,44 +51,39 @@ FOLDERS = f"""examples:
       --palette cityscapes --img-suffix _leftImg8bit --ann-suffix _gtFine_labelTrainIds
 
 my.json: {{"classes": ["wall", "door"], "palette": [[0, 0, 255], [0, 170, 255]],
-          "void_palette": [[0, 0, 0]]}}, the last one if some colours are no class.
+          "void_palette": [[0, 0, 0]]}}; the last one if some colours are no class.
 Label maps hold class indices (one channel of 8 or 16 bits, or a PNG with a colour table; 255 is
-ignored) or exactly the colours of the palette. OUT/metainfo.json says what the pairs hold.
-Sub-folders such as train and val are kept.
-{AGAIN}
-{REDONE}
+ignored) or exactly the colours of the palette. OUT/metainfo.json lists classes and colours.
+Sub-directories such as train and val are kept.
+{AGAIN} {CHANGED}
 """
 USE = """in the datasets of a config, with num_classes={classes} in the heads of its model:
   type='PairsDataset', data_root={out!r}, metainfo={metainfo!r}
-the same command with --config configs/NAME.py writes a whole one"""
+the same command with --config configs/NAME.py writes a complete one"""
 
 
 def synthetic(args: argparse.Namespace) -> int:
-    """The ``synthetic`` command."""
+    """Run the ``synthetic`` command."""
     counts = {'train': args.train, 'val': args.val}
     make_scenes(args.out, counts=counts, seed=args.seed, truth=args.truth, workers=args.workers)
-    there = ', '.join(f'{len(list((args.out / s).glob("*.jpg")))} in {s}' for s in SPLITS)
-    print(f'pairs in {args.out}: {there}')
+    listed = ', '.join(f'{len(list((args.out / s).glob("*.jpg")))} in {s}' for s in SPLITS)
+    print(f'pairs in {args.out}: {listed}')
     if args.truth:
-        print(f'their truth in {args.truth}, 8-bit PNG with 255 for void')
+        print(f'exact index maps in {args.truth}, 8-bit PNG with 255 for void')
     return 0
 
 
 def cityscapes(args: argparse.Namespace) -> int:
-    """The ``cityscapes`` command."""
+    """Run the ``cityscapes`` command."""
     _check_outside(args.out, args.root / 'leftImg8bit', args.root / 'gtFine')
     matched, kind = match_cityscapes(args.root, args.labels)
     width, height = args.size
     print(f'{args.root}: labels from *_gtFine_{kind}.png; halves of {width} x {height} pixels')
     if (args.root / 'leftImg8bit' / 'test').is_dir():
-        print('test is left out: its label maps are dummies')
-    status = _fill(
-        args,
-        matched,
-        cityscapes_legend(kind),
-        made_from={'root': str(args.root.resolve()), 'labels': kind},
-        metainfo=read_metainfo('cityscapes'),
-    )
+        print('skipped test: its label maps are dummies')
+    made_from = {'root': str(args.root.resolve()), 'labels': kind}
+    metainfo = read_metainfo('cityscapes')
+    status = _make(args, matched, cityscapes_format(kind), made_from=made_from, metainfo=metainfo)
     print(
         'to train on them:\n'
         f'  PAIRS_ROOT={quote(str(args.out))} python tools/train.py configs/psp_cityscapes_pairs.py'
@@ -101,38 +92,38 @@ def cityscapes(args: argparse.Namespace) -> int:
 
 
 def folders(args: argparse.Namespace) -> int:
-    """The ``folders`` command."""
+    """Run the ``folders`` command."""
     _check_outside(args.out, args.img_dir, args.ann_dir)
     if args.config and (args.config.suffix != '.py' or not args.config.absolute().parent.is_dir()):
         raise ValueError(
-            f'--config {args.config}: expected a name ending in .py, in a folder that is there'
+            f'--config {args.config}: give a name ending in .py, in an existing directory'
         )
     if args.size and args.max_side:
         raise ValueError(f'--max-side {args.max_side} and --size: give one of them')
     if args.config and not args.size and args.max_side is None:
-        args.max_side = SEEN
+        args.max_side = LARGEST_SIDE
     metainfo = with_void(read_metainfo(args.palette))
-    PairsDataset(metainfo=metainfo, lazy_init=True)  # says what is wrong with classes and colours
+    PairsDataset(metainfo=metainfo, lazy_init=True)  # checks classes and colours
+    label_format = LabelFormat.from_metainfo(metainfo)
     matched = match_folders(
         args.img_dir, args.ann_dir, photo_suffix=args.img_suffix, label_suffix=args.ann_suffix
     )
-    status = _fill(
-        args,
-        matched,
-        plain_legend(metainfo),
-        made_from={
-            'img_dir': str(args.img_dir.resolve()),
-            'ann_dir': str(args.ann_dir.resolve()),
-            'img_suffix': args.img_suffix,
-            'ann_suffix': args.ann_suffix,
-        },
-        metainfo=metainfo,
-    )
-    made = any(path.suffix == f'.{args.format}' for path in pictures(args.out))
+    made_from = {
+        'img_dir': str(args.img_dir.resolve()),
+        'ann_dir': str(args.ann_dir.resolve()),
+        'img_suffix': args.img_suffix,
+        'ann_suffix': args.ann_suffix,
+    }
+    status = _make(args, matched, label_format, made_from=made_from, metainfo=metainfo)
+    suffix = f'.{args.format}'
+    made = any(path.suffix == suffix for path in pictures(args.out))
     if made and args.config:
-        found = survey(args.out, matched, plain_legend(metainfo), suffix=f'.{args.format}')
-        print(keep_config(found, args.config, configs=CONFIGS))
-        print(f'to train by it:\n  python tools/train.py {quote(str(args.config))}')
+        print(
+            update_config(
+                args.config, args.out, matched, label_format, suffix=suffix, configs=CONFIGS
+            )
+        )
+        print(f'to train with it:\n  python tools/train.py {quote(str(args.config))}')
     elif made:
         use = dict(out=str(args.out), classes=len(metainfo['classes']))
         print(USE.format(**use, metainfo=str(args.out / 'metainfo.json')))
@@ -142,118 +133,101 @@ def folders(args: argparse.Namespace) -> int:
 def _check_outside(out: Path, *sources: Path) -> None:
     for folder in sources:
         if out.resolve().is_relative_to(folder.resolve()):
-            raise ValueError(f'{out} lies in {folder}; give the pairs a folder elsewhere')
+            raise ValueError(f'OUT {out} lies in {folder}. Give another directory')
 
 
-def _fill(
-    args: argparse.Namespace, matched: Matched, legend: Legend, *, made_from: dict, metainfo: dict
+def _make(
+    args: argparse.Namespace,
+    matched: MatchedPhotos,
+    label_format: LabelFormat,
+    *,
+    made_from: dict,
+    metainfo: dict,
 ) -> int:
-    """Makes the pairs and says how it went; the exit status is 1 for any trouble."""
-    filled = fill_folder(
-        args.out,
-        matched,
-        _style(args, legend),
-        made_from=made_from,
-        metainfo=metainfo,
-        workers=args.workers,
-        on_problem=lambda problem: tqdm.write(f'make_pairs: {problem}', file=sys.stderr),
-    )
-    if filled.kept:
-        print(f'{filled.kept} of {filled.wanted} pairs are there already')
-    if matched.spare:
-        print(f'{matched.spare} label maps have no photo and are left out')
-    listed = ', '.join(f'{count} in {folder}' for folder, count in filled.there.items())
-    print(f'pairs in {args.out}: {listed or "none"}')
-    troubles = filled.troubles()
-    for trouble in troubles:
-        complain(TOOL, trouble)
-    return 1 if troubles else 0
-
-
-def _style(args: argparse.Namespace, legend: Legend) -> Style:
     if args.quality and args.format != 'jpg':
-        raise ValueError(f'--quality {args.quality} goes with --format jpg; png has no loss')
+        raise ValueError(f'--quality {args.quality} needs --format jpg; png is lossless')
     max_side = getattr(args, 'max_side', None) or None
-    size = args.size and args.size[::-1]  # height, width
-    return Style(legend, size, f'.{args.format}', args.quality or 95, max_side)
+    size = args.size and args.size[::-1]  # (height, width)
+    pair_format = PairFormat(label_format, size, f'.{args.format}', args.quality or 95, max_side)
+    return make_pairs(
+        args.out, matched, pair_format,
+        made_from=made_from, metainfo=metainfo, workers=args.workers, tool=TOOL,
+    )  # fmt: skip
 
 
 def _size(text: str) -> tuple[int, int]:
     sides = text.lower().split('x')
     if len(sides) > 2 or not all(side.isdecimal() and 0 < int(side) < 1 << 15 for side in sides):
-        raise argparse.ArgumentTypeError(f'{text!r} is no size; give e.g. 512x256, or one number')
+        raise argparse.ArgumentTypeError(f'{text!r} is no size. Give e.g. 512x256, or one number')
     return int(sides[0]), int(sides[-1])
 
 
 def _add_synthetic(command: argparse.ArgumentParser) -> None:
-    command.add_argument('out', metavar='OUT', type=Path, help='folder of the pairs')
-    whole = whole_number(0)
-    command.add_argument('--train', type=whole, default=400, help='pairs in OUT/train (400)')
-    command.add_argument('--val', type=whole, default=60, help='pairs in OUT/val (60)')
-    command.add_argument('--seed', type=whole, default=0, help='seed of all pictures (0)')
-    command.add_argument(
-        '--truth', metavar='DIR', type=Path, help='also write exact index maps, DIR/train/1.png'
-    )
+    add = command.add_argument
+    add('out', metavar='OUT', type=Path, help='directory of the pairs')
+    add('--train', type=whole_number(0), default=400, help='pairs in OUT/train (400)')
+    add('--val', type=whole_number(0), default=60, help='pairs in OUT/val (60)')
+    add('--seed', type=whole_number(0), default=0, help='seed of all images (0)')
+    add('--truth', metavar='DIR', type=Path, help='also write exact index maps, DIR/train/1.png')
     command.set_defaults(run=synthetic)
 
 
 def _add_cityscapes(command: argparse.ArgumentParser) -> None:
-    command.add_argument('root', metavar='ROOT', type=Path, help='folder of leftImg8bit and gtFine')
-    command.add_argument('out', metavar='OUT', type=Path, help='folder of the pairs')
-    command.add_argument(
-        '--labels', choices=LABEL_KINDS, help='label maps to use (the first of these that exists)'
-    )
-    size = (256, 256)
-    _add_style(command, size=size, size_help="of one half (256x256, as in Kaggle's pairs)")
+    add = command.add_argument
+    add('root', metavar='ROOT', type=Path, help='directory of leftImg8bit and gtFine')
+    add('out', metavar='OUT', type=Path, help='directory of the pairs')
+    add('--labels', choices=LABEL_KINDS, help='kind of label maps (the first of these that exists)')
+    size_help = "width and height of one half (256x256, as in Kaggle's pairs)"
+    _add_format(command, size=(256, 256), size_help=size_help)
     command.set_defaults(run=cityscapes)
 
 
 def _add_folders(command: argparse.ArgumentParser) -> None:
-    command.add_argument('img_dir', metavar='IMG_DIR', type=Path, help='folder of the photos')
-    command.add_argument(
-        'ann_dir', metavar='ANN_DIR', type=Path, help='folder of label maps of the same names'
-    )
-    command.add_argument('out', metavar='OUT', type=Path, help='folder of the pairs')
-    command.add_argument(
-        '--palette',
-        required=True,
+    add = command.add_argument
+    add('img_dir', metavar='IMG_DIR', type=Path, help='directory of the photos')
+    add('ann_dir', metavar='ANN_DIR', type=Path, help='directory of label maps of the same names')
+    add('out', metavar='OUT', type=Path, help='directory of the pairs')
+    add(
+        '--palette', required=True,
         help='a known one (cityscapes, camvid, or a stock dataset: LoveDADataset …), or a .json, '
         '.yaml or .py file; see below',
-    )
-    command.add_argument(
+    )  # fmt: skip
+    add(
         '--img-suffix', metavar='END', default='',
         help="end of photos' names that label maps do not have, e.g. _leftImg8bit or .jpg",
     )  # fmt: skip
-    command.add_argument('--ann-suffix', metavar='END', default='', help='the same of label maps')
-    command.add_argument(
+    add('--ann-suffix', metavar='END', default='', help='the same for label maps')
+    add(
         '--config', metavar='FILE', type=Path,
         help='write a config that trains on the pairs, e.g. configs/my_pairs.py; one that was '
-        'changed by hand stays',
+        'changed by hand is kept',
     )  # fmt: skip
-    command.add_argument(
+    add(
         '--max-side', metavar='PIXELS', type=whole_number(0),
-        help='shrink larger photos, and their labels, to this length of the longer side '
-        f'(with --config {SEEN}, the largest that it trains on; else, and with 0, never)',
+        help='shrink larger photos, and their labels, to this length of the longer side; 0 never '
+        f'does (with --config {LARGEST_SIDE}, the largest that it trains on; else 0)',
     )  # fmt: skip
-    _add_style(command, size=None, size_help='of one half (that of each photo)')
+    size_help = 'width and height of one half (those of each photo)'
+    _add_format(command, size=None, size_help=size_help)
     command.set_defaults(run=folders)
 
 
-def _add_style(
+def _add_format(
     command: argparse.ArgumentParser, *, size: tuple[int, int] | None, size_help: str
 ) -> None:
-    command.add_argument('--size', metavar='WxH', type=_size, default=size, help=size_help)
-    command.add_argument(
+    add = command.add_argument
+    add('--size', metavar='WxH', type=_size, default=size, help=size_help)
+    add(
         '--format', choices=('png', 'jpg'), default='png',
-        help='png keeps the labels exactly (default); jpg is smaller, and coded as Kaggle\'s pairs',
+        help="png keeps the labels exactly (default); jpg is smaller, compressed as Kaggle's pairs",
     )  # fmt: skip
-    command.add_argument('--quality', type=whole_number(1, 100), help='of jpg, 1 to 100 (95)')
+    add('--quality', type=whole_number(1, 100), help='JPEG quality, 1 to 100 (95)')
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
-        description='Make folders of pairs: photo left, colour-coded labels right.',
+        description='Make directories of pairs: photo left, colour-coded labels right.',
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -276,23 +250,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-GOES_ON = 'the same command goes on from here'
-ENDINGS = {
-    Stopped: lambda error: (
-        1, f'stopped: {error}. The pairs made so far are whole; mend this, and {GOES_ON}'
-    ),
-    PermissionError: lambda error: (
-        2,
-        f'no right to use {error.filename}; give a folder of yours, or have its rights changed '
-        '(photos and label maps are read, OUT is written)',
-    ),
-}  # fmt: skip
-
-
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command: 1 also for a run that lacks some pairs, else see ``run_command``."""
+    """Run a command: status 1 also if some pairs are missing, else see ``run_command``."""
     args = parse_args(argv)
-    return run_command(TOOL, args.run, args, interrupted=GOES_ON, endings=ENDINGS)
+    return run_command(TOOL, args.run, args, interrupted=RESUME, endings=ENDINGS)
 
 
 if __name__ == '__main__':

@@ -29,8 +29,8 @@ from pspnet_plugin.apis.loading import (
 from pspnet_plugin.apis.trained_size import trained_side
 from pspnet_plugin.toolkit.arguments import (
     add_cfg_options,
-    check_out,
-    made_whole,
+    atomic_output,
+    check_output_name,
     read_config,
 )
 from pspnet_plugin.utils.arguments import parse_size
@@ -90,7 +90,7 @@ def export(args: argparse.Namespace) -> None:
     picture = sample_pictures((2, *example))
     if not normalize:
         picture = picture.float()
-    with made_whole(args.out, end=FORMATS[args.format]) as part:
+    with atomic_output(args.out, suffix=FORMATS[args.format]) as part:
         start = time.perf_counter()
         print(f'exporting {args.config} (transformers take minutes) ...', flush=True)
         least = write(
@@ -120,7 +120,7 @@ def export(args: argparse.Namespace) -> None:
 
 
 def _check_names(args: argparse.Namespace) -> None:
-    check_out(args.out, FORMATS[args.format])
+    check_output_name(args.out, FORMATS[args.format])
     if args.dynamic and args.format == 'torchscript':
         raise ValueError(
             '--dynamic: a trace may keep its size; take --format torch_export, or onnx'

@@ -11,7 +11,12 @@ from mmengine.runner import save_checkpoint
 
 from pspnet_plugin.apis.export.exporters import quiet
 from pspnet_plugin.apis.loading import build_model, metainfo_of
-from pspnet_plugin.toolkit.arguments import add_cfg_options, check_out, made_whole, read_config
+from pspnet_plugin.toolkit.arguments import (
+    add_cfg_options,
+    atomic_output,
+    check_output_name,
+    read_config,
+)
 from pspnet_plugin.toolkit.keras.files import read_keras
 from pspnet_plugin.toolkit.keras.layers import article_modules, match_layers, to_state_dict
 from pspnet_plugin.utils.command_line import add_debug, run_command
@@ -36,7 +41,7 @@ def convert(args: argparse.Namespace) -> None:
         OSError: A file is missing, or cannot be read or written.
         ValueError: The file, the config or an argument is unusable.
     """
-    end = check_out(args.out, '.pth')
+    end = check_output_name(args.out, '.pth')
     layers = read_keras(args.model)
     with quiet():
         config = read_config(args, root=ROOT)
@@ -51,7 +56,7 @@ def convert(args: argparse.Namespace) -> None:
         shapes = ' '.join('x'.join(map(str, shape)) for shape in layer.shapes)
         print(f'{layer.name:<{width}}  {module.name:<36}  {shapes}')
     meta = dict(dataset_meta=metainfo_of(config), pspnet_plugin=__version__)
-    with made_whole(args.out, end=end) as part, quiet():
+    with atomic_output(args.out, suffix=end) as part, quiet():
         save_checkpoint(dict(meta=meta, state_dict=model.state_dict()), str(part))
     count = sum(array.size for layer, _ in matches for array in layer.arrays)
     print(f'{args.out}: {len(matches)} layers, {count:,} parameters')

@@ -9,7 +9,12 @@ from pathlib import Path
 
 from pspnet_plugin.apis.export.exporters import quiet
 from pspnet_plugin.apis.loading import load_model, size_of
-from pspnet_plugin.toolkit.arguments import add_cfg_options, check_out, made_whole, read_config
+from pspnet_plugin.toolkit.arguments import (
+    add_cfg_options,
+    atomic_output,
+    check_output_name,
+    read_config,
+)
 from pspnet_plugin.toolkit.keras.layers import to_keras_model
 from pspnet_plugin.utils.arguments import parse_size
 from pspnet_plugin.utils.command_line import add_debug, run_command
@@ -30,7 +35,7 @@ def convert(args: argparse.Namespace) -> None:
         OSError: A file is missing, or cannot be read or written.
         ValueError: The checkpoint, the config or an argument is unusable.
     """
-    end = check_out(args.out, *FORMATS)
+    end = check_output_name(args.out, *FORMATS)
     with quiet():
         config = read_config(args, root=ROOT)
         model, _ = load_model(config, args.checkpoint)
@@ -38,7 +43,7 @@ def convert(args: argparse.Namespace) -> None:
         if size is None:
             raise ValueError(f'{args.config} names no crop size; give --size')
         keras_model = to_keras_model(model, size)
-    with made_whole(args.out, end=end) as part, quiet():
+    with atomic_output(args.out, suffix=end) as part, quiet():
         (keras_model.save_weights if end == '.weights.h5' else keras_model.save)(str(part))
     height, width = keras_model.input_shape[1:3]
     print(f'{args.out}: {keras_model.count_params():,} parameters, images of {height}x{width}')

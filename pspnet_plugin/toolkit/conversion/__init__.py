@@ -1,1 +1,1 @@
-"""Pairs from photos and label maps, and back."""
+"""Conversion of photos and label maps into pairs, and back."""

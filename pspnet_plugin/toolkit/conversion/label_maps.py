@@ -1,58 +1,68 @@
-"""Photos and label maps as anybody's data set has them, read from their files.
+"""Photos and label maps in the formats of other data sets, read from their files.
 
-A label map is a picture of indices (single channel of 8 or 16 bits, or a PNG with a colour table,
-whose indices count) or of exact colours (RGB). Either way it is read as positions in one list of
-colours: those of the classes, then those that are known and no class.
+A label map stores class indices (one channel of 8 or 16 bits, or a PNG with a colour table, whose
+indices count) or exact colours (RGB). Both are read as indices into one list of colours: those of
+the classes, then void.
 
-Pillow reads here, not OpenCV: it keeps the indices of a colour table, and refuses pictures that
-are cut off.
+Pillow reads the files: OpenCV replaces indices by the colours of their table, and accepts
+truncated files.
 
-Shape shorthand in this module: H, W: height and width; C: number of classes; K: of all colours.
+Shape shorthand in this module: H, W: height and width; K: number of colours, void included.
 """
 
+import io
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from pspnet_plugin.labels.palettes import IGNORE_INDEX
+from pspnet_plugin.labels.palettes import IGNORE_INDEX, Color
 from pspnet_plugin.utils.images import orientation
 
 INDEX_MODES = ('1', 'L', 'LA', 'P', 'I', 'I;16', 'I;16B')
 COLOR_MODES = ('RGB', 'RGBA')
-# How Pillow names what it changes without a word as it loads: channels of 16 bits, of which it
-# keeps 8, and grey of 2 or 4 bits, which it stretches to 0 ... 255.
+# Raw modes of Pillow whose values change silently on loading: of channels of 16 bits it keeps 8,
+# and it stretches grey of 2 or 4 bits to 0 ... 255.
 _CUT = re.compile(r'(L|RGB|CMYK).*;16[BLNS]?')
 _STRETCHED = re.compile(r'L;[24].*')
 
-Color = tuple[int, int, int]
-
 
 @dataclass(frozen=True)
-class Legend:
-    """What the values of label maps mean.
+class LabelFormat:
+    """Meaning of the values that label maps store.
 
     Args:
-        colors: K colours, RGB: of the classes, then of what is no class.
-        classes: C, how many of the colours are classes.
-        positions: 256 numbers: the position in ``colors`` of each index, ``IGNORE_INDEX`` for one
-            that must not occur.
+        colors: K colours, RGB: those of the classes, then void.
+        num_classes: Number of classes.
+        index_table: For each of 256 stored indices its position in ``colors``; ``IGNORE_INDEX``
+            for an index that must not occur.
     """
 
     colors: tuple[Color, ...]
-    classes: int
-    positions: tuple[int, ...]
+    num_classes: int
+    index_table: tuple[int, ...]
+
+    @classmethod
+    def from_metainfo(cls, metainfo: dict) -> 'LabelFormat':
+        """Format of maps that store class indices, and 255 for void.
+
+        Args:
+            metainfo: ``palette`` and ``void_palette``, neither of them empty.
+        """
+        colors = tuple(tuple(color) for color in (*metainfo['palette'], *metainfo['void_palette']))
+        count = len(metainfo['palette'])
+        table = [*range(count), *[IGNORE_INDEX] * (256 - count)]
+        table[IGNORE_INDEX] = count
+        return cls(colors, count, tuple(table))
 
 
 def with_void(metainfo: dict) -> dict:
-    """The same with a void colour at least, for pixels that are no class.
+    """Return the metainfo with at least one void colour, for pixels of no class.
 
-    One that is missing is the colour of a regular grid that is farthest from all classes.
+    A missing one becomes the colour of a regular grid that is farthest from all classes.
     """
     if metainfo['void_palette']:
         return metainfo
@@ -64,100 +74,81 @@ def with_void(metainfo: dict) -> dict:
     return {**metainfo, 'void_palette': [grid[distance.argmax()].tolist()]}
 
 
-def plain_legend(metainfo: dict) -> Legend:
-    """Index maps that hold class indices, and 255 (the first void colour) for what is none.
-
-    Args:
-        metainfo: ``palette`` and ``void_palette``, which is not empty.
-    """
-    colors = [tuple(color) for color in (*metainfo['palette'], *metainfo['void_palette'])]
-    count = len(metainfo['palette'])
-    positions = [*range(count), *[IGNORE_INDEX] * (256 - count)]
-    positions[IGNORE_INDEX] = count
-    return Legend(tuple(colors), count, tuple(positions))
-
-
 def read_photo(path: Path) -> np.ndarray:
-    """A photo, (H, W, 3) uint8 RGB, upright as its EXIF says.
+    """Read a photo, (H, W, 3) uint8 RGB, upright by its EXIF orientation.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no whole picture, or has more than 8 bits a channel.
+        OSError: the file cannot be read.
+        ValueError: it is no complete image, or has more than 8 bits a channel.
     """
-    with _opened(path) as (image, stored):
-        if image.mode.startswith(('I', 'F')) or _CUT.fullmatch(stored):
-            raise ValueError(
-                f'{path}: a picture with more than 8 bits a channel ({stored}); expected an '
-                '8-bit photo, because only you know which range of it matters: convert it'
-            )
-        try:
-            orientation(image)
-        except ValueError as error:
-            raise ValueError(f'{path}: {error}') from None
-        return np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
-
-
-def read_labels(path: Path, legend: Legend) -> np.ndarray:
-    """A label map, (H, W) uint8: positions in ``legend.colors``.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no whole picture, a JPEG, of a depth whose values are not certain, or
-            holds an index or a colour that the legend does not know.
-    """
-    with _opened(path) as (image, stored):
-        if image.format == 'JPEG':
-            raise ValueError(
-                f'{path}: a JPEG, which alters the values of a label map; give the lossless '
-                'original (PNG, TIFF or BMP)'
-            )
-        if image.mode not in INDEX_MODES + COLOR_MODES:
-            raise ValueError(
-                f'{path}: a picture of mode {image.mode}; expected indices (single channel of 8 or '
-                '16 bits) or RGB colours'
-            )
-        if _STRETCHED.fullmatch(stored):
-            raise ValueError(
-                f'{path}: grey of {stored[2]} bits, whose values some programs mean as indices and '
-                'others as shades; expected an 8-bit grey or palette PNG: convert it and see that '
-                'its values are the indices'
-            )
-        if _CUT.fullmatch(stored):
-            raise ValueError(
-                f'{path}: several channels of 16 bits ({stored}); expected indices (single '
-                'channel of 8 or 16 bits) or RGB colours of 8 bits: convert it'
-            )
-        values = np.asarray(image)
-        if image.mode in COLOR_MODES:
-            return _from_colors(path, values, legend)
-        if image.mode == 'P':
-            _check_color_table(path, image, values, legend)
-        return _from_indices(path, values[..., 0] if image.mode == 'LA' else values, legend)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[Image.Image, str]]:
-    """The picture with its pixels loaded, and how the file stores them, as Pillow names it.
-
-    Whatever Pillow meets in a bad file is ``ValueError``.
-    """
+    image, stored = _load(path)
+    if image.mode.startswith(('I', 'F')) or _CUT.fullmatch(stored):
+        raise ValueError(
+            f'{path} has more than 8 bits a channel ({stored}). Convert it to an 8-bit photo: only '
+            'you know which range of its values matters'
+        )
     try:
-        image = Image.open(path)
-    except (FileNotFoundError, PermissionError):
-        raise
-    except Exception as error:
-        raise _bad_picture(path, error) from None
-    with image:
-        stored = _raw_mode(image)
-        try:
-            image.load()
-        except Exception as error:  # decoders raise OSError, SyntaxError, struct.error and more
-            raise _bad_picture(path, error) from None
-        yield image, stored
+        orientation(image)
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from None
+    return np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
+
+
+def read_labels(path: Path, label_format: LabelFormat) -> np.ndarray:
+    """Read a label map, (H, W) uint8: indices into ``label_format.colors``.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is no complete image, a JPEG, of a depth whose values are ambiguous, or
+            holds an index or a colour that ``label_format`` does not know.
+    """
+    image, stored = _load(path)
+    if image.format == 'JPEG':
+        raise ValueError(
+            f'{path} is a JPEG, which alters the values of a label map. Give the lossless original '
+            '(PNG, TIFF or BMP)'
+        )
+    if image.mode not in INDEX_MODES + COLOR_MODES:
+        raise ValueError(
+            f'{path} has the colour mode {image.mode}. Convert it to indices (one channel of 8 or '
+            '16 bits) or RGB colours'
+        )
+    if _STRETCHED.fullmatch(stored):
+        raise ValueError(
+            f'{path} has grey of {stored[2]} bits, which some programs use for indices and others '
+            'for shades. Convert it to an 8-bit grey or palette PNG, and check that its values are '
+            'the class indices'
+        )
+    if _CUT.fullmatch(stored):
+        raise ValueError(
+            f'{path} has several channels of 16 bits ({stored}). Convert it to indices (one '
+            'channel of 8 or 16 bits) or RGB colours of 8 bits'
+        )
+    values = np.asarray(image)
+    if image.mode in COLOR_MODES:
+        return _from_colors(path, values, label_format)
+    if image.mode == 'P':
+        _check_color_table(path, image, values, label_format)
+    return _from_indices(path, values[..., 0] if image.mode == 'LA' else values, label_format)
+
+
+def _load(path: Path) -> tuple[Image.Image, str]:
+    """Load an image; return it with the raw mode in which the file stores it, e.g. ``RGB;16B``."""
+    content = path.read_bytes()
+    try:
+        image = Image.open(io.BytesIO(content))
+        stored = _raw_mode(image)  # loading forgets it
+        image.load()
+    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error and more
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = 'unknown format' if unknown else str(error) or type(error).__name__
+        raise ValueError(
+            f'{path} is no image, or truncated ({reason}). Copy it again or remove it'
+        ) from None
+    return image, stored
 
 
 def _raw_mode(image: Image.Image) -> str:
-    """Mode of the stored pixels, e.g. ``RGB;16B``; before they are loaded, which forgets it."""
     for *_, arguments in getattr(image, 'tile', ()):
         raw = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
         if isinstance(raw, str):
@@ -165,42 +156,35 @@ def _raw_mode(image: Image.Image) -> str:
     return image.mode
 
 
-def _bad_picture(path: Path, error: Exception) -> ValueError:
-    reason = str(error).replace(f' {str(path)!r}', '') or type(error).__name__
-    return ValueError(f'{path}: no picture, or cut off ({reason}); copy it again or take it out')
-
-
-def _from_indices(path: Path, values: np.ndarray, legend: Legend) -> np.ndarray:
-    """Positions of (H, W) indices of any integer type."""
+def _from_indices(path: Path, values: np.ndarray, label_format: LabelFormat) -> np.ndarray:
+    """Map (H, W) stored indices of any integer type to positions in the list of colours."""
     values = values.astype(np.int32)
-    table = np.append(np.array(legend.positions, np.uint8), np.uint8(IGNORE_INDEX))
-    positions = table[np.where((values < 0) | (values > 255), 256, values)]
-    unknown = positions == IGNORE_INDEX
+    table = np.array([*label_format.index_table, IGNORE_INDEX], np.uint8)
+    labels = table[np.where((values < 0) | (values > 255), 256, values)]
+    unknown = labels == IGNORE_INDEX
     if unknown.any():
-        last = max(
-            i for i, p in enumerate(legend.positions) if p != IGNORE_INDEX and i != IGNORE_INDEX
-        )
+        last = max(np.flatnonzero(table[:IGNORE_INDEX] != IGNORE_INDEX))
         raise ValueError(
-            f'{path}: index {values[unknown][0]} {_where(unknown)} means nothing here: expected '
-            f'0 to {last}, or {IGNORE_INDEX} for what is ignored; mend the map, or name the '
-            'classes and the kind of labels that it was drawn with'
+            f'{path} holds index {values[unknown][0]} {_where(unknown)}, but knows 0 to {last}, '
+            f'and {IGNORE_INDEX} to ignore a pixel. Fix the map, or name the classes and the kind '
+            'of labels that it was drawn with'
         )
-    return positions
+    return labels
 
 
-def _from_colors(path: Path, values: np.ndarray, legend: Legend) -> np.ndarray:
-    """Positions of (H, W, 3 or 4) RGB colours."""
+def _from_colors(path: Path, values: np.ndarray, label_format: LabelFormat) -> np.ndarray:
+    """Map (H, W, 3 or 4) colours to positions in the list of colours."""
     red, green, blue = (values[..., channel].astype(np.int32) for channel in range(3))
-    positions = _color_table(legend.colors)[red << 16 | green << 8 | blue]
-    unknown = positions == IGNORE_INDEX
+    labels = _color_table(label_format.colors)[red << 16 | green << 8 | blue]
+    unknown = labels == IGNORE_INDEX
     if unknown.any():
         color = tuple(int(level) for level in values[unknown][0][:3])
         raise ValueError(
-            f'{path}: colour {color} {_where(unknown)} is not in the palette; expected its exact '
-            'colours, without blended edges: mend the map, or add the colour to the palette or its '
+            f'{path} holds the colour {color} {_where(unknown)}, which the palette lacks. Give a '
+            'map of exact colours, without blended edges, or add the colour to palette or '
             'void_palette'
         )
-    return positions
+    return labels
 
 
 def _where(mask: np.ndarray) -> str:
@@ -210,29 +194,31 @@ def _where(mask: np.ndarray) -> str:
 
 @lru_cache(maxsize=1)
 def _color_table(colors: tuple[Color, ...]) -> np.ndarray:
-    """(2**24,) uint8: the position of each colour ``R << 16 | G << 8 | B``."""
+    """Position of each colour ``R << 16 | G << 8 | B``, (2**24,) uint8."""
     table = np.full(1 << 24, IGNORE_INDEX, np.uint8)
     for position, (red, green, blue) in enumerate(colors):
         table[red << 16 | green << 8 | blue] = position
     return table
 
 
-def _check_color_table(path: Path, image: Image.Image, values: np.ndarray, legend: Legend) -> None:
-    """Refuses a colour map that some program has packed into a table of its own order.
+def _check_color_table(
+    path: Path, image: Image.Image, values: np.ndarray, label_format: LabelFormat
+) -> None:
+    """Refuse a colour map that some program has packed into a table of its own order.
 
-    Its indices would be read as other classes, without a word. It shows where all colours in use
-    are known and one of them is a class at another index.
+    Its indices would silently become other classes. It is one if all colours in use are known and
+    one of them belongs to a class of another index.
     """
-    entries = np.array(image.getpalette('RGB'), np.int32).reshape(-1, 3)
-    used = [int(index) for index in np.flatnonzero(np.bincount(values.ravel()))]
-    known = {color: position for position, color in enumerate(legend.colors)}
-    says = {i: known.get(tuple(entries[i].tolist())) for i in used if i < len(entries)}
-    if None in says.values():
+    entries = np.array(image.getpalette('RGB'), np.int32).reshape(-1, 3).tolist()
+    used = np.flatnonzero(np.bincount(values.ravel())).tolist()
+    known = {color: position for position, color in enumerate(label_format.colors)}
+    meant = {i: known.get(tuple(entries[i]), -1) for i in used if i < len(entries)}
+    if -1 in meant.values():
         return
-    for index, position in says.items():
-        if position < legend.classes and position != legend.positions[index]:
+    for index, position in meant.items():
+        if position < label_format.num_classes and position != label_format.index_table[index]:
             raise ValueError(
                 f'{path}: index {index} of its colour table has the colour of class {position}, so '
-                'indices and colours contradict each other; save it as RGB if the colours are '
-                'right, as a single channel without a table if the indices are'
+                'indices and colours contradict each other. Save it as RGB if the colours are '
+                'right, as one channel without a table if the indices are'
             )

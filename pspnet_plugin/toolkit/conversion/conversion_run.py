@@ -1,0 +1,137 @@
+"""A conversion of many files that the same command resumes.
+
+The last output of a job is written last and carries a date made from those of its sources. Where
+it exists, so do the others; and a source that was replaced, even by an older file, is noticed.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from pspnet_plugin.utils.command_line import complain
+from pspnet_plugin.utils.jobs import Stopped, run_jobs, same_time, stopping, write_atomic
+
+RESUME = 'the same command resumes from here'
+# Exit status and message of errors, for ``run_command``.
+ENDINGS = {
+    Stopped: lambda error: (
+        1, f'stopped: {error}. Finished pairs are kept; fix this, and {RESUME}'
+    ),
+    PermissionError: lambda error: (
+        2, f'no permission to use {error.filename}; inputs are read, OUT is written'
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Job:
+    """Files to convert into others."""
+
+    sources: tuple[Path, ...]
+    outputs: tuple[Path, ...]
+
+    def mtime_ns(self) -> int:
+        """Return the date for the outputs: the mean of those of the sources."""
+        return sum(path.stat().st_mtime_ns for path in self.sources) // len(self.sources)
+
+    def done(self) -> bool:
+        """Return whether all outputs exist and the last one carries ``mtime_ns()``."""
+        try:
+            *_, last = [path.stat().st_mtime_ns for path in self.outputs]
+            return same_time(last, self.mtime_ns())
+        except FileNotFoundError:
+            return False
+
+    def remove_outputs(self) -> None:
+        """Remove the outputs, the last one first."""
+        for path in reversed(self.outputs):
+            path.unlink(missing_ok=True)
+
+
+def run_job(job: Job, *, convert: Callable[[Job], Sequence[bytes]]) -> str | None:
+    """Write the outputs of a job, or none of them.
+
+    Args:
+        job: Files to convert.
+        convert: Returns the contents of the outputs.
+
+    Returns:
+        The reason why ``convert`` failed, else None.
+
+    Raises:
+        OSError: an output cannot be written.
+    """
+    job.outputs[-1].unlink(missing_ok=True)  # an interrupted job is not done
+    try:
+        mtime_ns = job.mtime_ns()  # before reading: a change meanwhile is noticed the next time
+        contents = convert(job)
+    except (OSError, ValueError) as error:
+        job.remove_outputs()
+        return str(error)
+    try:
+        for path, content in zip(job.outputs, contents, strict=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, content, mtime_ns=mtime_ns)
+    except OSError:
+        job.remove_outputs()
+        raise
+    return None
+
+
+def run_conversion(
+    jobs: Sequence[Job],
+    convert: Callable[[Job], Sequence[bytes]],
+    *,
+    folder: Path,
+    workers: int,
+    tool: str,
+) -> int:
+    """Run the jobs that are not done, and report.
+
+    Args:
+        jobs: All jobs; each is one pair.
+        convert: Argument of ``run_job``.
+        folder: Directory of the last outputs.
+        workers: Number of processes.
+        tool: Name of the tool, for its messages.
+
+    Returns:
+        The exit status, 1 if something is wrong.
+
+    Raises:
+        Stopped: an output could not be written, or a worker was killed.
+    """
+    todo = [job for job in jobs if not job.done()]
+    if len(todo) < len(jobs):
+        print(f'{len(jobs) - len(todo)} of {len(jobs)} pairs are done already')
+    bad = 0
+    with stopping():
+        work = partial(run_job, convert=convert)
+        for _, reason in run_jobs(work, todo, workers=workers, unit='pair'):
+            if reason:
+                bad += 1
+                tqdm.write(f'{tool}: {reason}', file=sys.stderr)
+    outputs = [job.outputs[-1] for job in jobs]
+    counts = Counter(str(path.parent.relative_to(folder)) for path in outputs if path.exists())
+    listed = ', '.join(f'{count} in {name}' for name, count in counts.items())
+    print(f'pairs in {folder}: {listed or "none"}')
+    if bad:
+        complain(
+            tool,
+            f'skipped {bad} of {len(jobs)} pairs, each named above. Fix their files and run the '
+            'same command again; it keeps finished pairs',
+        )
+    suffixes = {path.suffix for path in outputs}
+    orphans = {path for suffix in suffixes for path in folder.rglob(f'[!.]*{suffix}')} - {*outputs}
+    if orphans:
+        complain(
+            tool,
+            f'images whose source is gone: {len(orphans)}, e.g. {min(orphans)}. Remove them, or '
+            'give another OUT',
+        )
+    return 1 if bad or orphans else 0

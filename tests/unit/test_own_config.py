@@ -1,0 +1,148 @@
+"""``make_pairs.py folders --config`` writes a config that trains on the user's own pairs."""
+
+import hashlib
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from helpers.label_files import maps, save, write_photos
+from helpers.pairs import META, ROOT, photo
+from mmengine.config import Config
+from mmseg.registry import DATASETS, MODELS
+
+from pspnet_plugin.engine.loops.data_check import check_classes
+from pspnet_plugin.toolkit.conversion.config_writer import HEAD, class_weights
+from pspnet_plugin.toolkit.conversion.label_maps import LabelFormat, with_void
+
+SPLIT = maps(3)
+CONFIG = ('--config', 'configs/own.py')
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A directory like a checkout."""
+    shutil.copytree(ROOT / 'configs', tmp_path / 'configs')
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(project, palette, make):
+    """Writes photos and label maps, if any are given, and runs ``make_pairs.py folders``."""
+
+    def run(*options, photos=None, labels=None, out='data/own', status=0) -> str:
+        write_photos(project / 'photos', photos or {})
+        for name, values in ((photos or {}) if labels is None else labels).items():
+            save(project / 'labels' / f'{name}.png', values)
+        arguments = ['folders', 'photos', 'labels', out, '--palette', palette, *options]
+        return make(*arguments, status=status)
+
+    return run
+
+
+def built(path='configs/own.py') -> Config:
+    config = Config.fromfile(path)
+    for part in ('train', 'val', 'test'):
+        config[f'{part}_dataset'] = DATASETS.build(config[f'{part}_dataloader'].dataset)
+    return config
+
+
+def image_paths(config: Config) -> list[set[str]]:
+    """Paths of the training and of the validation images."""
+    parts = config.train_dataset, config.val_dataset
+    return [{part.get_data_info(i)['img_path'] for i in range(len(part))} for part in parts]
+
+
+def test_directories_of_splits_are_kept(run):
+    run(*CONFIG, photos=SPLIT)
+    config = built()
+    train, val = image_paths(config)
+    assert len(train) == 2 and len(val) == 1
+    assert all('/train/' in name for name in train) and all('/val/' in name for name in val)
+    assert config.val_dataset.metainfo['classes'] == META['classes']
+    check_classes(MODELS.build(config.model), META['classes'])
+    assert config.train_cfg.type == 'ClockTrainLoop' and config.train_cfg.reserve < 30
+    assert config.train_dataset[0]['inputs'].shape[-2:] == (192, 192)
+
+
+def test_one_directory_has_every_tenth_held_out_also_of_pairs_added_later(run):
+    labels = {f'{i}': list(SPLIT.values())[i % 3] for i in range(30)}
+    for count, held_out in ((3, 1), (30, 3)):
+        output = run(*CONFIG, photos=dict(list(labels.items())[:count]))
+        train, val = image_paths(built())
+        assert (len(train), len(val)) == (count - held_out, held_out) and not train & val
+        assert f'{held_out} of {count}' in output
+
+
+def test_large_photos_become_pairs_as_large_as_the_config_trains_on(project, run):
+    labels = np.zeros((900, 1200), np.uint8)
+    labels[:300] = 1
+    (project / 'photos').mkdir()
+    for i in range(2):
+        save(project / f'labels/{i}.png', labels)
+        cv2.imwrite(str(project / f'photos/{i}.jpg'), photo(900, 1200, seed=i))
+    run(*CONFIG, labels={})
+    sample = built().test_dataset[0]
+    found = sample['data_samples'].gt_sem_seg
+    assert sample['inputs'].shape[-2:] == found.shape == (384, 512)
+    assert (found.data[0, :120] == 1).all() and (found.data[0, 136:] == 0).all()
+    output = run('--max-side', '64', '--size', '9', labels={}, status=2)
+    assert '--max-side 64' in output and '--size' in output
+
+
+def test_a_config_changed_by_hand_is_kept_and_one_of_an_older_version_is_not(project, run):
+    own = project / 'configs/own.py'
+    run(*CONFIG, photos=SPLIT)
+    written = own.read_text()
+    own.write_text(changed := written.replace('interval=100', 'interval=50'))
+    output = run(*CONFIG)
+    assert '  default_hooks = dict(checkpoint=dict(interval=100))' in output.splitlines()
+    assert own.read_text() == changed
+    older = '# Other comments.\n' + written.partition('\n')[2]
+    own.write_text(f'{HEAD}{hashlib.sha256(older.encode()).hexdigest()[:12]}.\n{older}')
+    run(*CONFIG)
+    assert own.read_text() == written
+    assert 'nowhere/own.py' in run('--config', 'nowhere/own.py', status=2)
+
+
+def test_no_config_is_written_where_a_split_has_no_pairs(project, run):
+    train = {name: values for name, values in SPLIT.items() if name.startswith('train/')}
+    output = run(*CONFIG, photos=SPLIT, labels=train, status=2)
+    assert 'data/own holds no pair in val' in output and ': 1: val/2' in output
+    assert not (project / 'configs/own.py').exists()
+
+
+def test_names_are_text_in_a_config(project, run):
+    for out in ('x\', k=__import__("os").mkdir("pwned"), m=\'', 'new\nline\\new'):
+        run(*CONFIG, photos=SPLIT, out=out)
+        config = built()
+        assert config.pairs.data_root == out and len(config.val_dataset) == 1
+        assert not (project / 'pwned').exists()
+    assert 'a{{b' in run('--config', 'configs/no.py', out='a{{b', status=2)
+
+
+def test_one_class_alone_is_refused(project, palette, run):
+    palette.write_text('{"classes": ["wall"], "palette": [[200, 0, 0]]}')
+    run(*CONFIG, photos={name: np.zeros_like(labels) for name, labels in SPLIT.items()}, status=2)
+    assert not (project / 'configs/own.py').exists()
+
+
+def test_one_pair_cannot_be_held_out(run):
+    output = run(*CONFIG, photos={'one': SPLIT['train/0']}, status=2)
+    assert 'data/own' in output and ' 1 ' in output
+
+
+def test_class_weights_are_a_power_of_the_shares(tmp_path):
+    label_format = LabelFormat.from_metainfo(with_void(META))
+    labels = np.zeros((10, 10), np.uint8)
+    labels[0] = 1
+    labels[1] = 255
+    save(tmp_path / 'a.png', labels)
+    (tmp_path / 'b.png').write_bytes(b'no image')
+    weights = class_weights([tmp_path / 'a.png', tmp_path / 'b.png'], label_format)
+    shares = np.array([80, 10]) / 90
+    assert weights[1] / weights[0] == pytest.approx((80 / 10) ** 0.3, rel=0.02)
+    assert weights[2] == weights[1], 'a class without pixels counts as the rarest'
+    assert np.dot(weights[:2], shares) == pytest.approx(1, abs=0.01)
+    assert class_weights([tmp_path / 'b.png'], label_format) == [1, 1, 1]
