@@ -1,4 +1,4 @@
-"""Sets of pairs to inspect, and what their findings say."""
+"""Sets of pairs to inspect, and parts of their findings."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ SEEDS = {'train': (1, 2, 3, 4), 'val': (11, 12)}
 
 
 def write_set(root: Path) -> Path:
-    """Four train and two val pairs, 64 x 64, lossless, with no photo in common."""
+    """Write four train and two val pairs, 64 x 64, lossless, with no photo in common."""
     for split, seeds in SEEDS.items():
         for seed in seeds:
             write_pair(root / split / f'{seed}.png', seed=seed)
@@ -20,23 +20,23 @@ def write_set(root: Path) -> Path:
 
 
 def join(left: np.ndarray, right: np.ndarray) -> bytes:
-    """A picture file of two halves, BGR."""
+    """Encode two halves, BGR, as an image file."""
     return cv2.imencode('.png', np.hstack([left, right]))[1].tobytes()
 
 
 def codes(findings: dict) -> list[tuple[str, str, str]]:
-    """Severity, code and split of each problem."""
+    """Return severity, code and split of each finding."""
     return [(p['severity'], p['code'], p['split']) for p in findings['problems']]
 
 
-def message(findings: dict, code: str) -> str:
-    """What is said about the only problem of that code."""
+def finding(findings: dict, code: str) -> tuple[str, list[str]]:
+    """Return message and files of the only finding of that code."""
     (found,) = [p for p in findings['problems'] if p['code'] == code]
-    return found['message']
+    return found['message'], found['files']
 
 
 def other_palette(root: Path, palette: list, *, suffix='.png', channels=1) -> Path:
-    """A set of four pairs in other colours."""
+    """Write a set of four pairs in other colours."""
     for seed in range(4):
         labels = label_map(64, 64, seed=seed, classes=len(palette))
         colors = coloured(labels, palette)[..., ::channels]

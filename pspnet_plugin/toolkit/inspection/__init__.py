@@ -1,1 +1,1 @@
-"""Statistics of a set of pairs, findings about it, and a contact sheet."""
+"""Inspection of a set of pairs: statistics, findings, and a contact sheet."""

@@ -1,152 +1,187 @@
-"""A contact sheet of pairs: photo | colour half | what it is read as | what is unsure.
+"""Contact sheet of pairs: photo | colour half | decoded labels | unsure pixels.
 
-Pictures are enlarged by whole numbers without interpolation, and placed pixel on pixel, so that at
-100 % every pixel of a pair can be judged.
+Images are enlarged by whole numbers without interpolation and placed pixel on pixel, so that every
+pixel of a pair can be judged at 100 %.
 
 Shape shorthand in this module: H, W: height and width of one half.
 """
 
+import copy
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont
 
-from pspnet_plugin.datasets.pair_backends import read_pair
+from pspnet_plugin.apis.fonts import font_of
+from pspnet_plugin.datasets.pair_backends import halves, read_pair
 from pspnet_plugin.labels.palettes import IGNORE_INDEX
-from pspnet_plugin.toolkit.inspection.pair_statistics import Reading
+from pspnet_plugin.toolkit.inspection.pair_statistics import DecodingSettings
+from pspnet_plugin.toolkit.inspection.split_statistics import SplitStatistics
 
-DPI = 100
 TILE = 768  # pixels of width: three times a half of 256
 MARGIN, GAP, LINE = 24, 12, 34  # pixels
 SWATCH, ENTRY = 24, 380  # pixels of width in the legend
-MOST_PIXELS = 2**16 - 1  # of a side; what older Matplotlib draws, and memory holds
-DIM = 0.3  # brightness of what is sure
-HEADINGS = (
-    'photo',
-    'colour half',
-    'read as',
-    'dim: sure, bright: unsure, striped: unexplained',
+LARGEST_SIDE = 2**16 - 1  # pixels of the sheet, because it is drawn in memory
+DIM = 0.3  # brightness of sure pixels
+UNSURE_ROWS = 3  # one of so many rows is for the most unsure pairs
+HEADINGS = ('photo', 'colour half', 'decoded', 'dim: sure, bright: unsure, striped: unexplained')
+NOTES = dict(
+    swapped=', the halves look swapped: give the other --photo-side',
+    foreign=', in colours that the palette lacks',
 )
 
 
-@dataclass(frozen=True)
-class Row:
-    """A pair on the sheet: its file and what stands above it."""
+class Row(NamedTuple):
+    """A pair on the sheet: its file and the text above it."""
 
     path: str
     caption: str
 
 
+def max_rows(sizes: Sequence[tuple[int, int]] = ((1, 1),)) -> int:
+    """Return the number of rows that surely fit on a sheet.
+
+    Args:
+        sizes: Width and height of the halves; squares by default.
+    """
+    space = LARGEST_SIDE * 15 // 16  # the rest is for the legend
+    return space // max(LINE + height * _scale(width) + GAP for width, height in sizes)
+
+
+def choose_rows(splits: Sequence[SplitStatistics], count: int) -> list[Row]:
+    """Choose pairs for the sheet: most spread evenly over all splits, the rest the most unsure."""
+    pairs = [(split, number) for split in splits for number in sorted(split.unsure_shares)]
+    unsure = sorted(
+        (pair for pair in pairs if pair[0].unsure_shares[pair[1]] > 0),
+        key=lambda pair: -pair[0].unsure_shares[pair[1]],
+    )
+    worst = unsure[: min(count, len(pairs)) // UNSURE_ROWS]
+    rest = [pair for pair in pairs if pair not in worst]
+    even = np.linspace(0, len(rest) - 1, min(count - len(worst), len(rest))).round().astype(int)
+    rows = []
+    for split, number in [*(rest[i] for i in even), *worst]:
+        name, share = split.split.pairs[number], split.unsure_shares[number]
+        notes = [', one of the most unsure'] if (split, number) in worst else []
+        notes += [note for fit, note in NOTES.items() if number in split.fits[fit]]
+        caption = f'{PurePosixPath(split.split.name) / name}   {share:.1%} unsure{"".join(notes)}'
+        rows.append(Row(split.split.path(name), caption))
+    return rows
+
+
+def legend_of(splits: Sequence[SplitStatistics]) -> list[tuple[str, int]]:
+    """Return texts with the share of each class in each split, and the index of its colour.
+
+    The index of the first void colour stands for void, 255 for unexplained pixels.
+    """
+    figures = [split.figures() for split in splits]
+    entries = [
+        (name, i, [f['classes'][i]['share'] for f in figures])
+        for i, name in enumerate(splits[0].settings.classes)
+    ]
+    for name, position in (('void', len(entries)), ('unexplained', IGNORE_INDEX)):
+        entries.append((name, position, [f[name] for f in figures]))
+    return [
+        (f'{name} {" / ".join(f"{share:.2%}" for share in shares)}', position)
+        for name, position, shares in entries
+    ]
+
+
 def draw_sheet(
-    rows: Sequence[Row], *, reading: Reading, title: str, legend: Sequence[tuple[str, int]]
+    rows: Sequence[Row],
+    settings: DecodingSettings,
+    *,
+    title: str,
+    legend: Sequence[tuple[str, int]],
 ) -> bytes:
-    """The sheet as a PNG file.
+    """Draw the sheet as a PNG file.
 
     Args:
         rows: The pairs.
-        reading: How they are read.
-        title: Its first line.
-        legend: Texts with the positions in ``reading.known`` whose colours they explain; void
-            and unexplained pixels have the positions from the first void colour on, and 255.
+        settings: How they are decoded.
+        title: First line of the sheet.
+        legend: Texts, and the indices of the known colours that they explain.
 
     Raises:
         OSError: a file cannot be read.
         ValueError: it is no pair, or the sheet would be too large.
     """
-    tiles = [make_tiles(row.path, reading) for row in rows]
+    tiles = [make_tiles(row.path, settings) for row in rows]
     widths = [max(row[i].shape[1] for row in tiles) for i in range(4)]
     width = 2 * MARGIN + sum(widths) + 3 * GAP
     columns = max(1, (width - 2 * MARGIN) // ENTRY)
     head = 2 * MARGIN + 2 * LINE + -(-len(legend) // columns) * LINE
-    heights = [LINE + row[0].shape[0] + GAP for row in tiles]
-    height = head + sum(heights) + MARGIN
-    if max(width, height) > MOST_PIXELS:
+    height = head + sum(LINE + row[0].shape[0] + GAP for row in tiles) + MARGIN
+    if max(width, height) > LARGEST_SIDE:
         raise ValueError(
-            f'a sheet of {len(rows)} of these pairs would have {width} x {height} pixels, where '
-            f'{MOST_PIXELS} a side can be drawn; draw fewer'
+            f'a sheet of {len(rows)} of these pairs would have {width} x {height} pixels, but '
+            f'{LARGEST_SIDE} a side can be drawn. Draw fewer'
         )
-    sheet = _Canvas(width, height)
-    sheet.text(MARGIN, MARGIN, title, size=26, weight='bold')
+    sheet = Image.new('RGB', (width, height), 'white')
+    draw = ImageDraw.Draw(sheet)
+
+    def write(left: int, top: int, text: str, size: int = 20) -> None:
+        font = ImageFont.truetype(font_of(text)[1], size)
+        draw.text((left, top), text, fill='black', font=font)
+
+    write(MARGIN, MARGIN, title, 26)
     for i, (name, position) in enumerate(legend):
         left = MARGIN + i % columns * ENTRY
         top = MARGIN + LINE + GAP + i // columns * LINE
-        swatch = np.full((SWATCH, SWATCH), position, np.uint8)
-        sheet.picture(left, top, paint(swatch, reading))
-        sheet.text(left + SWATCH + GAP, top, name, size=20)
+        swatch = paint(np.full((SWATCH, SWATCH), position, np.uint8), settings)
+        sheet.paste(Image.fromarray(swatch), (left, top))
+        write(left + SWATCH + GAP, top, name)
     lefts = [MARGIN + sum(widths[:i]) + i * GAP for i in range(4)]
     for left, heading in zip(lefts, HEADINGS, strict=True):
-        sheet.text(left, head - LINE, heading, size=20, weight='bold')
+        write(left, head - LINE, heading)
     top = head
-    for row, pictures, used in zip(rows, tiles, heights, strict=True):
-        sheet.text(MARGIN, top + 4, row.caption, size=20)
-        for left, picture in zip(lefts, pictures, strict=True):
-            sheet.picture(left, top + LINE, picture)
-        top += used
-    return sheet.png()
+    for row, images in zip(rows, tiles, strict=True):
+        write(MARGIN, top + 4, row.caption)
+        for left, image in zip(lefts, images, strict=True):
+            sheet.paste(Image.fromarray(image), (left, top + LINE))
+        top += LINE + images[0].shape[0] + GAP
+    content = io.BytesIO()
+    sheet.save(content, 'PNG')
+    return content.getvalue()
 
 
-def row_height(width: int, height: int) -> int:
-    """Pixels that the row of a pair takes, by the size of one half."""
-    return LINE + height * _factor(width) + GAP
-
-
-def _factor(width: int) -> int:
-    return max(1, round(TILE / width))
-
-
-def make_tiles(path: str, reading: Reading) -> list[np.ndarray]:
-    """The four pictures of a row, RGB, enlarged."""
-    photo, colors = reading.halves(read_pair(path))
-    factor = _factor(photo.shape[1])
-    positions = np.kron(reading.positions(colors), np.ones((factor, factor), np.uint8))
-    sure = np.kron(reading.sure(colors), np.ones((factor, factor), bool))
-    decoded = paint(positions, reading)
-    dim = sure & (positions != IGNORE_INDEX)
+def make_tiles(path: str, settings: DecodingSettings) -> list[np.ndarray]:
+    """Return the four images of a row, RGB, enlarged."""
+    photo, colors = halves(read_pair(path), settings.photo_side)
+    scale = _scale(photo.shape[1])
+    decoder = copy.copy(settings.decoder)
+    decoder.min_explained = 0  # pairs in other colours are drawn too
+    labels, sure = (
+        array.repeat(scale, 0).repeat(scale, 1)
+        for array in (decoder.decode(colors), decoder.sure(colors))
+    )
+    decoded = paint(labels, settings)
+    dim = sure & (labels != IGNORE_INDEX)
     unsure = np.where(dim[..., None], (decoded * DIM).astype(np.uint8), decoded)
-    enlarged = [half[..., ::-1].repeat(factor, 0).repeat(factor, 1) for half in (photo, colors)]
+    enlarged = [half[..., ::-1].repeat(scale, 0).repeat(scale, 1) for half in (photo, colors)]
     return [*enlarged, decoded, unsure]
 
 
-def paint(positions: np.ndarray, reading: Reading) -> np.ndarray:
-    """An (H, W, 3) RGB picture of (H, W) positions in ``reading.known``.
+def paint(labels: np.ndarray, settings: DecodingSettings) -> np.ndarray:
+    """Paint (H, W) indices of known colours as an (H, W, 3) RGB image.
 
-    Classes have their colours; void is black with grey stripes, what nothing explains is white
-    with black stripes.
+    Classes have their colours; void is black with grey stripes, unexplained pixels are white with
+    black stripes.
     """
+    count = len(settings.classes)
     table = np.zeros((256, 3), np.uint8)
-    table[: len(reading.palette)] = reading.palette
-    picture = table[positions]
-    y, x = np.indices(positions.shape, sparse=True)
-    unexplained = positions == IGNORE_INDEX
-    void = ~unexplained & (positions >= len(reading.palette))
-    picture[void & ((x + y) % 12 < 3)] = 90
-    picture[unexplained & ((x - y) % 6 > 1)] = 255
-    return picture
+    table[:count] = settings.decoder.palette[:count]
+    image = table[labels]
+    y, x = np.ogrid[: labels.shape[0], : labels.shape[1]]
+    unexplained = labels == IGNORE_INDEX
+    void = ~unexplained & (labels >= count)
+    image[void & ((x + y) % 12 < 3)] = 90
+    image[unexplained & ((x - y) % 6 > 1)] = 255
+    return image
 
 
-class _Canvas:
-    """A white figure on which everything has its place in pixels from the upper left."""
-
-    def __init__(self, width: int, height: int) -> None:
-        self.width, self.height = width, height
-        self.figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor='white')
-
-    def text(self, left: int, top: int, text: str, *, size: int, weight: str = 'normal') -> None:
-        """Text of a height in pixels; its upper left corner is given."""
-        self.figure.text(
-            left / self.width, 1 - top / self.height, text,
-            fontsize=size * 72 / DPI, fontweight=weight, va='top', parse_math=False,
-        )  # fmt: skip
-
-    def picture(self, left: int, top: int, picture: np.ndarray) -> None:
-        """An RGB picture, pixel on pixel."""
-        below = self.height - top - picture.shape[0]
-        self.figure.figimage(picture, left, below)
-
-    def png(self) -> bytes:
-        """The figure as a file."""
-        out = io.BytesIO()
-        self.figure.savefig(out, format='png', dpi=DPI)
-        return out.getvalue()
+def _scale(width: int) -> int:
+    """Return the whole number by which halves of a width are enlarged."""
+    return max(1, round(TILE / width))

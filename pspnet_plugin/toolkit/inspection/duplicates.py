@@ -1,95 +1,134 @@
-"""Photos that stand in a set more than once.
+"""Photos that occur more than once in a set of pairs.
 
-Two photos may be the same where their thumbnails (grey, 16 x 16, by area) differ by less than 1.5
-levels, root mean square: saving a photo anew, in another size or format, stays below. So do
-different photos of one even texture, a sea or a culture under a microscope; therefore their
-details (28 x 28, see ``Look``) have to correlate, too. Different photos of one texture reach 0.2,
-copies 0.6 to 1; only a faint texture that JPEG coding has erased is no longer known again. Between
-splits all are compared; within one, those of equal thumbnails.
+Two photos may be the same if their thumbnails (grey, 16 x 16, by area) differ by less than 1.5
+levels, root mean square; saving a photo again, in another size or format, stays below. Different
+photos of one even texture, a sea or a culture under a microscope, do so too, and therefore the
+details must correlate as well: different photos of one texture reach 0.2, copies 0.6 to 1. Only a
+faint texture that JPEG coding has erased is missed. Two splits are compared completely; within one
+split only photos of equal thumbnails are.
+
+Perceptual hashes (``imagehash``) have no threshold that does both: in the 256 bits of ``phash``,
+different frames of a video differ by 18, and JPEG copies of a faint texture by up to 76.
 
 Shape shorthand in this module: M, N: numbers of photos.
 """
 
+import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+import cv2
 import numpy as np
-
-from pspnet_plugin.toolkit.inspection.split_statistics import SplitTally
 
 SAME_PHOTO = 1.5  # levels
 SAME_DETAIL = 0.55  # correlation
-# Levels that the thumbnail of a photo without detail, fog or a gradient, has to vary by, or else
-# there is nothing to know it by.
+# Standard deviation that the thumbnail of a photo without detail, fog or a gradient, needs;
+# otherwise there is nothing to recognise it by.
 STRUCTURE = 4 * SAME_PHOTO
-_BLOCK = 512  # photos that are compared at once with all others
+THUMB = 16  # pixels a side
+DETAIL = 2 * THUMB
+LEAST_DETAIL = 0.1  # levels; less does not survive JPEG coding
+_BLOCK = 512  # photos that are compared with all others at once
 
 
-def twins_within(tally: SplitTally) -> list[dict]:
-    """Groups of pairs of a split with the same photo: ``files``, and whether ``same_bytes``."""
-    by_thumb = defaultdict(list)
-    for picture in sorted(tally.thumbs):
-        by_thumb[tally.thumbs[picture].tobytes()].append(picture)
+class Fingerprint(NamedTuple):
+    """Compact form of a photo in which copies are recognised.
+
+    Args:
+        digest: Digest of the pair's file, 64 bits.
+        thumbnail: (256,) uint8, the photo in grey, shrunk to 16 x 16.
+        detail: (784,) float16 of length 1: the inner 28 x 28 of a thumbnail of 32 x 32, high-pass
+            filtered and divided by its local contrast; zero if there is no detail.
+    """
+
+    digest: int
+    thumbnail: np.ndarray
+    detail: np.ndarray
+
+
+class Duplicates(NamedTuple):
+    """Names of pairs with the same photo, and whether their files are identical."""
+
+    files: list[str]
+    same_bytes: bool
+
+
+def fingerprint(content: bytes, photo: np.ndarray) -> Fingerprint:
+    """Return the fingerprint of an (H, W, 3) BGR photo from the bytes of its pair's file."""
+    gray = cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY)
+    thumbnail = cv2.resize(gray, (THUMB, THUMB), interpolation=cv2.INTER_AREA).reshape(-1)
+    digest = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), 'big')
+    return Fingerprint(digest, thumbnail, _detail(gray))
+
+
+def _detail(gray: np.ndarray) -> np.ndarray:
+    fine: np.ndarray = cv2.resize(
+        gray.astype(np.float32), (DETAIL, DETAIL), interpolation=cv2.INTER_AREA
+    )
+    # A shared horizon or shading would make different photos alike. The difference removes slopes,
+    # the division strong edges, and the crop what the border makes of slopes.
+    fine = fine - cv2.GaussianBlur(fine, (5, 5), 1)
+    local = np.sqrt(cv2.GaussianBlur(fine**2, (0, 0), 2))
+    inner = np.s_[2:-2, 2:-2]
+    detail = (fine / (local + LEAST_DETAIL))[inner].reshape(-1)
+    if np.median(local[inner]) < LEAST_DETAIL:
+        return np.zeros(detail.size, np.float16)
+    return (detail / np.linalg.norm(detail)).astype(np.float16)
+
+
+def find_duplicates(photos: Mapping[str, Fingerprint]) -> list[Duplicates]:
+    """Group the pairs of a split that have the same photo."""
+    by_thumbnail = defaultdict(list)
+    for name, photo in photos.items():
+        by_thumbnail[photo.thumbnail.tobytes()].append(name)
     groups = []
-    for alike in by_thumb.values():
-        while len(alike) > 1:
-            same = _same(tally, alike[:1], tally, alike)[0]
+    for names in by_thumbnail.values():
+        while len(names) > 1:
+            same = _same([photos[names[0]]], [photos[name] for name in names])[0]
             same[0] = True
-            groups.append(
-                [picture for picture, is_same in zip(alike, same, strict=True) if is_same]
-            )
-            alike = [picture for picture, is_same in zip(alike, same, strict=True) if not is_same]
+            groups.append([name for name, is_same in zip(names, same, strict=True) if is_same])
+            names = [name for name, is_same in zip(names, same, strict=True) if not is_same]
     return [
-        dict(
-            files=tally.files(group),
-            same_bytes=len({tally.digests[picture] for picture in group}) == 1,
-        )
+        Duplicates(group, len({photos[name].digest for name in group}) == 1)
         for group in groups
         if len(group) > 1
     ]
 
 
-def twins_between(one: SplitTally, other: SplitTally) -> list[dict]:
-    """Photos of the second split that the first one has, too; the same keys."""
-    mine, theirs = sorted(one.thumbs), sorted(other.thumbs)
-    if not mine or not theirs:
-        return []
-    left = np.stack([one.thumbs[i] for i in mine]).astype(np.float32)  # (M, 256)
-    right = np.stack([other.thumbs[i] for i in theirs]).astype(np.float32)  # (N, 256)
-    right_squares = (right**2).sum(1)
-    twins: dict[int, int] = {}
-    for start in range(0, len(left), _BLOCK):
-        part = left[start : start + _BLOCK]
-        squares = (part**2).sum(1)[:, None] + right_squares - 2 * part @ right.T  # (M, N)
-        close = squares < SAME_PHOTO**2 * left.shape[1]
-        rows, columns = (np.flatnonzero(close.any(axis)) for axis in (1, 0))
-        first, second = [mine[start + i] for i in rows], [theirs[k] for k in columns]
-        for i, k in np.argwhere(close[np.ix_(rows, columns)] & _same(one, first, other, second)):
-            twins.setdefault(second[k], first[i])
+def find_shared(
+    one: Mapping[str, Fingerprint], other: Mapping[str, Fingerprint]
+) -> list[Duplicates]:
+    """Find photos that two splits share.
+
+    Args:
+        one: Photos of a split; the first match there is the first name of each result.
+        other: Photos of another split, in whose order the results are.
+    """
+    names, other_names = list(one), list(other)
+    left, right = list(one.values()), list(other.values())
+    first: dict[int, int] = {}
+    for start in range(0, len(left) if right else 0, _BLOCK):
+        for i, k in np.argwhere(_same(left[start : start + _BLOCK], right)).tolist():
+            first.setdefault(k, start + i)
     return [
-        dict(
-            files=[f'{one.split.name}/{one.split.pairs[a]}',
-                   f'{other.split.name}/{other.split.pairs[b]}'],
-            same_bytes=one.digests[a] == other.digests[b],
-        )
-        for b, a in sorted(twins.items())
-    ]  # fmt: skip
-
-
-def _same(
-    one: SplitTally, mine: Sequence[int], other: SplitTally, theirs: Sequence[int]
-) -> np.ndarray:
-    """(M, N) bool: whether photos whose thumbnails are close are the same."""
-    if not mine or not theirs:
-        return np.zeros((len(mine), len(theirs)), bool)
-    sides = ((one, mine), (other, theirs))
-    digests = [np.array([tally.digests[i].hex() for i in some]) for tally, some in sides]
-    left, right = (
-        np.stack([tally.details[i] for i in some]).astype(np.float32) for tally, some in sides
-    )
-    plain = [
-        np.array([not tally.details[i].any() and tally.thumbs[i].std() > STRUCTURE for i in some])
-        for tally, some in sides
+        Duplicates([names[i], other_names[k]], left[i].digest == right[k].digest)
+        for k, i in sorted(first.items())
     ]
-    same_bytes = digests[0][:, None] == digests[1]
-    return same_bytes | (left @ right.T > SAME_DETAIL) | (plain[0][:, None] & plain[1])
+
+
+def _same(left: Sequence[Fingerprint], right: Sequence[Fingerprint]) -> np.ndarray:
+    """Return which photos are the same, (M, N) bool."""
+    digests, thumbnails, details = (
+        [np.stack([getattr(photo, name) for photo in side]) for side in (left, right)]
+        for name in Fingerprint._fields
+    )
+    a, b = (thumbnail.astype(np.float32) for thumbnail in thumbnails)
+    squares = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
+    plain = [
+        ~detail.any(1) & (thumbnail.std(1) > STRUCTURE)
+        for detail, thumbnail in zip(details, thumbnails, strict=True)
+    ]
+    a, b = (detail.astype(np.float32) for detail in details)
+    same = (digests[0][:, None] == digests[1]) | (plain[0][:, None] & plain[1])
+    return (squares < SAME_PHOTO**2 * THUMB**2) & (same | (a @ b.T > SAME_DETAIL))

@@ -1,35 +1,35 @@
-"""What is wrong with a set of pairs, in words, with what to do about it."""
+"""Findings about a set of pairs: what is wrong with it, and what to do."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 
 from pspnet_plugin.datasets.pair_backends import SIDES
-from pspnet_plugin.toolkit.inspection.duplicates import twins_between, twins_within
-from pspnet_plugin.toolkit.inspection.palette_guess import guess
-from pspnet_plugin.toolkit.inspection.split_statistics import SplitTally
+from pspnet_plugin.toolkit.inspection.duplicates import find_duplicates, find_shared
+from pspnet_plugin.toolkit.inspection.palette_guess import guess_palette
+from pspnet_plugin.toolkit.inspection.split_statistics import SplitStatistics
 
-# Pictures in formats that the datasets do not read, so that a half-empty set does not surprise.
-OTHER_PICTURES = ('.tif', '.tiff', '.gif', '.jfif', '.jp2', '.ppm', '.heic', '.avif')
+# Image formats that the datasets do not read; reported, so that a half-empty set is explained.
+OTHER_IMAGES = ('.tif', '.tiff', '.gif', '.jfif', '.jp2', '.ppm', '.heic', '.avif')
 UNKNOWN_ERROR, UNKNOWN_WARNING = 0.01, 0.001  # shares of flat unexplained pixels
 # Shares of sure pixels in the columns next to the middle: labels have most, photos a tenth.
 SEAM_LABELS, SEAM_PHOTO = 0.8, 0.35
-FEW = 0.1  # of the pairs: so many strays say nothing about the palette of the set
+FEW = 0.1  # share of pairs in other colours that says nothing about the palette of the set
 SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Problem:
-    """Something wrong.
+class Finding:
+    """Something that is wrong.
 
     Args:
         severity: ``'error'`` or ``'warning'``.
-        code: What it is, in one word that stays the same.
-        split: Where; empty for the set as a whole.
-        message: All about it, and what to do.
-        files: All files concerned, relative to the split, or with its name before them.
+        code: Its kind, for programs.
+        split: Name of the split; empty for the whole set.
+        message: What is wrong, and what to do.
+        files: Files concerned, relative to the split or to the set.
     """
 
     severity: str
@@ -39,124 +39,134 @@ class Problem:
     files: tuple[str, ...] = ()
 
 
-def find_problems(tallies: list[SplitTally], *, strays: Sequence[str] = ()) -> list[Problem]:
-    """All that is wrong with the splits, between them and beside them, errors first.
+def find_problems(splits: Sequence[SplitStatistics], *, strays: Sequence[str]) -> list[Finding]:
+    """Check each split, all splits against each other and the files beside them; errors first.
 
     Args:
-        tallies: Of the splits.
-        strays: Pictures of the set that belong to no split.
+        splits: Statistics of the splits.
+        strays: Images of the set that belong to no split.
     """
-    found = [problem for tally in tallies for problem in _in_split(tally)]
+    findings = [
+        Finding(severity, code, split.split.name, message, tuple(*files))
+        for split in splits
+        for severity, code, message, *files in _check_split(split)
+    ]
     if strays:
         message = (
-            f'pictures beside the folders of the splits, so that no split has them: {len(strays)}: '
-            f'{_some(list(strays))}; move them into one if they are pairs, else elsewhere'
+            f'images beside the directories of the splits, which no split includes: {len(strays)}: '
+            f'{_some(strays)}. Move them into one if they are pairs, else elsewhere'
         )
-        found.append(Problem('warning', 'stray', '', message, tuple(strays)))
-    for one, other in combinations(tallies, 2):
-        twins = twins_between(one, other)
-        if twins:
-            copies = sum(twin['same_bytes'] for twin in twins)
-            listed = _some([' = '.join(twin['files']) for twin in twins])
+        findings.append(Finding('warning', 'stray', '', message, tuple(strays)))
+    photos = {
+        split.split.name: {f'{split.split.name}/{name}': p for name, p in split.photos.items()}
+        for split in splits
+    }
+    for one, other in combinations(photos, 2):
+        if shared := find_shared(photos[one], photos[other]):
+            copies = sum(pair.same_bytes for pair in shared)
+            listed = _some([' = '.join(pair.files) for pair in shared])
             message = (
-                f'photos of {other.split.name} that are in {one.split.name}, too, so that scores '
-                f'say little: {len(twins)} ({copies} of them as the same file): {listed}; take '
-                'them out of one'
+                f'photos of {other} that are in {one} too, so that its scores say little: '
+                f'{len(shared)} ({copies} of them as the same file): {listed}. Remove them from one'
             )
-            files = tuple(name for twin in twins for name in twin['files'])
-            found.append(Problem('error', 'leakage', '', message, files))
-    return sorted(found, key=lambda problem: problem.severity)
+            files = tuple(name for pair in shared for name in pair.files)
+            findings.append(Finding('error', 'leakage', '', message, files))
+    return sorted(findings, key=lambda finding: finding.severity)
 
 
-def _in_split(tally: SplitTally) -> Iterator[Problem]:
-    figures = tally.figures()
-    for check in (_check_files, _check_colors, _check_seam, _check_set):
-        for severity, code, message, *files in check(tally, figures):
-            yield Problem(severity, code, tally.split.name, message, tuple(*files))
+# Each check yields severity, code, message and, if there are any, the files concerned.
+Check = Iterator[tuple]
 
 
-def _check_files(tally: SplitTally, figures: dict) -> Iterator[tuple]:
+def _check_split(split: SplitStatistics) -> Check:
+    figures = split.figures()
+    yield from _check_files(split, figures)
+    yield from _check_colors(split, figures)
+    if figures['in_palette']:
+        yield from _check_seam(split)
+    yield from _check_variety(split, figures)
+
+
+def _check_files(split: SplitStatistics, figures: dict) -> Check:
     unreadable, swapped = figures['unreadable'], figures['swapped']
     if unreadable:
-        listed = _some([f'{name} ({why})' for name, why in unreadable.items()])
+        listed = _some([f'{name} ({reason})' for name, reason in unreadable.items()])
         message = (
-            f'{len(unreadable)} of {figures["pairs"]} files are no readable pairs: {listed}; copy '
-            'them again or take them out'
+            f'{len(unreadable)} of {figures["pairs"]} files are no readable pairs: {listed}. Copy '
+            'them again or remove them'
         )
         yield 'error', 'unreadable', message, unreadable
     if swapped:
-        side = SIDES[1 - SIDES.index(tally.reading.photo_side)]
-        read = sum(figures['sizes'].values())
-        all_of_them = f'give --photo-side {side} here and photo_side={side!r} to the dataset'
-        advice = all_of_them if len(swapped) == read else 'swap their halves as the others are'
+        side = SIDES[1 - SIDES.index(split.settings.photo_side)]
+        read = split.sizes.total()
+        advice = 'Swap their halves like the others'
+        if len(swapped) == read:
+            advice = f'Give --photo-side {side} here and photo_side={side!r} to the dataset'
         message = f'the halves of {len(swapped)} of {read} pairs look swapped: {_some(swapped)}'
-        yield 'error', 'swapped', f'{message}; {advice}', swapped
-    others = {s: n for s, n in figures['ignored'].items() if s in OTHER_PICTURES}
+        yield 'error', 'swapped', f'{message}. {advice}', swapped
+    others = {suffix: n for suffix, n in figures['ignored'].items() if suffix in OTHER_IMAGES}
     if others:
         listed = ', '.join(f'{count} {suffix}' for suffix, count in others.items())
-        message = f'{listed} pictures are not read; save them as .png if they are pairs'
+        message = f'{listed} images are not read. Save them as .png if they are pairs'
         yield 'warning', 'ignored', message
 
 
-def _check_colors(tally: SplitTally, figures: dict) -> Iterator[tuple]:
+def _check_colors(split: SplitStatistics, figures: dict) -> Check:
     foreign, share = figures['foreign'], figures['unknown_share']
-    read = sum(figures['sizes'].values())
-    found = []
+    read = split.sizes.total()
+    findings: list[tuple[str, str, str, Sequence[str]]] = []
     if foreign:
         message = f'neither half of {len(foreign)} of {read} pairs is in the palette'
-        found.append(('error', 'foreign', f'{message}: {_some(foreign)}', foreign))
+        findings.append(('error', 'foreign', f'{message}: {_some(foreign)}', foreign))
     if figures['in_palette'] and not figures['labelled']:
-        found.append(('error', 'unlabelled', 'no pixel has a class', ()))
+        findings.append(('error', 'unlabelled', 'no pixel has a class', ()))
     if share > UNKNOWN_WARNING:
         message = f'{share:.1%} of the pixels are flat areas in colours that the palette lacks'
         severity = 'error' if share > UNKNOWN_ERROR else 'warning'
         examples = dict.fromkeys(color['example'] for color in figures['unknown_colors'])
-        found.append((severity, 'unknown-colors', f'{message} (listed above)', examples))
-    for i, (severity, code, message, files) in enumerate(found):
+        findings.append((severity, 'unknown-colors', f'{message} (listed above)', [*examples]))
+    for i, (severity, code, message, files) in enumerate(findings):
         if code == 'foreign' and len(foreign) < FEW * read:
             message += '. Look at them: the others are in it'
-        elif i == 0:  # they have one cause, so what it seems to be is said once
-            level = float(np.median(tally.levels))
-            message += f'. {guess(tally.flat.colors(), tally.reading.known, level=level)}'
+        elif i == 0:  # they have one cause, so the guess is given once
+            known, constant = split.settings.decoder.palette, np.median(split.constant_shares)
+            message += f'. {guess_palette(split.flat.colors(), known, constant=float(constant))}'
         yield severity, code, message, files
 
 
-def _check_seam(tally: SplitTally, figures: dict) -> Iterator[tuple]:
-    if not figures['in_palette']:
-        return
-    photo, colors = tally.seam
-    looks_cut = {
+def _check_seam(split: SplitStatistics) -> Check:
+    photo, colors = split.seam
+    reasons: Mapping[tuple[bool, bool], str] = {
         (False, False): 'the colour half looks like photo',
         (True, True): 'the photo half is in palette colours',
-    }.get((photo > SEAM_LABELS, colors > SEAM_PHOTO))
-    if looks_cut:
+    }
+    if reason := reasons.get((photo > SEAM_LABELS, colors > SEAM_PHOTO)):
         message = (
-            f'next to the middle of the pictures {looks_cut}: photo and labels are not of one '
-            'size, or the files are no plain pairs; make them anew'
+            f'next to the middle of the images {reason}: photo and labels have different sizes, or '
+            'the files are no plain pairs. Make them again'
         )
         yield 'error', 'seam', message
 
 
-def _check_set(tally: SplitTally, figures: dict) -> Iterator[tuple]:
-    sizes, groups = figures['sizes'], twins_within(tally)
+def _check_variety(split: SplitStatistics, figures: dict) -> Check:
+    sizes, groups = figures['sizes'], find_duplicates(split.photos)
     if len(sizes) > 1:
         listed = _some([f'{size} ({count})' for size, count in sizes.items()])
-        message = f'halves are of {len(sizes)} sizes: {listed}; a batch needs one: crop or resize'
+        message = f'halves have {len(sizes)} sizes: {listed}. A batch needs one: crop or resize'
         yield 'warning', 'sizes', message
     if groups:
-        copies = sum(group['same_bytes'] for group in groups)
-        listed = _some([' = '.join(group['files'][:3]) for group in groups])
+        copies = sum(group.same_bytes for group in groups)
+        listed = _some([' = '.join(group.files[:3]) for group in groups])
         message = (
             f'photos that occur more than once: {len(groups)} ({copies} of them as the same '
             f'file): {listed}'
         )
-        files = [name for group in groups for name in group['files']]
-        yield 'warning', 'duplicates', message, files
+        yield 'warning', 'duplicates', message, [name for group in groups for name in group.files]
     absent = [entry['name'] for entry in figures['classes'] if not entry['pictures']]
     if absent and figures['labelled']:
         yield 'warning', 'absent', f'classes that never occur: {_some(absent)}'
 
 
-def _some(names: list[str]) -> str:
+def _some(names: Sequence[str]) -> str:
     more = f', ... {len(names) - SHOWN} more' if len(names) > SHOWN else ''
     return ', '.join(names[:SHOWN]) + more

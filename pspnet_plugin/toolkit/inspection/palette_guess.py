@@ -1,4 +1,4 @@
-"""What palette the label halves of a set seem to have, by the colours of their flat areas."""
+"""The palette that the label halves of a set seem to have, by the colours of their flat areas."""
 
 from collections.abc import Sequence
 
@@ -9,20 +9,20 @@ from pspnet_plugin.labels.palettes import NAMED, Color, known_palettes
 
 ENOUGH = 0.9  # share of the flat areas that a palette has to explain
 FEWEST = 3  # entries of a palette that have to occur
-PLAIN_LEVEL = 0.15  # photos have a twentieth of constant areas, label pictures a third or more
+PLAIN_SHARE = 0.15  # of photos, a twentieth is constant; of label images, a third or more
 DARKEST = 64  # levels: class indices that were saved as they are look black
 PLAIN = 'They have hardly any constant areas, so they look like plain photos and no label maps'
 
-Colors = Sequence[tuple[np.ndarray, int, int]]  # see ``ColorTally.colors``
+Colors = Sequence[tuple[np.ndarray, int, int]]  # see ``ColorHistogram.colors``
 
 
-def guess(colors: Colors, own: Sequence[Color], *, level: float) -> str:
-    """What the label halves look like, and what to do.
+def guess_palette(colors: Colors, known: Sequence[Color], *, constant: float) -> str:
+    """Return a sentence about what the label halves look like, and what to do.
 
     Args:
-        colors: Of the flat areas of the label halves, with their pixels.
-        own: The known colours of the palette that was asked for.
-        level: Median share of constant areas in the label halves.
+        colors: Colours of the flat areas of the label halves, with their pixels.
+        known: Colours of the palette that was asked for.
+        constant: Median share of constant areas in the label halves.
     """
     if not colors:
         return PLAIN
@@ -32,12 +32,12 @@ def guess(colors: Colors, own: Sequence[Color], *, level: float) -> str:
     ]
     if _share(colors, index) >= ENOUGH:
         return (
-            'The label halves are nearly black, as class indices (and a white 255) are that were '
+            'The label halves are nearly black, like class indices (and a white 255) that were '
             'saved as grey levels: `make_pairs.py folders` makes pairs of photos and index maps'
         )
-    in_own, _ = _explained(colors, own)
-    least = max(ENOUGH, in_own + 0.01)
-    share, used = _explained(colors, [color[::-1] for color in own])
+    explained, _ = _explained(colors, known)
+    least = max(ENOUGH, explained + 0.01)
+    share, used = _explained(colors, [_bgr(color) for color in known])
     if share >= least and used >= FEWEST:
         return (
             f'{share:.0%} of their flat areas are in this palette with red and blue swapped: the '
@@ -46,30 +46,35 @@ def guess(colors: Colors, own: Sequence[Color], *, level: float) -> str:
     candidates = []
     for name, metainfo in known_palettes().items():
         palette = [tuple(color) for color in (*metainfo['palette'], *metainfo['void_palette'])]
-        for order, entries in (('', palette), (' saved as BGR', [c[::-1] for c in palette])):
+        for order, entries in (('', palette), (' saved as BGR', [_bgr(c) for c in palette])):
             share, used = _explained(colors, entries)
             if share >= least and used >= FEWEST:
-                # Of those that explain about as much, ours first, then the smallest.
+                # Among those that explain about as much, ours first, then the smallest.
                 rank = (-round(share * 50), bool(order), name not in NAMED, len(entries))
                 candidates.append((rank, name, order, share))
     if candidates:
         _, name, order, share = min(candidates)
-        said = f"They look like {name}'s palette{order} ({share:.0%} of their flat areas)"
+        guess = f"They look like {name}'s palette{order} ({share:.0%} of their flat areas)"
         if order:
-            return f'{said}; swap red and blue of the label halves'
-        colors_of = [tuple(color) for color in known_palettes()[name]['palette']]
-        if len(set(colors_of)) < len(colors_of):
-            return f'{said}, which gives some classes one colour; name yours in a file: --palette'
-        return f'{said}; try --palette {name}'
-    if level < PLAIN_LEVEL:
+            return f'{guess}; swap red and blue of the label halves'
+        palette = [tuple(color) for color in known_palettes()[name]['palette']]
+        if len(set(palette)) < len(palette):
+            return f'{guess}, which gives some classes one colour; name yours in a file: --palette'
+        return f'{guess}; try --palette {name}'
+    if constant < PLAIN_SHARE:
         return PLAIN
-    if in_own > 0.5:
-        return 'Give --palette a file that names these colours, too, as classes or in void_palette'
+    if explained > 0.5:
+        return 'Give --palette a file that names these colours too, as classes or in void_palette'
     return 'Give --palette a file that names their colours'
 
 
+def _bgr(color: Sequence[int]) -> Color:
+    red, green, blue = color
+    return blue, green, red
+
+
 def _explained(colors: Colors, entries: Sequence[Color]) -> tuple[float, int]:
-    """Share of the pixels that lie near one of the entries, and how many entries they use."""
+    """Return the share of the pixels that lie near an entry, and how many entries they use."""
     distances = np.linalg.norm(
         np.array([color for color, *_ in colors])[:, None] - np.array(entries), axis=2
     )

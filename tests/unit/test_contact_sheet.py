@@ -8,12 +8,12 @@ import pytest
 from helpers.inspected_sets import codes, other_palette, write_set
 from helpers.pairs import CITYSCAPES, label_map, write_pair
 
+from pspnet_plugin.labels import LabelDecoder
 from pspnet_plugin.labels.palettes import NAMED
-from pspnet_plugin.toolkit.inspection import contact_sheet as sheet_module
-from pspnet_plugin.toolkit.inspection import sheet_rows
-from pspnet_plugin.toolkit.inspection.contact_sheet import MOST_PIXELS, row_height
-from pspnet_plugin.toolkit.inspection.pair_statistics import Reading
-from pspnet_plugin.toolkit.inspection.sheet_rows import choose_rows, most_rows
+from pspnet_plugin.toolkit.inspection import contact_sheet
+from pspnet_plugin.toolkit.inspection.contact_sheet import choose_rows, max_rows
+from pspnet_plugin.toolkit.inspection.pair_statistics import DecodingSettings
+from pspnet_plugin.toolkit.inspection.split_statistics import find_splits, measure_splits
 
 
 @pytest.fixture
@@ -21,14 +21,10 @@ def root(tmp_path):
     return write_set(tmp_path / 'set')
 
 
-def tallies_of(root, inspect_tool):
-    reading = Reading(tuple(map(tuple, CITYSCAPES['palette'])), (), 'left', 'nearest', 40)
-    return inspect_tool.tally_splits(
-        inspect_tool.find_splits(root)[0],
-        reading=reading,
-        classes=CITYSCAPES['classes'],
-        workers=1,
-    )
+def statistics_of(root):
+    decoder = LabelDecoder(CITYSCAPES['palette'], rule='nearest')
+    settings = DecodingSettings(CITYSCAPES['classes'], decoder, 'left')
+    return measure_splits(find_splits(root)[0], settings, workers=1)
 
 
 def test_the_sheet_shows_pixels_as_they_are(root, tmp_path, inspect):
@@ -44,24 +40,23 @@ def test_the_sheet_shows_pixels_as_they_are(root, tmp_path, inspect):
         assert (sheet[top : top + 768, left : left + 768] == half).all()
 
 
-def test_the_sheet_shows_the_most_unsure_pairs(root, tmp_path, inspect_tool, inspect):
+def test_the_sheet_shows_the_most_unsure_pairs(root):
     labels = label_map(64, 64, seed=5)
     labels[:32] = np.random.default_rng(0).integers(0, 19, (32, 64), dtype=np.uint8)
     write_pair(root / 'train' / '5.png', labels=labels, seed=5)
-    picture = cv2.imread(str(root / 'train' / '5.png'))
-    content = cv2.imencode('.jpg', picture)[1]
+    content = cv2.imencode('.jpg', cv2.imread(str(root / 'train' / '5.png')))[1]
     (root / 'train' / '5.png').write_bytes(content.tobytes())
-    rows = choose_rows(tallies_of(root, inspect_tool), 6)
+    rows = choose_rows(statistics_of(root), 6)
     assert len(rows) == 6 and len({row.path for row in rows}) == 6
-    noted = [row.path for row in rows if 'most unsure' in row.caption]
-    assert len(noted) == 1 and noted[0].endswith('train/5.png')
+    assert rows[-1].path.endswith('train/5.png') and '100.0% unsure' in rows[-1].caption
+    assert all(' 0.0% unsure' in row.caption for row in rows[:-1])
 
 
 def test_a_set_without_a_readable_pair_has_no_sheet(tmp_path, inspect):
     (tmp_path / 'set').mkdir()
     (tmp_path / 'set' / '1.png').write_bytes(b'')
     output, findings = inspect(tmp_path / 'set', '--sheet', tmp_path / 'sheet.png', status=1)
-    assert 'not drawn, as there is no pair that can be read' in output
+    assert 'sheet.png' in output and not (tmp_path / 'sheet.png').exists()
     assert codes(findings) == [('error', 'unreadable', '.')]
 
 
@@ -78,48 +73,44 @@ def test_pairs_of_another_palette_are_on_the_sheet(tmp_path, inspect):
     assert halves_of(sheet) == halves_as_they_are(root / '0.png')
 
 
-def test_what_is_wrong_with_a_pair_stands_above_it(root, inspect_tool):
+def test_what_is_wrong_with_a_pair_stands_above_it(root):
     write_pair(root / 'val' / '13.png', seed=13, photo_side='right')
     other_palette(root / 'camvid', NAMED['camvid']['palette'])
-    reading = Reading(tuple(map(tuple, CITYSCAPES['palette'])), (), 'left', 'nearest', 40)
-    tallies = inspect_tool.tally_splits(
-        inspect_tool.find_splits(root)[0],
-        reading=reading, classes=CITYSCAPES['classes'], workers=1,
-    )  # fmt: skip
-    captions = [row.caption for row in choose_rows(tallies, 100)]
+    captions = [row.caption for row in choose_rows(statistics_of(root), 100)]
     assert len(captions) == 4 + 4 + 3
-    assert sum('halves look swapped' in c and 'val/13.png' in c for c in captions) == 1
-    assert sum('palette lacks' in c and 'camvid/' in c for c in captions) == 4
-    assert sum('look swapped' in c or 'palette lacks' in c for c in captions) == 5
+    notes = contact_sheet.NOTES
+    assert [c for c in captions if 'val/13.png' in c] == [
+        c for c in captions if notes['swapped'] in c
+    ]
+    assert [c for c in captions if 'camvid/' in c] == [c for c in captions if notes['foreign'] in c]
 
 
 def test_more_pairs_than_a_sheet_holds_are_refused_at_start(root, tmp_path, inspect):
     arguments = ('--sheet', tmp_path / 'sheet.png', '--pairs')
-    output, findings = inspect(root, *arguments, most_rows() + 1, status=2)
-    assert f'--pairs {most_rows() + 1}: a sheet holds {most_rows()} at most' in output
+    output, findings = inspect(root, *arguments, max_rows() + 1, status=2)
+    assert f'--pairs {max_rows() + 1}' in output and f' {max_rows()}' in output
     assert findings is None
-    assert 70 < most_rows() < MOST_PIXELS // row_height(1, 1)
+    assert 70 < max_rows() < contact_sheet.LARGEST_SIDE // 768
 
 
 def test_of_tall_pairs_fewer_are_drawn_and_that_is_said(tmp_path, inspect, monkeypatch):
-    monkeypatch.setattr(sheet_rows, 'MOST_PIXELS', 4000)
-    assert most_rows() == 4
+    monkeypatch.setattr(contact_sheet, 'LARGEST_SIDE', 4000)
+    assert max_rows() == 4
     for seed in range(3):
         path = tmp_path / 'set' / 'train' / f'{seed}.png'
         write_pair(path, seed=seed, height=128, width=64)
     sheet = tmp_path / 'sheet.png'
     output, _ = inspect(tmp_path / 'set', '--sheet', sheet, '--pairs', 3)
-    assert '--pairs 3: 2 of them are drawn' in output
+    assert '--pairs 3: only 2 ' in output
     assert cv2.imread(str(sheet)).shape[0] < 4000
 
 
 def test_a_pair_that_is_too_tall_to_draw_is_named_with_its_size(tmp_path, inspect, monkeypatch):
-    for module in (sheet_rows, sheet_module):
-        monkeypatch.setattr(module, 'MOST_PIXELS', 3500)
+    monkeypatch.setattr(contact_sheet, 'LARGEST_SIDE', 3500)
     write_pair(tmp_path / 'set' / 'train' / '1.png', height=512, width=64)
     sheet = tmp_path / 'sheet.png'
     output, _ = inspect(tmp_path / 'set', '--sheet', sheet, '--pairs', 2, status=1)
-    assert re.search(r'a sheet of 1 of these pairs would have 3156 x 6\d{3} pixels', output)
+    assert re.search(r'3156 x 6\d{3} pixels', output)
     assert not sheet.exists()
 
 
@@ -135,11 +126,3 @@ def halves_as_they_are(path, *, swapped=False):
     pair = cv2.imread(str(path)).repeat(12, 0).repeat(12, 1)
     halves = [pair[:, :768].tobytes(), pair[:, 768:].tobytes()]
     return halves[::-1] if swapped else halves
-
-
-def test_where_nothing_is_unsure_no_pair_is_the_most_unsure(tmp_path, inspect_tool):
-    for i in range(4):
-        write_pair(tmp_path / f'{i}.png', seed=i)
-    captions = [row.caption for row in choose_rows(tallies_of(tmp_path, inspect_tool), 4)]
-    assert len(captions) == 4 and captions[0] == '0.png   0.0% unsure'
-    assert not any('most unsure' in caption for caption in captions)
