@@ -10,112 +10,59 @@ from helpers.label_files import contents, maps, save, save_grey, with_colors, wr
 from helpers.pairs import META, photo
 from PIL import Image
 
+MAP, PHOTO = 'maps/train/1.png', 'photos/train/1.png'
 LABELS = maps(1)['train/0']
+DEEP_COLORS = with_colors(LABELS).astype(np.uint16)[..., ::-1] * 257
+# By another order of the classes.
+TABLE = [META['palette'][i] for i in (2, 1, 0)] + [[90, 90, 90]] * 253
 TURNED = Image.Exif()
 TURNED[0x0112] = 6
 
 
-def bad_index(folder):
-    save(folder / 'maps/train/1.png', np.where(LABELS == 2, 34, LABELS).astype(np.uint8))
+def marked(array: np.ndarray, value) -> np.ndarray:
+    array = array.copy()
+    array[5, 7] = value
+    return array
 
 
-def deep_index(folder):
-    save(folder / 'maps/train/1.png', np.where(LABELS == 2, 256, LABELS.astype(np.uint16)))
-
-
-def bad_color(folder):
-    colors = with_colors(LABELS)
-    colors[5, 7] = 1, 2, 3
-    save(folder / 'maps/train/1.png', colors)
-
-
-def packed_colors(folder):
-    table = [META['palette'][i] for i in (2, 1, 0)] + [[90, 90, 90]] * 253
-    save(folder / 'maps/train/1.png', LABELS, table=table)
-
-
-def cut_off(folder):
-    path = folder / 'photos/train/1.png'
-    path.write_bytes(path.read_bytes()[:-300])
-
-
-def broken(folder):
-    path = folder / 'maps/train/1.png'
+def flip_bits(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[60] ^= 255
     path.write_bytes(content)
 
 
-def other_size(folder):
-    save(folder / 'photos/train/1.png', photo(24, 41))
-
-
-def jpeg_labels(folder):
-    (folder / 'maps/train/1.png').unlink()
-    save(folder / 'maps/train/1.jpg', LABELS)
-
-
-def deep_photo(folder):
-    save(folder / 'photos/train/1.png', np.zeros((24, 40), np.uint16))
-
-
-def deep_colors_of_photo(folder):
-    path = folder / 'photos/train/1.png'
-    cv2.imwrite(str(path), np.zeros((24, 40, 3), np.uint16))
-
-
-def deep_colors(folder):
-    colors = with_colors(LABELS).astype(np.uint16)[..., ::-1] * 257
-    cv2.imwrite(str(folder / 'maps/train/1.png'), colors)
-
-
-def two_bits(folder):
-    save_grey(folder / 'maps/train/1.png', np.minimum(LABELS, 3), bits=2)
-
-
-def four_bits(folder):
-    path = folder / 'maps/train/1.png'
-    save_grey(path, np.minimum(LABELS, 15), bits=4)
-    shades = np.asarray(Image.open(path))
-    np.testing.assert_array_equal(shades, np.minimum(LABELS, 15) * 17)
-
-
-def turned(folder):
-    path = folder / 'photos/train/1.png'
+def save_jpeg(path: Path, array: np.ndarray, **options) -> None:
     path.unlink()
-    Image.fromarray(photo(24, 40)).save(path.with_suffix('.jpg'), exif=TURNED)
+    Image.fromarray(array).save(path.with_suffix('.jpg'), **options)
 
 
-def empty(folder):
-    (folder / 'maps/train/1.png').write_bytes(b'')
+SPOILED = {
+    'index': (lambda f: save(f / MAP, marked(LABELS, 34)), [MAP, 'index 34', 'x=7, y=5', '0 to 2']),
+    'deep index': (lambda f: save(f / MAP, marked(LABELS.astype('u2'), 256)), [MAP, 'index 256']),
+    'colour': (
+        lambda f: save(f / MAP, marked(with_colors(LABELS), (1, 2, 3))),
+        [MAP, '(1, 2, 3)', 'x=7, y=5; 1 '],
+    ),
+    'colour table': (lambda f: save(f / MAP, LABELS, table=TABLE), [MAP, 'index 0', 'class 2']),
+    'cut off': (lambda f: (f / PHOTO).write_bytes((f / PHOTO).read_bytes()[:-300]), [PHOTO]),
+    'damaged': (lambda f: flip_bits(f / MAP), [MAP]),
+    'empty': (lambda f: (f / MAP).write_bytes(b''), [MAP]),
+    'other size': (lambda f: save(f / PHOTO, photo(24, 41)), [PHOTO, '41 x 24', MAP, '40 x 24']),
+    'turned': (
+        lambda f: save_jpeg(f / PHOTO, photo(24, 40), exif=TURNED),
+        ['photos/train/1.jpg', '24 x 40', MAP, '40 x 24'],
+    ),
+    'JPEG labels': (lambda f: save_jpeg(f / MAP, LABELS), ['maps/train/1.jpg', 'JPEG']),
+    'deep photo': (lambda f: save(f / PHOTO, LABELS.astype('u2')), [PHOTO, 'I;16']),
+    'deep colour photo': (lambda f: cv2.imwrite(str(f / PHOTO), DEEP_COLORS), [PHOTO, 'RGB;16']),
+    'deep colours': (lambda f: cv2.imwrite(str(f / MAP), DEEP_COLORS), [MAP, 'RGB;16']),
+    '2 bits': (lambda f: save_grey(f / MAP, np.minimum(LABELS, 3), bits=2), [MAP, ' 2 bits']),
+    '4 bits': (lambda f: save_grey(f / MAP, np.minimum(LABELS, 15), bits=4), [MAP, ' 4 bits']),
+    'absent': (lambda f: (f / MAP).unlink(), [': 1: train/1']),
+}
 
 
-def absent(folder):
-    (folder / 'maps/train/1.png').unlink()
-
-
-@pytest.mark.parametrize(
-    ('spoil', 'carried'),
-    [
-        (bad_index, ['maps/train/1.png', 'index 34', '0 to 2']),
-        (deep_index, ['maps/train/1.png', 'index 256']),
-        (bad_color, ['maps/train/1.png', '(1, 2, 3)', 'x=7, y=5; 1 ']),
-        (packed_colors, ['maps/train/1.png', 'index 0', 'class 2']),
-        (cut_off, ['photos/train/1.png']),
-        (broken, ['maps/train/1.png']),
-        (empty, ['maps/train/1.png']),
-        (other_size, ['photos/train/1.png', '41 x 24', 'maps/train/1.png', '40 x 24']),
-        (turned, ['photos/train/1.jpg', '24 x 40', 'maps/train/1.png', '40 x 24']),
-        (jpeg_labels, ['maps/train/1.jpg', 'JPEG']),
-        (deep_photo, ['photos/train/1.png', '8 bits', 'I;16']),
-        (deep_colors_of_photo, ['photos/train/1.png', '8 bits', 'RGB;16']),
-        (deep_colors, ['maps/train/1.png', 'RGB;16']),
-        (two_bits, ['maps/train/1.png', ' 2 bits']),
-        (four_bits, ['maps/train/1.png', ' 4 bits']),
-        (absent, [': 1: train/1']),
-    ],
-    ids=lambda value: getattr(value, '__name__', ''),
-)  # fmt: skip
+@pytest.mark.parametrize(('spoil', 'carried'), SPOILED.values(), ids=SPOILED)
 def test_a_bad_file_is_named_the_rest_made_and_fixing_it_completes(
     tmp_path, make, palette, spoil, carried
 ):

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from helpers.converters import names, split
-from helpers.pairs import CITYSCAPES, LOAD, build, photo, write_pair
+from helpers.pairs import LOAD, build, coloured, label_map, photo, write_pair
 from mmseg.datasets import CityscapesDataset
 
 
@@ -40,7 +40,7 @@ def test_stock_dataset_reads_the_arrays_of_the_pairs(demo_root, split_root):
 
 @pytest.mark.parametrize(
     ('side', 'decode'),
-    [('left', dict(rule='nearest', max_distance=3)), ('right', dict(max_distance=None))],
+    [('left', dict(rule='nearest', max_distance=3)), ('right', dict(min_confidence=0.999))],
 )
 def test_options_mean_what_they_mean_to_the_dataset(tmp_path, side, decode):
     suffixes = ('.jpg', '.PNG', '.jpeg', '.bmp', '.webp')
@@ -52,45 +52,26 @@ def test_options_mean_what_they_mean_to_the_dataset(tmp_path, side, decode):
     assert split(tmp_path / 'pairs', out, '--photo-side', side, *options) == 0
     found = dict(photo_side=side, decode=decode)
     assert assert_same_records(tmp_path / 'pairs', out, 'train', **found) == 12
+    labels = [
+        np.stack([record['data_samples'].gt_sem_seg.data for record in dataset])
+        for dataset in (build(tmp_path / 'pairs', photo_side=side, decode=d) for d in (decode, {}))
+    ]
+    assert (labels[0] != labels[1]).any()
 
 
-def test_min_confidence_is_that_of_the_dataset(demo_root, split_root, tmp_path):
-    out = tmp_path / 'out'
-    assert split(demo_root, out, '--min-confidence', '0.999') == 0
-    found = dict(decode=dict(min_confidence=0.999))
-    assert assert_same_records(demo_root, out, 'val', **found) == 3
-    ignored, usual = (
-        sum(
-            np.count_nonzero(cv2.imread(str(path), 0) == 255)
-            for path in sorted(root.glob('ann_dir/val/*.png'))
-        )
-        for root in (out, split_root)
-    )
-    assert ignored > usual > 0
-
-
-def test_labels_are_indices_in_one_channel_and_metainfo_names_them(tmp_path):
-    truth = write_pair(tmp_path / 'pairs' / 'train' / '1.png')
-    assert split(tmp_path / 'pairs', tmp_path / 'out') == 0
-    labels = cv2.imread(str(tmp_path / 'out/ann_dir/train/1.png'), cv2.IMREAD_UNCHANGED)
-    assert labels.dtype == np.uint8 and (labels == truth['labels']).all()
-    assert (cv2.imread(str(tmp_path / 'out/img_dir/train/1.png')) == truth['photo']).all()
-    metainfo = json.loads((tmp_path / 'out' / 'metainfo.json').read_text())
-    assert metainfo == dict(
-        classes=list(CITYSCAPES['classes']), palette=list(CITYSCAPES['palette'])
-    )
-
-
-def test_a_palette_of_ones_own(tmp_path):
+def test_labels_are_indices_of_a_palette_of_ones_own_that_metainfo_names(tmp_path):
     mine = dict(classes=['a', 'b'], palette=[[0, 0, 0], [255, 255, 255]])
     (tmp_path / 'mine.json').write_text(json.dumps(mine))
-    pair = np.hstack([photo(16, 16), np.full((16, 16, 3), 255, np.uint8)])
+    labels = label_map(16, 16, classes=2)
+    pair = np.hstack([photo(16, 16), coloured(labels, mine['palette'])])
     (tmp_path / 'pairs' / 'all').mkdir(parents=True)
     cv2.imwrite(str(tmp_path / 'pairs' / 'all' / '1.png'), pair)
-    options = ('--palette', str(tmp_path / 'mine.json'))
-    assert split(tmp_path / 'pairs', tmp_path / 'out', *options) == 0
-    assert cv2.imread(str(tmp_path / 'out/ann_dir/all/1.png'), 0).min() == 1
-    assert json.loads((tmp_path / 'out' / 'metainfo.json').read_text()) == mine
+    out = tmp_path / 'out'
+    assert split(tmp_path / 'pairs', out, '--palette', str(tmp_path / 'mine.json')) == 0
+    found = cv2.imread(str(out / 'ann_dir/all/1.png'), cv2.IMREAD_UNCHANGED)
+    assert found.dtype == np.uint8 and (found == labels).all()
+    assert (cv2.imread(str(out / 'img_dir/all/1.png')) == photo(16, 16)).all()
+    assert json.loads((out / 'metainfo.json').read_text()) == mine
 
 
 def test_every_folder_with_pairs_is_a_split_below_kaggles_root_too(tmp_path):
@@ -106,11 +87,13 @@ def test_every_folder_with_pairs_is_a_split_below_kaggles_root_too(tmp_path):
 
 def test_only_what_has_changed_is_split_again(pairs_root, tmp_path, capsys):
     out = tmp_path / 'out'
+    os.utime(pairs_root / 'train' / '1.png', (4e9, 4e9))
     assert split(pairs_root, out) == 0
     before = {path: path.stat().st_ctime_ns for path in out.glob('*_dir/*/*')}
     assert len(before) == 12
     os.remove(out / 'ann_dir' / 'val' / '1.png')
     changed = write_pair(pairs_root / 'train' / '2.png', seed=30)['labels']
+    os.utime(pairs_root / 'train' / '2.png', (1e9, 1e9))  # as `cp -p` of an older file leaves it
     (pairs_root / 'train' / '3.png').write_bytes(b'no image any more')
     os.rename(pairs_root / 'train' / '4.png', pairs_root / 'val' / '4.png')
     capsys.readouterr()
@@ -124,18 +107,3 @@ def test_only_what_has_changed_is_split_again(pairs_root, tmp_path, capsys):
     for name in ('train/1.png', 'val/2.png', 'train/4.png'):
         for path in (out / 'img_dir' / name, out / 'ann_dir' / name):
             assert path.stat().st_ctime_ns == before[path]
-
-
-def test_a_pair_replaced_by_an_older_one_is_split_again_and_one_of_the_future_is_done(
-    pairs_root, tmp_path, capsys
-):
-    out, train = tmp_path / 'out', pairs_root / 'train'
-    os.utime(train / '1.png', (4e9, 4e9))
-    assert split(pairs_root, out) == 0
-    changed = write_pair(train / '2.png', seed=30)
-    os.utime(train / '2.png', (1e9, 1e9))  # as `cp -p` of an older file leaves it
-    capsys.readouterr()
-    assert split(pairs_root, out) == 0
-    assert '5 of 6' in capsys.readouterr().out
-    assert (cv2.imread(str(out / 'img_dir/train/2.png')) == changed['photo']).all()
-    assert (cv2.imread(str(out / 'ann_dir/train/2.png'), 0) == changed['labels']).all()
