@@ -1,6 +1,6 @@
 """Findings about a set of pairs: what is wrong with it, and what to do."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -80,11 +80,8 @@ Check = Iterator[tuple]
 
 def _check_split(split: SplitStatistics) -> Check:
     figures = split.figures()
-    yield from _check_files(split, figures)
-    yield from _check_colors(split, figures)
-    if figures['in_palette']:
-        yield from _check_seam(split)
-    yield from _check_variety(split, figures)
+    for check in (_check_files, _check_colors, _check_seam, _check_variety):
+        yield from check(split, figures)
 
 
 def _check_files(split: SplitStatistics, figures: dict) -> Check:
@@ -134,16 +131,17 @@ def _check_colors(split: SplitStatistics, figures: dict) -> Check:
         yield severity, code, message, files
 
 
-def _check_seam(split: SplitStatistics) -> Check:
-    photo, colors = split.seam
-    reasons: Mapping[tuple[bool, bool], str] = {
-        (False, False): 'the colour half looks like photo',
-        (True, True): 'the photo half is in palette colours',
-    }
-    if reason := reasons.get((photo > SEAM_LABELS, colors > SEAM_PHOTO)):
+def _check_seam(split: SplitStatistics, figures: dict) -> Check:
+    labels_in_photo, labels_in_colors = split.seam[0] > SEAM_LABELS, split.seam[1] > SEAM_PHOTO
+    if figures['in_palette'] and labels_in_photo == labels_in_colors:
+        half = (
+            'photo half is in palette colours'
+            if labels_in_photo
+            else 'colour half looks like photo'
+        )
         message = (
-            f'next to the middle of the images {reason}: photo and labels have different sizes, or '
-            'the files are no plain pairs. Make them again'
+            f'next to the middle of the images the {half}: photo and labels have different sizes, '
+            'or the files are no plain pairs. Make them again'
         )
         yield 'error', 'seam', message
 

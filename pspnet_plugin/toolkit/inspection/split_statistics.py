@@ -168,8 +168,8 @@ class SplitStatistics:
     @property
     def seam(self) -> tuple[float, float]:
         """Share of sure pixels next to the middle, in the photo half and in the colour half."""
-        photo, colors = self._seam / max(len(self.fits['fits']), 1)
-        return float(photo), float(colors)
+        photo, colors = (self._seam / max(len(self.fits['fits']), 1)).tolist()
+        return photo, colors
 
     def figures(self) -> dict:
         """Return all figures, as JSON has them."""
