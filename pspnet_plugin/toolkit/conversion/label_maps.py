@@ -1,32 +1,26 @@
-"""Photos and label maps in the formats of other data sets, read from their files.
+"""Label maps in the formats of other data sets, read from their files.
 
 A label map stores class indices (one channel of 8 or 16 bits, or a PNG with a colour table, whose
 indices count) or exact colours (RGB). Both are read as indices into one list of colours: those of
 the classes, then void.
 
-Pillow reads the files: OpenCV replaces indices by the colours of their table, and accepts
-truncated files.
-
 Shape shorthand in this module: H, W: height and width; K: number of colours, void included.
 """
 
-import io
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from pspnet_plugin.labels.palettes import IGNORE_INDEX, Color
-from pspnet_plugin.utils.images import orientation
+from pspnet_plugin.utils.images import DEEP_MODES, open_image
 
 INDEX_MODES = ('1', 'L', 'LA', 'P', 'I', 'I;16', 'I;16B')
 COLOR_MODES = ('RGB', 'RGBA')
-# Raw modes of Pillow whose values change silently on loading: of channels of 16 bits it keeps 8,
-# and it stretches grey of 2 or 4 bits to 0 ... 255.
-_CUT = re.compile(r'(L|RGB|CMYK).*;16[BLNS]?')
+# Raw modes of grey that Pillow silently stretches to 0 ... 255.
 _STRETCHED = re.compile(r'L;[24].*')
 
 
@@ -74,26 +68,6 @@ def with_void(metainfo: dict) -> dict:
     return {**metainfo, 'void_palette': [grid[distance.argmax()].tolist()]}
 
 
-def read_photo(path: Path) -> np.ndarray:
-    """Read a photo, (H, W, 3) uint8 RGB, upright by its EXIF orientation.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: it is no complete image, or has more than 8 bits a channel.
-    """
-    image, stored = _load(path)
-    if image.mode.startswith(('I', 'F')) or _CUT.fullmatch(stored):
-        raise ValueError(
-            f'{path} has more than 8 bits a channel ({stored}). Convert it to an 8-bit photo: only '
-            'you know which range of its values matters'
-        )
-    try:
-        orientation(image)
-    except ValueError as error:
-        raise ValueError(f'{path}: {error}') from None
-    return np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
-
-
 def read_labels(path: Path, label_format: LabelFormat) -> np.ndarray:
     """Read a label map, (H, W) uint8: indices into ``label_format.colors``.
 
@@ -102,7 +76,18 @@ def read_labels(path: Path, label_format: LabelFormat) -> np.ndarray:
         ValueError: it is no complete image, a JPEG, of a depth whose values are ambiguous, or
             holds an index or a colour that ``label_format`` does not know.
     """
-    image, stored = _load(path)
+    with open_image(path) as (image, stored):
+        _check_format(path, image, stored)
+        values = np.asarray(image)
+        if image.mode in COLOR_MODES:
+            return _from_colors(path, values, label_format)
+        if image.mode == 'P':
+            _check_color_table(path, image, values, label_format)
+        return _from_indices(path, values[..., 0] if image.mode == 'LA' else values, label_format)
+
+
+def _check_format(path: Path, image: Image.Image, stored: str) -> None:
+    """Refuse a file that may not hold the values that were written."""
     if image.format == 'JPEG':
         raise ValueError(
             f'{path} is a JPEG, which alters the values of a label map. Give the lossless original '
@@ -119,41 +104,11 @@ def read_labels(path: Path, label_format: LabelFormat) -> np.ndarray:
             'for shades. Convert it to an 8-bit grey or palette PNG, and check that its values are '
             'the class indices'
         )
-    if _CUT.fullmatch(stored):
+    if DEEP_MODES.fullmatch(stored):
         raise ValueError(
             f'{path} has several channels of 16 bits ({stored}). Convert it to indices (one '
             'channel of 8 or 16 bits) or RGB colours of 8 bits'
         )
-    values = np.asarray(image)
-    if image.mode in COLOR_MODES:
-        return _from_colors(path, values, label_format)
-    if image.mode == 'P':
-        _check_color_table(path, image, values, label_format)
-    return _from_indices(path, values[..., 0] if image.mode == 'LA' else values, label_format)
-
-
-def _load(path: Path) -> tuple[Image.Image, str]:
-    """Load an image; return it with the raw mode in which the file stores it, e.g. ``RGB;16B``."""
-    content = path.read_bytes()
-    try:
-        image = Image.open(io.BytesIO(content))
-        stored = _raw_mode(image)  # loading forgets it
-        image.load()
-    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error and more
-        unknown = isinstance(error, UnidentifiedImageError)
-        reason = 'unknown format' if unknown else str(error) or type(error).__name__
-        raise ValueError(
-            f'{path} is no image, or truncated ({reason}). Copy it again or remove it'
-        ) from None
-    return image, stored
-
-
-def _raw_mode(image: Image.Image) -> str:
-    for *_, arguments in getattr(image, 'tile', ()):
-        raw = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
-        if isinstance(raw, str):
-            return raw
-    return image.mode
 
 
 def _from_indices(path: Path, values: np.ndarray, label_format: LabelFormat) -> np.ndarray:

@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 
 from pspnet_plugin.toolkit.conversion.conversion_run import Job, run_conversion
-from pspnet_plugin.toolkit.conversion.label_maps import LabelFormat, read_labels, read_photo
+from pspnet_plugin.toolkit.conversion.label_maps import LabelFormat, read_labels
 from pspnet_plugin.toolkit.conversion.matching import MatchedPhotos
 from pspnet_plugin.utils.command_line import complain
+from pspnet_plugin.utils.images import read_rgb
 from pspnet_plugin.utils.output_directory import METAINFO, check_free, claim, pictures
 from pspnet_plugin.utils.resizing import Size, fit, resize_labels, resize_photo
 
@@ -93,7 +94,7 @@ def make_pair(job: Job, *, pair_format: PairFormat) -> list[bytes]:
         ValueError: it is unusable.
     """
     photo_path, labels_path = job.sources
-    photo, labels = read_photo(photo_path), read_labels(labels_path, pair_format.label_format)
+    photo, labels = read_rgb(photo_path), read_labels(labels_path, pair_format.label_format)
     if photo.shape[:2] != labels.shape:
         sizes = ['{1} x {0}'.format(*array.shape) for array in (photo, labels)]
         raise ValueError(
