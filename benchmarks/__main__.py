@@ -23,8 +23,7 @@ import torch
 
 from benchmarks import heads, keras, loader, networks, predicting
 from benchmarks.timing import DTYPES, measure_machine
-from pspnet_plugin.utils.arguments import whole_number
-from pspnet_plugin.utils.command_line import add_debug, run_command
+from pspnet_plugin.utils.command_line import add_debug, bounded_int, run_command
 from pspnet_plugin.utils.environment import processor_name
 from pspnet_plugin.version import __version__
 
@@ -49,7 +48,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     for name, module in PARTS.items():
         summary = str(module.__doc__).partition('\n')[0]
         part = parts.add_parser(name, help=summary, description=summary)
-        part.add_argument('--rounds', type=whole_number(1), default=7, help='of timing (7)')
+        part.add_argument('--rounds', type=bounded_int(1), default=7, help='of timing (7)')
         add_debug(part)
         part.add_argument('--json', type=Path, metavar='FILE', help='file for all figures')
         module.add_arguments(part)

@@ -17,7 +17,7 @@ from benchmarks.timing import (
     ratio,
     time_in_turns,
 )
-from pspnet_plugin.utils.arguments import parse_size, whole_number
+from pspnet_plugin.utils.command_line import bounded_int, parse_size
 
 # Heads of stock configs. The head of R101 is the same as that of R50.
 HEADS = {
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'and 769x769 at stride 8)',
     )  # fmt: skip
     add(
-        '--batch', type=whole_number(1), default=1,
+        '--batch', type=bounded_int(1), default=1,
         help='in inference (1); in training at least 2, as stock heads need',
     )  # fmt: skip
     add('--dtype', choices=DTYPES, default='float32', help='of features and parameters (float32)')

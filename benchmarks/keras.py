@@ -26,7 +26,7 @@ from pspnet_plugin.models import ColorPSPHead
 from pspnet_plugin.models.preprocessor import min_max
 from pspnet_plugin.toolkit.keras.layers import to_keras_model
 from pspnet_plugin.toolkit.synthetic.street import street_scene
-from pspnet_plugin.utils.arguments import parse_size, whole_number
+from pspnet_plugin.utils.command_line import bounded_int, parse_size
 
 BASELINE = 'Keras'
 LEARNING_RATE = 1e-3
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add('--checkpoint', type=Path, help='its weights (random)')
     add('--size', type=parse_size, default=(256, 256), metavar='HxW', help='(256x256)')
-    add('--batch', type=whole_number(1), default=4, help='of the training step (4)')
+    add('--batch', type=bounded_int(1), default=4, help='of the training step (4)')
     add('--compile', action='store_true', help='also with torch.compile')
 
 

@@ -15,7 +15,7 @@ from benchmarks.timing import ratio
 from pspnet_plugin.datasets import CityscapesPairsDataset
 from pspnet_plugin.datasets.pair_backends import label_cache, parse_photo_uri
 from pspnet_plugin.labels.decoder import RULES
-from pspnet_plugin.utils.arguments import whole_number
+from pspnet_plugin.utils.command_line import bounded_int
 
 BASELINE = 'imdecode'
 _TURN = 50  # pairs that a variant loads in its turn
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='pairs in the colours of Cityscapes (%(default)s)',
     )  # fmt: skip
     add('--split', default='val', help='folder in it (val)')
-    add('--pairs', type=whole_number(1), default=200, help='number of pairs, at most (200)')
+    add('--pairs', type=bounded_int(1), default=200, help='number of pairs, at most (200)')
 
 
 def measure(args: argparse.Namespace) -> list[dict]:

@@ -23,7 +23,7 @@ from benchmarks.timing import Machine, add_device, multiply_adds, time_in_turns
 from pspnet_plugin.apis.export.deployed_network import DeployedNetwork, mean_and_std
 from pspnet_plugin.apis.export.exporters import OPSET, check_packages, open_exported, write
 from pspnet_plugin.toolkit.synthetic.street import street_scene
-from pspnet_plugin.utils.arguments import parse_size
+from pspnet_plugin.utils.command_line import parse_size
 
 BASELINE = 'stock head'
 

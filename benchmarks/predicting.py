@@ -6,6 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
 import torch
 from mmengine.dataset import pseudo_collate
 
@@ -17,8 +18,7 @@ from pspnet_plugin.apis.readers import read_photo
 from pspnet_plugin.apis.sources import Source, find_sources
 from pspnet_plugin.toolkit.prediction.labelling import label_files
 from pspnet_plugin.toolkit.prediction.outputs import KINDS, Outputs
-from pspnet_plugin.utils.arguments import whole_number
-from pspnet_plugin.utils.environment import bytes_in_memory
+from pspnet_plugin.utils.command_line import bounded_int
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('inputs', nargs='+', help='photos, and folders of them')
     add('--config', type=Path, required=True, help='config of the network')
     add('--checkpoint', type=Path, required=True, help='its weights')
-    add('--batch', type=whole_number(1), default=1, help='photos labelled at once (1)')
+    add('--batch', type=bounded_int(1), default=1, help='photos labelled at once (1)')
     add(
         '--save', nargs='+', choices=KINDS, default=['index', 'overlay'],
         help='outputs for each photo (index overlay)',
@@ -105,7 +105,7 @@ def _label(
             done += count
             if done == len(sources) or time.monotonic() - noted > 0.5:
                 noted = time.monotonic()
-                memory.append((done / len(sources), bytes_in_memory()))
+                memory.append((done / len(sources), psutil.Process().memory_info().rss))
     return memory
 
 

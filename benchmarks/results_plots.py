@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.results_page import class_iou
 from benchmarks.run_results import RunResults, distinct_trainings
-from pspnet_plugin.utils.jobs import write_atomic
+from pspnet_plugin.utils.files import write_atomic
 
 NETWORKS = 3  # whose bars can be told apart
 

@@ -20,7 +20,7 @@ from benchmarks.results_page import METRICS, render
 from benchmarks.results_plots import write_plots
 from benchmarks.run_results import RunResults, collect, load_all_results
 from pspnet_plugin.utils.command_line import add_debug, run_command
-from pspnet_plugin.utils.jobs import write_atomic
+from pspnet_plugin.utils.files import write_atomic
 
 ROOT = Path(__file__).resolve().parents[1]
 

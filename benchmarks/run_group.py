@@ -30,7 +30,7 @@ from benchmarks.run_results import collect, read_results
 from pspnet_plugin.engine.hooks.run_record_hook import RECORD
 from pspnet_plugin.toolkit.report.runs import TrainingRun
 from pspnet_plugin.utils.command_line import add_debug, run_command
-from pspnet_plugin.utils.jobs import write_atomic
+from pspnet_plugin.utils.files import write_atomic
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / 'benchmarks/results/runs.yml'

@@ -19,7 +19,7 @@ from mmseg.registry import MODELS
 from benchmarks.timing import multiply_adds
 from pspnet_plugin.engine.hooks.run_record_hook import RECORD
 from pspnet_plugin.toolkit.report.runs import TrainingRun, minutes_of, open_run
-from pspnet_plugin.utils.jobs import write_atomic
+from pspnet_plugin.utils.files import write_atomic
 
 CURVES = ('loss', 'lr', 'mIoU', 'aAcc')
 POINTS = 100  # of a curve, at most

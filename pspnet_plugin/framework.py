@@ -1,4 +1,4 @@
-"""Tells, before anything else is imported, whether a usable MMSegmentation is installed.
+"""Check, before anything else is imported, that a usable MMSegmentation is installed.
 
 Two families exist under the same import names (``mmseg``, ``mmengine``, ``mmcv``): the upstream
 packages of OpenMMLab and their maintained continuation, the ``onedl-*`` packages. pip does not know
@@ -31,24 +31,24 @@ def _version(distribution: str) -> Version | None:
 
 
 def check_framework() -> None:
-    """Check that exactly one family is installed and recent enough.
+    """Check that exactly one family is installed, and recent enough.
 
     Raises:
-        ImportError: none is installed, both are, or mmseg is older than 1.2. The message says what
-            was found and what to install.
+        ImportError: none is installed, both are, or mmseg is older than 1.2. The message names the
+            installed versions and the command to fix it.
     """
-    found = {
+    installed = {
         family: {name: version for name in names if (version := _version(name))}
         for family, names in FAMILIES.items()
     }
-    if all(found.values()):
-        listed = ', '.join(f'{n} {v}' for names in found.values() for n, v in names.items())
+    if all(installed.values()):
+        listed = ', '.join(f'{n} {v}' for names in installed.values() for n, v in names.items())
         raise ImportError(
             'pspnet_plugin: both families of MMSegmentation are installed and overwrite each '
             f'other ({listed}). Uninstall all of these with pip, then {HOW_TO_INSTALL}.'
         )
     for family, names in FAMILIES.items():
-        version = found[family].get(names[0])
+        version = installed[family].get(names[0])
         if version is None:
             continue
         if version < MIN_MMSEG:
@@ -61,7 +61,7 @@ def check_framework() -> None:
         raise ImportError(
             f'pspnet_plugin needs MMSegmentation, which is not installed: {HOW_TO_INSTALL}.'
         )
-    # A source tree on PYTHONPATH: there is a mmseg, but no distribution to ask.
+    # A source tree on PYTHONPATH: there is mmseg, but no distribution.
     import mmseg
 
     if Version(mmseg.__version__) < MIN_MMSEG:
@@ -72,16 +72,16 @@ def check_framework() -> None:
 
 
 def import_framework() -> None:
-    """Imports it without what it says of optional parts that nothing here uses.
+    """Import the framework without its messages on optional parts that nothing here uses.
 
-    Its lines on OneDL (datasets of that service) and on mmcv without compiled operators read as if
-    the installation were broken.
+    Those on OneDL (datasets of that service) and on mmcv without compiled operators read as if the
+    installation were broken.
     """
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), warnings.catch_warnings():
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), warnings.catch_warnings():
         warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention')
         import_module('mmseg.datasets')
         import_module('mmseg.models')
-    for line in said.getvalue().splitlines():
+    for line in output.getvalue().splitlines():
         if line != 'Could not import OneDL':
             print(line)

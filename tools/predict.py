@@ -25,7 +25,8 @@ from pspnet_plugin.toolkit.prediction.output_origin import check_folder, claim_f
 from pspnet_plugin.toolkit.prediction.outputs import KINDS, Outputs
 from pspnet_plugin.toolkit.prediction.pair_reader import PairReader, make_pair_reader, photo_side_of
 from pspnet_plugin.utils.command_line import add_debug, complain, run_command
-from pspnet_plugin.utils.jobs import Stopped, stopping, write_atomic
+from pspnet_plugin.utils.files import write_atomic
+from pspnet_plugin.utils.jobs import Stopped, stopping
 
 ROOT = Path(__file__).resolve().parents[1]
 PREDICT_ONNX = Path(__file__).parent / 'deployment' / 'predict_onnx.py'

@@ -1,10 +1,9 @@
-"""How training is kept safe, and the framework's own tools are started.
+"""Training that survives faults, and the framework's own tools.
 
-Importing this registers the loop and the hooks, and puts the loaders of checkpoints behind a guard.
+Importing this registers loops, hooks and optimizers, and guards the loading of checkpoints.
 """
 
 from pspnet_plugin.engine.checkpoint_loading import UnsafeCheckpoint, guard_loaders
-from pspnet_plugin.engine.cpu_distributed import init_cpu_group
 from pspnet_plugin.engine.hooks.bad_pairs_hook import BadPairsHook
 from pspnet_plugin.engine.hooks.checkpoint_hook import WholeCheckpointHook
 from pspnet_plugin.engine.hooks.non_finite_loss_hook import NonFiniteLossHook
@@ -28,7 +27,5 @@ __all__ = [
     'UnsafeCheckpoint',
     'WholeCheckpointHook',
     'find_stock_tool',
-    'guard_loaders',
-    'init_cpu_group',
     'run_stock_tool',
 ]

@@ -1,4 +1,4 @@
-"""Scores of whole sets."""
+"""Metrics over whole sets."""
 
 from pspnet_plugin.evaluation.iou_metric import ClasswiseIoUMetric
 

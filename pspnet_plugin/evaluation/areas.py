@@ -1,6 +1,7 @@
-"""Pixels of each class, and the scores that they make, over one picture or many.
+"""Pixel counts of each class, and the scores that follow from them, over one image or many.
 
-K is the number of classes; areas are (4, K): pixels of intersection, union, prediction and truth.
+Shape shorthand in this module: K: number of classes; areas are (4, K): pixels of intersection,
+union, prediction and truth.
 """
 
 import numpy as np
@@ -11,12 +12,15 @@ from pspnet_plugin.labels.palettes import IGNORE_INDEX
 
 
 def areas(labels: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
-    """(4, K) int64: areas of a picture.
+    """Count the areas of an image.
 
     Args:
-        labels: (H, W), what is predicted.
-        truth: (H, W), 255 where ignored.
+        labels: (H, W), predicted class indices.
+        truth: (H, W), class indices, 255 where ignored.
         classes: K.
+
+    Returns:
+        (4, K) int64.
     """
     known = truth != IGNORE_INDEX
     predicted, labelled = labels[known], truth[known]
@@ -26,27 +30,27 @@ def areas(labels: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
 
 
 def areas_of(confusion: np.ndarray) -> np.ndarray:
-    """(4, K) int64: areas of a (K, K) confusion matrix, truth in rows."""
+    """Sum up a (K, K) confusion matrix, truth in rows, to (4, K) int64."""
     inter, predicted, labelled = np.diag(confusion), confusion.sum(0), confusion.sum(1)
     return np.stack([inter, predicted + labelled - inter, predicted, labelled])
 
 
 def scores(areas: np.ndarray) -> dict[str, float | np.ndarray]:
-    """``aAcc``, ``mIoU`` and ``mDice``, and ``IoU`` as (K,), in percent, by stock ``IoUMetric``.
+    """Compute ``aAcc``, ``mIoU``, ``mDice`` and the (K,) ``IoU`` as ``IoUMetric`` does, in percent.
 
     NaN: a class that is neither labelled nor predicted; it does not count in the means.
     """
-    found = IoUMetric.total_area_to_metrics(
+    metrics = IoUMetric.total_area_to_metrics(
         *torch.as_tensor(areas, dtype=torch.float64), metrics=['mIoU', 'mDice']
     )
     return dict(
-        aAcc=100 * float(found['aAcc']),
-        mIoU=100 * mean(found['IoU']),
-        mDice=100 * mean(found['Dice']),
-        IoU=100 * found['IoU'],
+        aAcc=100 * float(metrics['aAcc']),
+        mIoU=100 * mean(metrics['IoU']),
+        mDice=100 * mean(metrics['Dice']),
+        IoU=100 * metrics['IoU'],
     )
 
 
 def mean(values: np.ndarray) -> float:
-    """Of those that are numbers; NaN if none is."""
+    """Return the mean of the values that are not NaN; NaN if all are."""
     return float(np.nanmean(values)) if not np.isnan(values).all() else float('nan')

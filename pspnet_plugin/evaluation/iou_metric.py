@@ -1,6 +1,6 @@
-"""Stock IoU metric whose values of single classes are logged, not printed in a table only.
+"""Stock IoU metric that logs the values of single classes, which stock prints in a table only.
 
-Of pairs it can also read the labels by rules of its own, so that one pass over the pictures is
+It can also decode the labels of pairs by rules of its own, so that one pass over the images is
 scored by several.
 """
 
@@ -14,30 +14,32 @@ from mmseg.registry import METRICS
 
 from pspnet_plugin.datasets.pair_backends import with_decoding
 
-# Values of a class that are logged; the others stand in the table of stock.
+# Values of a class that are logged; the others stand in stock's table.
 LOGGED = ('IoU', 'Dice')
 
 
 @METRICS.register_module()
 class ClasswiseIoUMetric(IoUMetric):
-    """Stock ``IoUMetric``, which also returns each class by name, and the coverage of the labels.
+    """Stock ``IoUMetric`` that also returns each class by name, and the coverage of the labels.
 
     Beside stock's values: ``IoU.road`` and so on for each class and, with ``'mDice'``,
     ``Dice.road``, in percent (NaN: the class is neither labelled nor predicted anywhere; it does
     not count in the mean); ``coverage``, the percentage of pixels that are labelled with a class.
 
     Args:
-        decode: Arguments of ``LabelDecoder`` (``rule`` and its numbers, no palette) by which the
-            labels of pairs are read here, whatever the dataset reads them by. None: as the dataset
-            does.
-        also: Names of further rules, and the same for each; their values are called
-            ``NAME/mIoU`` and so on.
-        backend_args: Of the files of pairs, as in the loading transforms.
+        decode: Arguments of ``LabelDecoder`` (``rule`` and its numbers, no palette) for the labels
+            of pairs, in place of those of the dataset. None: as the dataset decodes them.
+        also: The same by name, for more rules; their values are called ``NAME/mIoU`` and so on.
+        backend_args: Options of the files of pairs, as in the loading transforms.
         **kwargs: Other arguments of ``IoUMetric``.
 
     Raises:
-        ValueError: a rule is given, but labels do not come from pairs, or are not whole.
+        ValueError: a rule is given, but labels do not come from pairs, or were resized or cropped.
     """
+
+    # Set by stock.
+    results: list
+    output_dir: str | None
 
     def __init__(
         self,
@@ -52,11 +54,11 @@ class ClasswiseIoUMetric(IoUMetric):
         self._load = LoadAnnotations(backend_args=backend_args)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Counts a batch of predictions, shape (1, H, W) each, against its labels."""
+        """Count a batch of predictions, shape (1, H, W) each, against its labels."""
         done, self.results = self.results, []
         counts, output_dir = [], self.output_dir
         for decode in self.rules.values():
-            samples = [self._read(sample, decode) for sample in data_samples]
+            samples = [self._decoded(sample, decode) for sample in data_samples]
             super().process(data_batch, samples)
             if self.format_only:  # predictions are only written
                 break
@@ -70,41 +72,43 @@ class ClasswiseIoUMetric(IoUMetric):
         self.output_dir = output_dir
         self.results = [*done, *zip(*counts, strict=True)]
 
-    def _read(self, sample: dict, decode: Mapping | None) -> dict:
+    def _decoded(self, sample: dict, decode: Mapping | None) -> dict:
+        """Return the sample with its labels decoded by another rule."""
         if decode is None or self.format_only:
             return sample
-        uri, known = sample.get('seg_map_path', ''), sample['gt_sem_seg']['data']
-        other = with_decoding(uri, decode)
-        if other == uri:
+        uri, labels = sample.get('seg_map_path', ''), sample['gt_sem_seg']['data']
+        other_uri = with_decoding(uri, decode)
+        if other_uri == uri:
             return sample
         meta = self.dataset_meta
         record = dict(
-            seg_map_path=other,
+            seg_map_path=other_uri,
             label_map=meta.get('label_map'),
             reduce_zero_label=meta.get('reduce_zero_label', False),
             seg_fields=[],
         )
-        labels = self._load(record)['gt_seg_map']
-        if labels.shape != known.shape[-2:]:
+        decoded = self._load(record)['gt_seg_map']
+        if decoded.shape != labels.shape[-2:]:
             raise ValueError(
-                f'{uri}: labels of {labels.shape} pixels are scored as {tuple(known.shape[-2:])}; '
-                'a rule of ClasswiseIoUMetric needs the pairs at their own size: no transform of '
+                f'{uri}: labels of {decoded.shape} pixels are scored as {tuple(labels.shape[-2:])};'
+                ' a rule of ClasswiseIoUMetric needs the pairs at their own size: no transform of '
                 'labels in the test pipeline'
             )
-        return {**sample, 'gt_sem_seg': dict(data=torch.from_numpy(labels).to(known.device)[None])}
+        data = torch.from_numpy(decoded).to(labels.device)[None]
+        return {**sample, 'gt_sem_seg': dict(data=data)}
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """The values of stock, and those of the classes, in percent, by each rule."""
+        """Return stock's values and those of the classes, in percent, by each rule."""
         if self.format_only:
             return super().compute_metrics(results)
         metrics = {}
         for name, counts in zip(self.rules, zip(*results, strict=True), strict=True):
             prefix = f'{name}/' if name else ''
-            if len(self.rules) > 1:  # each has a table of its own
-                how = self.rules[name] or 'as the dataset reads them'
-                print_log(f'{name or "The main scores"}, labels: {how}', logger='current')
-            found = self._values(counts)
-            metrics.update({f'{prefix}{key}': value for key, value in found.items()})
+            if len(self.rules) > 1:  # each has a table
+                rule = self.rules[name] or 'as the dataset decodes them'
+                print_log(f'{name or "The main scores"}, labels: {rule}', logger='current')
+            values = self._values(counts)
+            metrics.update({f'{prefix}{key}': value for key, value in values.items()})
         return metrics
 
     def _values(self, counts: Sequence[tuple]) -> dict[str, float]:
@@ -122,13 +126,13 @@ class ClasswiseIoUMetric(IoUMetric):
 
 
 def main_rule(evaluator: dict | Sequence[dict] | None) -> dict | None:
-    """The rule of a config's evaluator by which labels are read for the scores without a prefix.
+    """Return the rule of a config's evaluator for the scores without a prefix.
 
     Args:
         evaluator: ``val_evaluator`` or ``test_evaluator``.
 
     Returns:
-        Arguments of ``LabelDecoder``; None: labels are scored as the dataset reads them.
+        Arguments of ``LabelDecoder``; None: labels are scored as the dataset decodes them.
     """
     for metric in [evaluator] if isinstance(evaluator, dict) else evaluator or []:
         if metric.get('type') == 'ClasswiseIoUMetric':

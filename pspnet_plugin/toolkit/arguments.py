@@ -12,7 +12,7 @@ from pspnet_plugin.apis.loading import load_config
 from pspnet_plugin.datasets.pair_backends import SIDES
 from pspnet_plugin.engine.stock_tools import find_config
 from pspnet_plugin.labels.decoder import RULES
-from pspnet_plugin.utils.jobs import write_atomic
+from pspnet_plugin.utils.files import write_atomic
 
 
 class CfgOptions(DictAction):

@@ -1,29 +1,58 @@
-"""How our tools end: a line on stderr and an exit status in place of a traceback.
+"""Command lines of the tools: arguments that several take, and errors as one line on stderr.
 
-2: what the user can mend at the start; 1: trouble on the way; 130: Ctrl-C. ``--debug`` shows where
-an error comes from.
+Exit statuses: 2 for what the user can fix at the start, 1 for trouble later, 130 for Ctrl-C.
+``--debug`` shows the traceback.
 """
 
 import argparse
 import inspect
+import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 DEBUG = '--debug'
-# What this package raises on purpose, and what files and folders do.
-FOR_USERS = (ImportError, OSError, ValueError)
+# Raised by this package on purpose, and by files and directories.
+USER_ERRORS = (ImportError, OSError, ValueError)
 PACKAGE = Path(__file__).resolve().parents[1]
-Ending = Callable[[Exception], tuple[int, str]]
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Parse ``HxW`` into (height, width)."""
+    sides = re.fullmatch(r'(\d+)x(\d+)', text)
+    if not sides or not all(int(side) for side in sides.groups()):
+        raise argparse.ArgumentTypeError(f'{text!r}: expected HEIGHTxWIDTH, such as 512x1024')
+    return int(sides[1]), int(sides[2])
+
+
+def bounded_int(least: int, most: int | None = None) -> Callable[[str], int]:
+    """Return an argument type: integers from ``least`` to ``most``."""
+
+    def integer(text: str) -> int:
+        if not text.isdecimal() or int(text) < least or (most and int(text) > most):
+            limits = f'from {least} to {most}' if most else f'of {least} or more'
+            raise argparse.ArgumentTypeError(f'{text!r} is no integer {limits}')
+        return int(text)
+
+    return integer
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Add ``--workers``, by default all cores."""
+    cores = os.cpu_count() or 1
+    parser.add_argument(
+        '--workers', type=bounded_int(1), default=cores, help=f'processes (all cores: {cores})'
+    )
 
 
 def add_debug(parser: argparse.ArgumentParser) -> None:
-    """The option that ``run_command`` looks at."""
-    parser.add_argument(DEBUG, action='store_true', help='show where an error comes from')
+    """Add ``--debug``, which ``run_command`` obeys."""
+    parser.add_argument(DEBUG, action='store_true', help='show the traceback of an error')
 
 
 def complain(tool: str, text: str) -> None:
-    """One line on stderr."""
+    """Print one line on stderr."""
     print(f'{tool}: {text}', file=sys.stderr)
 
 
@@ -33,22 +62,23 @@ def run_command(
     args: argparse.Namespace,
     *,
     interrupted: str = '',
-    endings: Mapping[type[Exception], Ending] | None = None,
+    endings: Mapping[type[Exception], Callable[[Exception], tuple[int, str]]] | None = None,
 ) -> int:
-    """Runs a tool on its arguments.
+    """Run a tool on its arguments.
 
     Args:
-        tool: Its name, without ``.py``.
-        function: What it does; returns its exit status, None for 0.
-        args: Parsed, with ``debug`` of ``add_debug``.
-        interrupted: What Ctrl-C leaves behind, for whoever pressed it.
-        endings: Of errors that mean something else here: exit status and message, from the error.
+        tool: Name of the tool, without ``.py``.
+        function: The tool; returns its exit status, None for 0.
+        args: Parsed arguments, ``debug`` of ``add_debug`` among them.
+        interrupted: Message after Ctrl-C, on what it leaves behind.
+        endings: Exit status and message, made from the error, by type of the error; any other of
+            ``USER_ERRORS`` ends with 2 and its own message.
 
     Returns:
         The exit status.
     """
     endings = endings or {}
-    expected = (*endings, *FOR_USERS)
+    expected: tuple[type[Exception], ...] = (*endings, *USER_ERRORS)
     try:
         return function(args) or 0
     except KeyboardInterrupt:
@@ -57,20 +87,21 @@ def run_command(
     except expected as error:
         if args.debug:
             raise
-        ending = next((e for kind, e in endings.items() if isinstance(error, kind)), None)
-        status, text = ending(error) if ending else (2, str(error))
-        complain(
-            tool, text if ending or is_told(error, function) else f'{text} ({DEBUG} shows where)'
-        )
-        return status
+        for kind, ending in endings.items():
+            if isinstance(error, kind):
+                status, text = ending(error)
+                complain(tool, text)
+                return status
+        folders = (PACKAGE, Path(inspect.getfile(function)).parent)
+        clear = isinstance(error, OSError) or raised_within(error, *folders)
+        complain(tool, str(error) if clear else f'{error} ({DEBUG} shows where)')
+        return 2
 
 
-def is_told(error: Exception, function: Callable) -> bool:
-    """Whether the message is for users: of files, or raised by this package or a tool's program."""
-    frame = error.__traceback__
-    while frame and frame.tb_next:
-        frame = frame.tb_next
-    place = Path(frame.tb_frame.f_code.co_filename) if frame else Path()
-    program = Path(inspect.getfile(function)).parent
-    ours = PACKAGE in place.parents or program in place.parents
-    return isinstance(error, OSError) or ours
+def raised_within(error: BaseException, *folders: Path) -> bool:
+    """Whether the code that raised an error lies in one of the folders."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    raiser = Path(trace.tb_frame.f_code.co_filename) if trace else Path()
+    return any(folder in raiser.parents for folder in folders)

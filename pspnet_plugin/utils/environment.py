@@ -1,4 +1,4 @@
-"""The machine, this process and this package, as a record of a run or a benchmark tells of them."""
+"""The machine, this process and the version of this package, for the records of runs."""
 
 import os
 import platform
@@ -10,28 +10,20 @@ from pathlib import Path
 import mmcv
 import mmengine
 import mmseg
+import psutil
 import torch
 
-# What a training follows from, beside data: changed or new files elsewhere do not count.
+# Changed or new files elsewhere have no influence on a training.
 CODE = ['pspnet_plugin', 'configs', 'tools', 'setup.py']
 
-
-def _age_of_process() -> float:
-    """Seconds; 0 where the system does not tell, or this was imported long after the start."""
-    stat, uptime = Path('/proc/self/stat'), Path('/proc/uptime')
-    if not (stat.is_file() and uptime.is_file()):
-        return 0.0
-    ticks = int(stat.read_text().rpartition(')')[2].split()[19])  # field 22, from the boot on
-    age = float(uptime.read_text().split()[0]) - ticks / os.sysconf('SC_CLK_TCK')
-    return age if 0 <= age < 600 else 0.0
+# Start of this process on the scale of time.monotonic(); the import of this module where that comes
+# late, as in a notebook.
+_age = time.time() - psutil.Process().create_time()
+PROCESS_STARTED = time.monotonic() - (_age if 0 <= _age < 600 else 0)
 
 
-# When this process began, by time.monotonic().
-BEGUN = time.monotonic() - _age_of_process()
-
-
-def describe_machine() -> dict[str, str | int]:
-    """Hardware, versions and the commit of this package."""
+def describe_machine() -> dict[str, str | int | None]:
+    """Return hardware, versions and the commit of this package."""
     return dict(
         processor=processor_name(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count(),
@@ -47,7 +39,7 @@ def describe_machine() -> dict[str, str | int]:
 
 
 def processor_name() -> str:
-    """Of the CPU, as the system calls it."""
+    """Return the model name of the CPU."""
     info = Path('/proc/cpuinfo')
     if info.is_file():
         for line in info.read_text().splitlines():
@@ -56,8 +48,8 @@ def processor_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def peak_of_process() -> int:
-    """Most bytes of memory that this process has had, without its workers; 0 where unknown."""
+def peak_memory() -> int:
+    """Return the peak memory of this process in bytes, without its workers; 0 where unknown."""
     try:
         import resource
     except ImportError:  # Windows
@@ -66,21 +58,13 @@ def peak_of_process() -> int:
     return peak if sys.platform == 'darwin' else peak * 1024
 
 
-def bytes_in_memory() -> int:
-    """Of this process, now; where the system does not tell, the most so far."""
-    statm = Path('/proc/self/statm')
-    if statm.is_file():
-        return int(statm.read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE')
-    return peak_of_process()
-
-
 def _commit() -> str:
-    """Of this package's checkout, with ``-dirty`` where files were changed; '' outside of one."""
-    here = Path(__file__).resolve()
+    """Return the commit of this checkout, ``-dirty`` if files were changed; '' without one."""
+    module = Path(__file__).resolve()
 
     def git(*command: str) -> str:
         done = subprocess.run(
-            ['git', '-C', str(here.parents[2]), *command],
+            ['git', '-C', str(module.parents[2]), *command],
             capture_output=True,
             text=True,
             check=True,
@@ -88,11 +72,11 @@ def _commit() -> str:
         return done.stdout.strip()
 
     try:
-        # In an environment below somebody's own checkout, git would speak of that one.
-        git('ls-files', '--error-unmatch', str(here))
+        # An environment may lie below a checkout of something else.
+        git('ls-files', '--error-unmatch', str(module))
         commit = git('rev-parse', '--short=12', 'HEAD')
         changed = git('status', '--porcelain', '--', *CODE).splitlines()
     except (OSError, subprocess.CalledProcessError):
         return ''
-    own = '?? configs/'  # new configs are their users', and recorded with each run
-    return f'{commit}-dirty' if any(not line.startswith(own) for line in changed) else commit
+    new_config = '?? configs/'  # a user's own, which is recorded with each run
+    return f'{commit}-dirty' if any(not line.startswith(new_config) for line in changed) else commit

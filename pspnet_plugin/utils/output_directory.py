@@ -1,7 +1,7 @@
-"""Folders that belong to one run of a converter: a marker in them says how they were made.
+"""Output directories that belong to one run of a tool: a marker file says how they were made.
 
-The same command finds its marker and goes on; another's folder, or files that no marker speaks
-for, are left alone.
+The same command recognises its marker and resumes. The directory of another command, or files
+without a marker, are left alone.
 """
 
 import json
@@ -9,84 +9,82 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pspnet_plugin.utils.jobs import remove_stale_parts, write_atomic
+from pspnet_plugin.utils.files import remove_stale_parts, write_atomic
 
 METAINFO = 'metainfo.json'
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')  # of pictures that tools make and read
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')  # that tools read and write
 
 
-def pictures(folder: Path) -> Iterator[Path]:
-    """All pictures below a folder, which need not exist."""
-    return (path for path in folder.rglob('[!.]*') if path.suffix.lower() in IMAGE_SUFFIXES)
+def image_files(directory: Path) -> Iterator[Path]:
+    """Iterate over all images below a directory, which need not exist."""
+    return (path for path in directory.rglob('[!.]*') if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def check_free(
-    folder: Path, *, marker: str, made_by: dict, foreign: Iterable[Path], begun: bool = False
+    directory: Path, *, marker: str, made_by: dict, foreign: Iterable[Path], begun: bool = False
 ) -> None:
-    """Makes sure that files made by this run may go into ``folder``.
-
-    A run that has made nothing may be repeated with other settings.
+    """Check that this run may write into a directory: a new one, an empty one or its own.
 
     Args:
-        folder: It need not exist.
+        directory: It need not exist.
         marker: Name of the marker file.
-        made_by: What the files are made from and how, as JSON has it.
-        foreign: What in ``folder`` is somebody's own where the marker is missing.
-        begun: Whether something was made that is no picture.
+        made_by: Inputs and settings of this run, as JSON values.
+        foreign: Files in the directory that belong to the user if there is no marker.
+        begun: If true, the directory holds results even without an image, so settings must match.
 
     Raises:
-        ValueError: it is a file, or holds pictures made otherwise, or somebody's own files.
+        ValueError: it is a file, or holds files of the user or of a run with other settings.
     """
-    path = folder / marker
-    if folder.is_file():
-        raise ValueError(f'{folder} is a file; give a folder')
+    path = directory / marker
+    if directory.is_file():
+        raise ValueError(f'{directory} is a file; give a directory')
     if not path.exists():
-        for own in foreign:
+        for file in foreign:
             raise ValueError(
-                f'{own} was not made by this tool ({path} is missing), and files of two origins '
-                'are not mixed. Give another folder.'
+                f'{file} was not made by this tool ({path} is missing), and files of two origins '
+                'are not mixed. Give another directory.'
             )
         return
     try:
-        found = dict(json.loads(path.read_text()))
+        before = dict(json.loads(path.read_text()))
     except (TypeError, ValueError):
-        raise ValueError(f'{path} is unreadable. Give another folder, or remove it.') from None
-    made_by = json.loads(json.dumps(made_by))  # as it comes back: lists for tuples
-    keys = [key for key in {**found, **made_by} if found.get(key) != made_by.get(key)]
-    if keys and (begun or any(pictures(folder))):
-        differing = '; '.join(
-            f'{key} {_short(found.get(key))}, not {_short(made_by.get(key))}' for key in keys
+        raise ValueError(f'{path} is unreadable. Give another directory, or remove it.') from None
+    made_by = json.loads(json.dumps(made_by))  # as it was stored: lists for tuples
+    keys = [key for key in {**before, **made_by} if before.get(key) != made_by.get(key)]
+    if keys and (begun or any(image_files(directory))):
+        differences = '; '.join(
+            f'{key} {_short(before.get(key))}, not {_short(made_by.get(key))}' for key in keys
         )
         raise ValueError(
-            f'{folder} holds what was made with {differing}. Give another folder, or the same '
-            f'{" and ".join(keys)}, or remove that folder.'
+            f'{directory} was made with {differences}. Give another directory, or the same '
+            f'{" and ".join(keys)}, or remove that directory.'
         )
 
 
 def claim(
-    folder: Path,
+    directory: Path,
     *,
     marker: str,
     made_by: dict,
     metainfo: dict | None = None,
     within: Iterable[str | Path] = (),
 ) -> None:
-    """Makes ``folder``, and marks it before the first picture is in it.
+    """Create a directory that ``check_free`` accepts, and mark it before its first image.
 
     Args:
-        folder: One that ``check_free`` found free.
+        directory: The directory.
         marker: Name of the marker file.
-        made_by: What goes into it.
-        metainfo: Classes and colours, for ``metainfo.json``; None writes none.
-        within: Sub-folders to make.
+        made_by: Content of the marker.
+        metainfo: Classes and colours for ``metainfo.json``; None for no such file.
+        within: Subdirectories to create.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_stale_parts(folder)
-    _write_json(folder / marker, made_by)
+    directory.mkdir(parents=True, exist_ok=True)
+    remove_stale_parts(directory)
+    _write_json(directory / marker, made_by)
     if metainfo:
-        _write_json(folder / METAINFO, metainfo)
+        _write_json(directory / METAINFO, metainfo)
     for name in within:
-        (folder / name).mkdir(parents=True, exist_ok=True)
+        (directory / name).mkdir(parents=True, exist_ok=True)
 
 
 def _write_json(path: Path, values: dict) -> None:

@@ -41,7 +41,7 @@ class Told:
     def __init__(self, path, folder, monkeypatch, *, resume=False, now=1000.0, **options):
         self.now = now
         monkeypatch.setattr(clock_loop.time, 'monotonic', lambda: self.now)
-        monkeypatch.setattr(clock_loop, 'BEGUN', now)
+        monkeypatch.setattr(clock_loop, 'PROCESS_STARTED', now)
         config = Config.fromfile(path)
         config.merge_from_dict(options)
         config.work_dir, config.resume, config.custom_hooks = str(folder), resume, []

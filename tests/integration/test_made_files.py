@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from pspnet_plugin.utils import jobs
-from pspnet_plugin.utils.jobs import remove_stale_parts, same_time, write_atomic
+from pspnet_plugin.utils.files import remove_stale_parts, same_time, write_atomic
 
 
 def test_a_second_writer_of_the_same_file_does_no_harm(tmp_path, monkeypatch):

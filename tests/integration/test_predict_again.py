@@ -16,7 +16,7 @@ from helpers.pairs import ROOT, photo
 from helpers.programs import load_tool, run_tool
 
 from pspnet_plugin.apis.sources import find_sources
-from pspnet_plugin.utils.jobs import lock
+from pspnet_plugin.utils.files import lock
 
 TOOL = ROOT / 'tools/predict.py'
 main = load_tool('predict.py').main

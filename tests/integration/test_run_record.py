@@ -64,8 +64,8 @@ def test_the_clock_begins_with_the_process():
 import time
 began = time.monotonic()
 time.sleep(1.5)
-from pspnet_plugin.utils.environment import BEGUN
-print(began - BEGUN)
+from pspnet_plugin.utils.environment import PROCESS_STARTED
+print(began - PROCESS_STARTED)
 """
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     before = float(done.stdout.split()[-1])  # what starting the interpreter took

@@ -29,9 +29,14 @@ from pspnet_plugin.toolkit.inspection.split_statistics import (
     find_splits,
     measure_splits,
 )
-from pspnet_plugin.utils.arguments import add_workers, whole_number
-from pspnet_plugin.utils.command_line import add_debug, complain, run_command
-from pspnet_plugin.utils.jobs import write_atomic
+from pspnet_plugin.utils.command_line import (
+    add_debug,
+    add_workers,
+    bounded_int,
+    complain,
+    run_command,
+)
+from pspnet_plugin.utils.files import write_atomic
 from pspnet_plugin.utils.output_directory import METAINFO
 
 TOOL = 'inspect_pairs'
@@ -60,7 +65,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--json', metavar='FILE', type=Path, help='write all statistics and findings as JSON')
     add('--sheet', metavar='FILE.png', type=Path, help='draw pairs and their decoded labels')
     add(
-        '--pairs', type=whole_number(1), default=6,
+        '--pairs', type=bounded_int(1), default=6,
         help='number of pairs on the sheet: two thirds spread evenly, one third most unsure (6)',
     )  # fmt: skip
     add_debug(parser)

@@ -23,9 +23,8 @@ from pspnet_plugin.toolkit.conversion.matching import (
 )
 from pspnet_plugin.toolkit.conversion.pair_making import PairFormat, make_pairs
 from pspnet_plugin.toolkit.synthetic.pair_directory import SPLITS, make_scenes
-from pspnet_plugin.utils.arguments import add_workers, whole_number
-from pspnet_plugin.utils.command_line import add_debug, run_command
-from pspnet_plugin.utils.output_directory import pictures
+from pspnet_plugin.utils.command_line import add_debug, add_workers, bounded_int, run_command
+from pspnet_plugin.utils.output_directory import image_files
 
 AGAIN = 'The same command resumes an interrupted run.'
 CHANGED = 'It also makes pairs again whose photo or label map has changed.'
@@ -116,7 +115,7 @@ def folders(args: argparse.Namespace) -> int:
     }
     status = _make(args, matched, label_format, made_from=made_from, metainfo=metainfo)
     suffix = f'.{args.format}'
-    made = any(path.suffix == suffix for path in pictures(args.out))
+    made = any(path.suffix == suffix for path in image_files(args.out))
     if made and args.config:
         print(
             update_config(
@@ -165,9 +164,9 @@ def _size(text: str) -> tuple[int, int]:
 def _add_synthetic(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add('out', metavar='OUT', type=Path, help='directory of the pairs')
-    add('--train', type=whole_number(0), default=400, help='pairs in OUT/train (400)')
-    add('--val', type=whole_number(0), default=60, help='pairs in OUT/val (60)')
-    add('--seed', type=whole_number(0), default=0, help='seed of all images (0)')
+    add('--train', type=bounded_int(0), default=400, help='pairs in OUT/train (400)')
+    add('--val', type=bounded_int(0), default=60, help='pairs in OUT/val (60)')
+    add('--seed', type=bounded_int(0), default=0, help='seed of all images (0)')
     add('--truth', metavar='DIR', type=Path, help='also write exact index maps, DIR/train/1.png')
     command.set_defaults(run=synthetic)
 
@@ -203,7 +202,7 @@ def _add_folders(command: argparse.ArgumentParser) -> None:
         'changed by hand is kept',
     )  # fmt: skip
     add(
-        '--max-side', metavar='PIXELS', type=whole_number(0),
+        '--max-side', metavar='PIXELS', type=bounded_int(0),
         help='shrink larger photos, and their labels, to this length of the longer side; 0 never '
         f'does (with --config {LARGEST_SIDE}, the largest that it trains on; else 0)',
     )  # fmt: skip
@@ -221,7 +220,7 @@ def _add_format(
         '--format', choices=('png', 'jpg'), default='png',
         help="png keeps the labels exactly (default); jpg is smaller, compressed as Kaggle's pairs",
     )  # fmt: skip
-    add('--quality', type=whole_number(1, 100), help='JPEG quality, 1 to 100 (95)')
+    add('--quality', type=bounded_int(1, 100), help='JPEG quality, 1 to 100 (95)')
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -14,8 +14,7 @@ from pspnet_plugin.labels.palettes import read_metainfo
 from pspnet_plugin.toolkit.arguments import add_label_options
 from pspnet_plugin.toolkit.conversion.conversion_run import ENDINGS, RESUME, run_conversion
 from pspnet_plugin.toolkit.conversion.pair_splitting import find_jobs, split_pair
-from pspnet_plugin.utils.arguments import add_workers
-from pspnet_plugin.utils.command_line import add_debug, complain, run_command
+from pspnet_plugin.utils.command_line import add_debug, add_workers, complain, run_command
 from pspnet_plugin.utils.output_directory import check_free, claim
 from pspnet_plugin.version import __version__
 

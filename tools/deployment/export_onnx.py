@@ -33,8 +33,7 @@ from pspnet_plugin.toolkit.arguments import (
     check_output_name,
     read_config,
 )
-from pspnet_plugin.utils.arguments import parse_size
-from pspnet_plugin.utils.command_line import add_debug, complain, run_command
+from pspnet_plugin.utils.command_line import add_debug, complain, parse_size, run_command
 from pspnet_plugin.version import __version__
 
 ROOT = Path(__file__).resolve().parents[2]

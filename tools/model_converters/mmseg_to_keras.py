@@ -16,8 +16,7 @@ from pspnet_plugin.toolkit.arguments import (
     read_config,
 )
 from pspnet_plugin.toolkit.keras.layers import to_keras_model
-from pspnet_plugin.utils.arguments import parse_size
-from pspnet_plugin.utils.command_line import add_debug, run_command
+from pspnet_plugin.utils.command_line import add_debug, parse_size, run_command
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = 'configs/psp_article-rgb_cityscapes_pairs.py'

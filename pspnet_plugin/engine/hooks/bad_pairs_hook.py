@@ -1,4 +1,6 @@
-"""Reports pairs that a dataset leaves out (``on_bad_pair='skip'``), beside what they change."""
+"""Reports the pairs that a dataset skips (``on_bad_pair='skip'``) where they change something."""
+
+from typing import Any
 
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
@@ -12,12 +14,12 @@ from pspnet_plugin.datasets.pair_backends import pair_path
 
 @HOOKS.register_module()
 class BadPairsHook(Hook):
-    """Says which pairs were lost during training, and how many a score leaves out.
+    """Name the pairs that are lost during training, and count those that a score skips.
 
     The number of pairs that were not scored is logged with the score, as ``skipped_pairs``.
 
     Args:
-        interval: Iterations after which newly lost pairs are reported.
+        interval: Iterations between reports of newly lost pairs.
     """
 
     priority = 'HIGHEST'  # what it adds to the scores is logged with them
@@ -27,31 +29,37 @@ class BadPairsHook(Hook):
         self._reported: set[str] = set()
 
     def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
     ) -> None:
-        """Names pairs that were there at the start, and cannot be used any more."""
+        """Name pairs that were good at the start, and cannot be read any more."""
         if self.every_n_train_iters(runner, self.interval):
             self._report(runner)
 
     def after_train(self, runner: Runner) -> None:
-        """Names the last ones, and counts all."""
+        """Name the last ones, and count all."""
         self._report(runner)
-        out = sum(len(bad.reasons) for _, bad in find_bad_pairs(runner.train_dataloader.dataset))
-        if out or self._reported:
+        dataset = runner.train_dataloader.dataset
+        skipped = sum(len(bad.reasons) for _, bad in find_bad_pairs(dataset))
+        if skipped or self._reported:
             runner.logger.warning(
-                f'{out} pairs were left out of this training from its start, and '
+                f'This training skipped {skipped} pairs from its start, and lost '
                 f'{len(self._reported)} in its course'
             )
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        """Puts the number of pairs that were not scored beside the score."""
+        """Add the number of skipped pairs to the score."""
         self._add(runner, runner.val_dataloader.dataset, metrics)
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        """The same for a test."""
+        """Add the number of skipped pairs to the score."""
         self._add(runner, runner.test_dataloader.dataset, metrics)
 
     def _report(self, runner: Runner) -> None:
+        dataset: Any  # of pairs
         for dataset, bad in find_bad_pairs(runner.train_dataloader.dataset):
             lost = bad.lost.clone()
             all_reduce(lost, op='max')  # each process meets others
@@ -65,9 +73,11 @@ class BadPairsHook(Hook):
 
     @staticmethod
     def _add(runner: Runner, dataset: Dataset, metrics: dict | None) -> None:
-        found = [bad for _, bad in find_bad_pairs(dataset) if bad.reasons]
-        if not found or metrics is None:
+        skipping = [bad for _, bad in find_bad_pairs(dataset) if bad.reasons]
+        if not skipping or metrics is None:
             return
-        out, count = sum(len(bad.reasons) for bad in found), sum(bad.count for bad in found)
-        metrics['skipped_pairs'] = out
-        runner.logger.warning(f'{out} of {count} pairs are not in the score that follows')
+        metrics['skipped_pairs'] = sum(len(bad.reasons) for bad in skipping)
+        count = sum(bad.count for bad in skipping)
+        runner.logger.warning(
+            f'{metrics["skipped_pairs"]} of {count} pairs are not in the score that follows'
+        )

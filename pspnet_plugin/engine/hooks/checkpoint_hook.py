@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there, whatever happens while they are written.
+"""Atomic checkpoints.
 
 Differs from stock ``CheckpointHook`` in its order: a checkpoint is written beside its final name,
 flushed to the disk and renamed; then ``last_checkpoint``, which ``--resume`` reads, in the same
@@ -17,16 +17,16 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import nn
 
-from pspnet_plugin.utils.jobs import remove_stale_parts, write_atomic
+from pspnet_plugin.utils.files import remove_stale_parts, write_atomic
 
-WHOLE = 'whole-file'
+ATOMIC = 'whole-file'  # registered name of the backend
 
 
-class WholeFileBackend(LocalBackend):
-    """Local files that are written whole or not at all."""
+class AtomicFileBackend(LocalBackend):
+    """Local files, written atomically."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Write a file, whole.
+        """Write a file.
 
         Raises:
             OSError: it cannot be written, and is named.
@@ -36,7 +36,7 @@ class WholeFileBackend(LocalBackend):
         write_atomic(path, obj)
 
 
-register_backend(WHOLE, WholeFileBackend)
+register_backend(ATOMIC, AtomicFileBackend)
 
 
 @HOOKS.register_module()
@@ -46,17 +46,21 @@ class WholeCheckpointHook(CheckpointHook):
     Checkpoints on other backends (``s3://``) are written as stock does.
     """
 
+    # Set by stock.
+    backend_args: dict | None
+    keep_ckpt_ids: deque[int]
+
     def before_train(self, runner: Runner) -> None:
-        """Finds the place for checkpoints, and clears what killed runs had begun there."""
+        """Prepare the directory of checkpoints; parts that killed runs left there are removed."""
         super().before_train(runner)
         stock = self.backend_args or self.file_client_args
         if stock is None and isinstance(self.file_backend, LocalBackend):
-            self.backend_args = dict(backend=WHOLE)
+            self.backend_args = dict(backend=ATOMIC)
             if is_main_process():
                 remove_stale_parts(Path(self.out_dir))
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
-        """As stock, but the one that was the best goes only when its successor is there."""
+        """Save as stock does, but remove the previous best one afterwards."""
         if not self.save_best:
             return
         check_finite(runner.model, f'The best checkpoint of iteration {runner.iter}')
@@ -77,7 +81,7 @@ class WholeCheckpointHook(CheckpointHook):
 
     @property
     def _best(self) -> dict[str, str | None]:
-        """The best checkpoint by each score."""
+        """Path of the best checkpoint by each score."""
         if len(self.key_indicators) == 1:
             return {self.key_indicators[0]: self.best_ckpt_path}
         return dict(self.best_ckpt_path_dict)
@@ -121,10 +125,14 @@ class WholeCheckpointHook(CheckpointHook):
 
 
 def check_finite(model: nn.Module, name: str) -> None:
-    """Makes sure that a model can be saved under a name.
+    """Check that all weights and statistics are finite.
+
+    Args:
+        model: The model.
+        name: Name of the checkpoint, for the message.
 
     Raises:
-        FloatingPointError: a weight or a statistic is infinite or not a number.
+        FloatingPointError: a value is infinite or NaN.
     """
     tensors = {k: v for k, v in model.state_dict().items() if v.is_floating_point()}
     if torch.stack([v.detach().sum().float().isfinite() for v in tensors.values()]).all():
@@ -133,14 +141,14 @@ def check_finite(model: nn.Module, name: str) -> None:
     if bad:
         raise FloatingPointError(
             f'{name} was not saved: {bad[0]} and {len(bad) - 1} other tensors of the model are no '
-            'longer finite. The checkpoints before it stay; --resume with a lower learning rate, '
-            'or with optim_wrapper.clip_grad, goes on from the last of them'
+            'longer finite. The checkpoints before it stay: --resume continues from the last of '
+            'them; lower the learning rate, or set optim_wrapper.clip_grad'
         )
 
 
-def what_is_kept(work_dir: str | Path) -> str:
-    """A sentence on the checkpoint that ``--resume`` would go on from."""
+def resume_hint(work_dir: str | Path) -> str:
+    """Return a clause on the checkpoint from which ``--resume`` would continue."""
     last = Path(work_dir) / 'last_checkpoint'
     if last.is_file() and (path := Path(last.read_text())).is_file():
-        return f'{path} is whole, and --resume goes on from it'
+        return f'{path} is complete, and --resume continues from it'
     return 'there is no checkpoint yet'

@@ -1,4 +1,4 @@
-"""Stops a training whose loss is NaN or infinite, and says which pictures it was."""
+"""Stops a training whose loss is NaN or infinite, or skips the step, and names the batch."""
 
 import math
 from collections.abc import Callable
@@ -12,23 +12,23 @@ from mmseg.registry import HOOKS
 from torch import Tensor
 
 from pspnet_plugin.datasets.pair_backends import pair_path
-from pspnet_plugin.engine.hooks.checkpoint_hook import what_is_kept
+from pspnet_plugin.engine.hooks.checkpoint_hook import resume_hint
 
 ACTIONS = ('stop', 'skip')
 
 
 @HOOKS.register_module()
 class NonFiniteLossHook(Hook):
-    """Watches over the loss of every step.
+    """Check the loss of every step.
 
-    Where it is NaN or infinite, the run stops before anything is saved, with the iteration,
-    the learning rate and the files of the batch; or the step is left out: neither weights nor
-    statistics of norms change, in any process.
+    If it is NaN or infinite, the run stops before anything is saved, with the iteration, the
+    learning rate and the files of the batch; or the step is skipped: neither weights nor statistics
+    of norms change, in any process.
 
     Args:
         action: ``'stop'`` or ``'skip'``. To skip costs a copy of the norms' statistics a step, and
-            with several processes a word between them.
-        most_in_a_row: So many steps may be skipped one after the other; one more stops the run.
+            with several processes an ``all_reduce`` of one number.
+        most_in_a_row: Number of successive steps that may be skipped; one more stops the run.
 
     Raises:
         ValueError: the action is none of these.
@@ -44,33 +44,38 @@ class NonFiniteLossHook(Hook):
         self.most_in_a_row = most_in_a_row
         self.skipped = 0
         self._in_a_row = 0
-        self._left_out = False
+        self._skipping = False
 
     def before_train(self, runner: Runner) -> None:
-        """Comes between the loss and the step, if steps are to be skipped."""
+        """Put the check between the loss and the step, if steps are to be skipped."""
         if self.action == 'skip':
-            runner.optim_wrapper.update_params = self._unless_bad(
-                runner.optim_wrapper.update_params
-            )
+            runner.optim_wrapper.update_params = self._if_finite(runner.optim_wrapper.update_params)
 
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
-        """Keeps the statistics of norms, which the forward pass changes."""
-        self._left_out = False
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
+    ) -> None:
+        """Copy the statistics of norms, which the forward pass changes."""
+        self._skipping = False
         if self.action == 'skip':
-            self._buffers = [(buffer, buffer.clone()) for buffer in _bare(runner.model).buffers()]
+            model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+            self._buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
 
     def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch=None, outputs=None
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
     ) -> None:
-        """Stops, or reports the step that was left out."""
+        """Stop, or restore the statistics and report the skipped step."""
         loss = float(torch.as_tensor((outputs or {}).get('loss', 0.0)).detach())
         if self.action == 'stop':
             if not math.isfinite(loss):
                 raise FloatingPointError(
-                    f'{self._what(runner, loss, data_batch)}. {_advice(runner)}'
+                    f'{self._describe(runner, loss, data_batch)}. {_advice(runner)}'
                 )
             return
-        if not self._left_out:
+        if not self._skipping:
             self._in_a_row = 0
             return
         with torch.no_grad():
@@ -78,30 +83,30 @@ class NonFiniteLossHook(Hook):
                 buffer.copy_(before)
         self.skipped += 1
         self._in_a_row += 1
-        said = self._what(runner, loss, data_batch)
+        description = self._describe(runner, loss, data_batch)
         if self._in_a_row > self.most_in_a_row:
             raise FloatingPointError(
-                f'{said}, as in the {self.most_in_a_row} steps before it. {_advice(runner)}'
+                f'{description}, as in the {self.most_in_a_row} steps before it. {_advice(runner)}'
             )
-        runner.logger.warning(f'{said}; the step is left out')
+        runner.logger.warning(f'{description}; the step is skipped')
 
     def after_train(self, runner: Runner) -> None:
-        """Says how many steps were left out."""
+        """Report the number of skipped steps."""
         if self.skipped:
-            runner.logger.warning(f'{self.skipped} steps were left out: their loss was not finite')
+            runner.logger.warning(f'{self.skipped} steps were skipped: their loss was not finite')
 
-    def _unless_bad(self, update: Callable) -> Callable:
+    def _if_finite(self, update: Callable) -> Callable:
         def update_params(loss: Tensor, *args, **kwargs) -> None:
-            good = loss.detach().isfinite().all().to(torch.int)
-            all_reduce(good, op='min')
-            self._left_out = not good.item()
-            if not self._left_out:
+            finite = loss.detach().isfinite().all().to(torch.int)
+            all_reduce(finite, op='min')
+            self._skipping = not finite.item()
+            if not self._skipping:
                 update(loss, *args, **kwargs)
 
         return update_params
 
     @staticmethod
-    def _what(runner: Runner, loss: float, data_batch: dict | None) -> str:
+    def _describe(runner: Runner, loss: float, data_batch: dict | None) -> str:
         rates = {name: rates[0] for name, rates in runner.optim_wrapper.get_lr().items()}
         samples = (data_batch or {}).get('data_samples') or []
         files = [pair_path(sample.metainfo.get('img_path', '?')) for sample in samples]
@@ -115,11 +120,7 @@ class NonFiniteLossHook(Hook):
 
 def _advice(runner: Runner) -> str:
     return (
-        f'Nothing of it was saved: {what_is_kept(runner.work_dir)}. A lower learning rate, '
-        'optim_wrapper.clip_grad, or float32 where --amp was given are the usual remedies; '
-        "NonFiniteLossHook with action='skip' leaves such steps out"
+        f'This step was not saved: {resume_hint(runner.work_dir)}. Lower the learning rate, set '
+        'optim_wrapper.clip_grad, or take float32 where --amp was given; NonFiniteLossHook with '
+        "action='skip' skips such steps"
     )
-
-
-def _bare(model: torch.nn.Module) -> torch.nn.Module:
-    return model.module if is_model_wrapper(model) else model

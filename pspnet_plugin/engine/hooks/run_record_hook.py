@@ -1,6 +1,6 @@
-"""Keeps what a table of results needs of a run: what was done, on what, how long, how well.
+"""Records what a table of results needs of a run: settings, machine, time, scores.
 
-Stock logs hold the curves; they do not hold by which rule labels were read when a score was
+Stock logs hold the curves. They do not hold by which rule labels were decoded when a score was
 computed, nor the hardware and the wall-clock time of all parts of a resumed run in one place.
 """
 
@@ -22,26 +22,26 @@ from torch.utils.data import Dataset
 
 from pspnet_plugin.evaluation.iou_metric import ClasswiseIoUMetric
 from pspnet_plugin.labels.decoder import LabelDecoder
-from pspnet_plugin.utils.environment import BEGUN, describe_machine, peak_of_process
-from pspnet_plugin.utils.jobs import write_atomic
+from pspnet_plugin.utils.environment import PROCESS_STARTED, describe_machine, peak_memory
+from pspnet_plugin.utils.files import write_atomic
 
 RECORD = 'run_record.json'
 
 
 @HOOKS.register_module()
 class RunRecordHook(Hook):
-    """Writes ``run_record.json`` into the work dir, and goes on in the one that is there.
+    """Write ``run_record.json`` into the work directory, and extend one that is there.
 
     It holds ``parts``, one for each start of a training (config, seed, hardware, versions, seconds
-    since the process began, iterations, peak memory in bytes, whether it came to its end), and
-    ``scores``, one for each validation or test and each rule in it (iteration, split, how labels
-    were read, number of pairs, when it ended, seconds, values).
+    since the process started, iterations, peak memory in bytes, whether it came to its end), and
+    ``scores``, one for each validation or test and each rule in it (iteration, split, decoding of
+    the labels, number of pairs, when it ended, seconds, values).
     """
 
     priority = 'VERY_LOW'  # after the hooks that add to the scores
 
     def before_train(self, runner: Runner) -> None:
-        """Begins a part."""
+        """Add a part."""
         loader = runner.train_dataloader
         self._part = dict(
             config=Path(runner.cfg.filename or '').name,
@@ -58,36 +58,36 @@ class RunRecordHook(Hook):
         self._add('parts', self._part, runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Keeps how far the part has come: what is resumed is resumed from here."""
-        self._keep_part(runner, iteration=checkpoint['meta']['iter'])
+        """Update the part: a resumed run starts from here."""
+        self._update_part(runner, iteration=checkpoint['meta']['iter'])
 
     def after_train(self, runner: Runner) -> None:
-        """Ends the part."""
+        """End the part."""
         self._part['ended'] = True
-        self._keep_part(runner)
+        self._update_part(runner)
         runner.logger.info(
-            f'Trained. {Path(runner.work_dir) / "last_checkpoint"} names the weights; what they '
-            f'can do: python tools/analysis_tools/report.py {runner.work_dir}'
+            f'Trained. {Path(runner.work_dir) / "last_checkpoint"} names the weights; a report on '
+            f'them: python tools/analysis_tools/report.py {runner.work_dir}'
         )
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Starts the clock."""
-        self._scoring = time.time()
+        """Start the clock."""
+        self._started = time.time()
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        """Keeps a score, and how far the part has come."""
-        self._score(runner, 'val', runner.val_loop, metrics)
-        self._keep_part(runner)
+        """Add a score, and update the part."""
+        self._add_scores(runner, 'val', runner.val_loop, metrics or {})
+        self._update_part(runner)
 
     def before_test_epoch(self, runner: Runner) -> None:
-        """Starts the clock."""
-        self._scoring = time.time()
+        """Start the clock."""
+        self._started = time.time()
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        """Keeps a score."""
-        self._score(runner, 'test', runner.test_loop, metrics)
+        """Add a score."""
+        self._add_scores(runner, 'test', runner.test_loop, metrics or {})
 
-    def _score(self, runner: Runner, kind: str, loop: BaseLoop, metrics: dict | None) -> None:
+    def _add_scores(self, runner: Runner, kind: str, loop: BaseLoop, metrics: dict) -> None:
         dataset = loop.dataloader.dataset
         split = getattr(dataset, 'data_prefix', {}).get('img_path', '')
         common = dict(
@@ -99,10 +99,9 @@ class RunRecordHook(Hook):
             split=os.path.basename(split.rstrip('/')),
             pairs=len(dataset),
             ended=_now(),
-            seconds=round(time.time() - self._scoring, 1),
+            seconds=round(time.time() - self._started, 1),
         )
-        values = (metrics or {}).items()
-        metrics = {key: float(value) for key, value in values if isinstance(value, Real)}
+        numbers = {key: float(value) for key, value in metrics.items() if isinstance(value, Real)}
         for metric in loop.evaluator.metrics:
             rules = metric.rules if isinstance(metric, ClasswiseIoUMetric) else {'': None}
             named = {f'{metric.prefix or ""}/{name}'.strip('/'): rules[name] for name in rules}
@@ -110,32 +109,31 @@ class RunRecordHook(Hook):
                 decoders = (
                     [LabelDecoder([(0, 0, 0)], **decode)] if decode else _decoders_of(dataset)
                 )
-                values = _named(metrics, name, others=named.keys() - {name})
-                self._add(
-                    'scores', dict(common, decode=_decoding(decoders), metrics=values), runner
-                )
+                values = _named(numbers, name, others=named.keys() - {name})
+                score = dict(common, decode=_decoding(decoders), metrics=values)
+                self._add('scores', score, runner)
 
-    def _keep_part(self, runner: Runner, *, iteration: int | None = None) -> None:
+    def _update_part(self, runner: Runner, *, iteration: int | None = None) -> None:
         if not hasattr(self, '_part') or not is_main_process():
             return
+        cuda = torch.cuda.is_available()
         self._part.update(
             last_iteration=runner.iter if iteration is None else iteration,
-            seconds=round(time.monotonic() - BEGUN, 1),
-            peak_bytes=_peak_bytes(),
+            seconds=round(time.monotonic() - PROCESS_STARTED, 1),
+            peak_bytes=torch.cuda.max_memory_allocated() if cuda else peak_memory(),
         )
         record, keys = _read(runner), ('started', 'first_iteration')
-        own = [self._part[key] for key in keys]
-        others = [part for part in record['parts'] if [part[key] for key in keys] != own]
+        key = [self._part[k] for k in keys]
+        others = [part for part in record['parts'] if [part[k] for k in keys] != key]
         record['parts'] = [*others, self._part]
         _write(runner, record)
 
     @staticmethod
     def _add(kind: str, entry: dict, runner: Runner) -> None:
-        if not is_main_process():
-            return
-        record = _read(runner)
-        record[kind].append(entry)
-        _write(runner, record)
+        if is_main_process():
+            record = _read(runner)
+            record[kind].append(entry)
+            _write(runner, record)
 
 
 def _read(runner: Runner) -> dict[str, list]:
@@ -149,24 +147,26 @@ def _write(runner: Runner, record: dict[str, list]) -> None:
 
 
 def _named(metrics: dict[str, float], name: str, others: Iterable[str]) -> dict[str, float]:
-    """Values under a name (``NAME/mIoU``), or without any; names of classes may have a ``/``."""
+    """Select the values ``NAME/mIoU`` of a name, or those without any; classes may have a ``/``."""
     prefix = f'{name}/' if name else ''
     foreign = tuple(f'{other}/' for other in others if other and not prefix.startswith(f'{other}/'))
-    own = {k: v for k, v in metrics.items() if k.startswith(prefix) and not k.startswith(foreign)}
-    return {key.removeprefix(prefix): value for key, value in own.items()}
+    return {
+        key.removeprefix(prefix): value
+        for key, value in metrics.items()
+        if key.startswith(prefix) and not key.startswith(foreign)
+    }
 
 
 def _decoders_of(dataset: Dataset) -> list[LabelDecoder]:
-    """Those of the datasets of pairs within any wrappers."""
+    """Return the decoders of the datasets of pairs within any wrappers."""
+    if isinstance(decoder := getattr(dataset, 'decoder', None), LabelDecoder):
+        return [decoder]
     inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
-    found = [decoder for part in inner if part is not None for decoder in _decoders_of(part)]
-    return (
-        [dataset.decoder] if isinstance(getattr(dataset, 'decoder', None), LabelDecoder) else found
-    )
+    return [decoder for part in inner if part is not None for decoder in _decoders_of(part)]
 
 
 def _decoding(decoders: Sequence[LabelDecoder]) -> dict | None:
-    """How labels are read from pairs; None where they are index maps."""
+    """Return the rule by which labels are decoded; None for index maps, which need none."""
     rules = [_rule(decoder) for decoder in decoders]
     if not rules:
         return None
@@ -184,12 +184,7 @@ def _now() -> str:
 
 
 def _precision(wrapper: OptimWrapper | OptimWrapperDict) -> str:
-    """In which a training multiplies."""
+    """Return the precision of a training's products."""
     if isinstance(wrapper, AmpOptimWrapper):
         return f'mixed with {str(wrapper.cast_dtype or torch.float16).removeprefix("torch.")}'
     return getattr(wrapper, 'precision', 'float32')
-
-
-def _peak_bytes() -> int:
-    """Of the GPU where there is one, else of this process."""
-    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else peak_of_process()

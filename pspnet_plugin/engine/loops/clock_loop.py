@@ -1,8 +1,7 @@
-"""Training for so many minutes, whatever the machine, by a schedule that follows the clock.
+"""Time-limited training: a schedule that is stretched over a time budget, whatever the machine.
 
-Networks are compared here by what they learn in the same time; by the same number of iterations the
-slower ones would be given more of it. It differs from stock loops, which count iterations, in that
-their number is an outcome: a schedule of ``max_iters`` iterations is stretched over the minutes.
+Networks are compared here by what they learn in the same time; the same number of iterations would
+give the slower ones more of it. Stock loops count iterations; here their number is an outcome.
 """
 
 import time
@@ -18,24 +17,25 @@ from mmengine.runner import Runner
 from mmseg.registry import LOOPS
 
 from pspnet_plugin.engine.loops.resumable_loop import ResumableTrainLoop
-from pspnet_plugin.utils.environment import BEGUN
+from pspnet_plugin.utils.environment import PROCESS_STARTED
 
-CLOCK = 'seconds_trained'
-VALIDATED = 'validations_by_the_clock'
+# Keys of the message hub, in checkpoints.
+SECONDS = 'seconds_trained'
+VALIDATIONS = 'validations_by_the_clock'
 
 
 @LOOPS.register_module()
 class ClockTrainLoop(ResumableTrainLoop):
-    """Trains until so many minutes after the process began, then validates.
+    """Train for so many minutes since the process started, then validate.
 
-    Schedules and ``val_interval`` stay written for ``max_iters`` iterations, and go by the share of
-    the time that is gone: ``--cfg-options train_cfg.type=ClockTrainLoop train_cfg.minutes=25``
-    makes any config train by the clock. Validations take of the time; a larger
-    ``train_cfg.val_interval`` makes them fewer. What else counts iterations (logs, checkpoints)
-    counts those that are done. While it runs, the runner's ``max_iters`` is an estimate of how many
-    there will be.
+    Schedules and ``val_interval`` stay written for ``max_iters`` iterations, and follow the share
+    of the time budget that is spent: ``--cfg-options train_cfg.type=ClockTrainLoop
+    train_cfg.minutes=25`` limits the time of any config. Validations take time from the budget; a
+    larger ``train_cfg.val_interval`` makes them fewer. Whatever else counts iterations (logs,
+    checkpoints) counts real ones. While it runs, the runner's ``max_iters`` is an estimate of their
+    number.
 
-    A run that is resumed has the time that its checkpoint leaves it; what was done after that
+    A resumed run has the time that its checkpoint leaves it; work that was done after that
     checkpoint costs it nothing. With several processes the clock of the first one counts. The
     number of steps depends on the machine, and so do the weights: runs of one seed differ.
 
@@ -43,15 +43,14 @@ class ClockTrainLoop(ResumableTrainLoop):
         runner: The runner.
         dataloader: See ``ResumableTrainLoop``.
         max_iters: Length of the schedule, in its own iterations.
-        minutes: Wall clock of the whole process: imports, reading, training, validations.
-        reserve: Seconds of it that are left for what comes after the last step, such as the last
-            validation.
+        minutes: Time budget of the whole process: imports, reading, training, validations.
+        reserve: Seconds of it for the work after the last step, such as the last validation.
         val_interval: Iterations of the schedule between validations.
         **kwargs: Other arguments of stock ``IterBasedTrainLoop``.
 
     Raises:
-        ValueError: no time is left for training, a scheduler counts epochs, or what is resumed was
-            trained by another clock.
+        ValueError: no time is left for training, a scheduler counts epochs, or the checkpoint to
+            resume from had another time budget.
     """
 
     def __init__(
@@ -72,65 +71,68 @@ class ClockTrainLoop(ResumableTrainLoop):
             )
         if 'dynamic_intervals' in kwargs:
             raise ValueError(
-                f'ClockTrainLoop: dynamic_intervals={kwargs["dynamic_intervals"]} count iterations '
-                'that are done; expected val_interval alone'
+                f'ClockTrainLoop: dynamic_intervals={kwargs["dynamic_intervals"]} count real '
+                'iterations; expected val_interval alone'
             )
         super().__init__(
             runner, dataloader, max_iters=max_iters, val_interval=val_interval, **kwargs
         )
         self._ticks = max_iters
-        self._seconds = 60 * minutes - reserve
+        self._budget = 60 * minutes - reserve
+        # Seconds trained: by the runs before, now, at the end of the last step; mean of a step.
         self._before = self._elapsed = self._ended = self._step = 0.0
 
     @property
     def tick(self) -> int:
-        """Iteration of the schedule that it is time for, below ``max_iters``."""
-        return min(int(self._elapsed / self._seconds * self._ticks), self._ticks - 1)
+        """Iteration of the schedule at this time, below ``max_iters``."""
+        return min(int(self._elapsed / self._budget * self._ticks), self._ticks - 1)
 
     def _train(self) -> None:
-        # It would step them once an iteration, whatever the clock says.
+        # The hook would step schedulers once an iteration.
         self.runner._hooks = [h for h in self.runner.hooks if type(h) is not ParamSchedulerHook]
         # Gradients may be accumulated over steps, whose number is not known.
         self.runner.optim_wrapper.initialize_count_status(self.runner.model, self._iter, -1)
         hub = self.runner.message_hub
-        resumed = hub.runtime_info.get(CLOCK) if self._iter else None
-        self._before, self._began = (resumed, time.monotonic()) if resumed else (0.0, BEGUN)
+        trained = hub.runtime_info.get(SECONDS) if self._iter else None
+        self._before = trained or 0.0
+        self._started = time.monotonic() if trained else PROCESS_STARTED
         if not self._iter:
-            hub.update_info(VALIDATED, 0)
+            hub.update_info(VALIDATIONS, 0)
         self._read_clock()
         self._check_schedules()
-        if not self._iter and self._elapsed >= self._seconds:
+        if not self._iter and self._elapsed >= self._budget:
             raise ValueError(
-                f'ClockTrainLoop: this process began {self._elapsed / 60:.1f} minutes ago, and has '
-                f'{self._seconds / 60:.1f} to train in all: start it anew, or give it more minutes'
+                f'ClockTrainLoop: this process started {self._elapsed / 60:.1f} minutes ago, and '
+                f'its time budget is {self._budget / 60:.1f}: start it again, or give it more '
+                'minutes'
             )
         self.runner.logger.info(
-            f'{self._elapsed / 60:.1f} of {self._seconds / 60:.1f} minutes of training are gone.'
+            f'{self._elapsed / 60:.1f} of {self._budget / 60:.1f} minutes of training are spent.'
         )
-        self._max_iters = self._iter + (self._elapsed < self._seconds)
+        self._max_iters = self._iter + (self._elapsed < self._budget)
         self._ended = self._elapsed
         super()._train()
 
     def run_iter(self, data_batch: dict) -> None:
-        """One step, the last one if the clock leaves no time for another."""
+        """Train one step, the last one if there is no time for another."""
         self._read_clock()
         until = max(self._elapsed, self._ended + self._step)
-        left = max(self._seconds - until, 0)
+        left = max(self._budget - until, 0)
         more = max(round(left / self._step), 1) if left and self._step else int(left > 0)
         self._max_iters = self._iter + 1 + more
-        self.runner.message_hub.update_info(CLOCK, until)
+        self.runner.message_hub.update_info(SECONDS, until)
         if self._iter:  # torch warns of schedulers that step before the optimizer's first step
-            self._follow_clock()
+            self._step_schedulers()
         super().run_iter(data_batch)
         self._read_clock()
         took = self._elapsed - self._ended  # waiting for the batch included
         self._step = 0.9 * self._step + 0.1 * took if self._step else took
         self._ended = self._elapsed
 
-    def _follow_clock(self) -> None:
+    def _step_schedulers(self) -> None:
         schedulers = list(_schedulers(self.runner))
         at = min((s._global_step for s in schedulers), default=self.tick)
-        for _ in range(at, self.tick):  # by turns, as stock does: some go on from others' rates
+        for _ in range(at, self.tick):  # in turn, as stock does: some start from others' rates
             for scheduler in schedulers:
                 scheduler.step()
 
@@ -139,40 +141,40 @@ class ClockTrainLoop(ResumableTrainLoop):
             name = type(scheduler).__name__
             if scheduler.by_epoch:
                 raise ValueError(
-                    f'{name}: by_epoch=True, but a ClockTrainLoop knows iterations of the schedule '
-                    f'only; expected by_epoch=False, an end of at most {self._ticks}'
+                    f'{name}: by_epoch=True, but a ClockTrainLoop counts iterations of the '
+                    f'schedule only; expected by_epoch=False, an end of at most {self._ticks}'
                 )
             if isinstance(scheduler, ReduceOnPlateauParamScheduler):
                 raise ValueError(
-                    f'{name} waits for scores; a ClockTrainLoop drives what counts steps'
+                    f'{name} waits for scores; a ClockTrainLoop needs schedulers that count steps'
                 )
             if scheduler._global_step > self.tick + 1:
                 raise ValueError(
                     f'ClockTrainLoop: the checkpoint is of iteration {scheduler._global_step} of '
-                    f'the schedule, and by the clock it is time for {self.tick}: it was trained by '
-                    'another clock, or none. Resume it with the minutes that it was begun with, or '
-                    'begin anew from its weights by load_from'
+                    f'the schedule, and by the clock it is time for {self.tick}: it had another '
+                    'time budget, or none. Resume it with the minutes of its start, or load its '
+                    'weights by load_from'
                 )
 
     def _is_time_to_validate(self) -> bool:
         if self.runner.val_loop is None:
             return False
-        validated = self.runner.message_hub.runtime_info.get(VALIDATED, 0)
+        validated = self.runner.message_hub.runtime_info.get(VALIDATIONS, 0)
         due = self.tick // self.val_interval > validated and self.tick >= self.val_begin
         return due or self._iter >= self._max_iters
 
     def _validate(self) -> None:
-        self.runner.message_hub.update_info(VALIDATED, self.tick // self.val_interval)
+        self.runner.message_hub.update_info(VALIDATIONS, self.tick // self.val_interval)
         super()._validate()
         self._read_clock()
-        self._ended = self._elapsed  # a step does not take as long
-        if self._elapsed >= self._seconds:
+        self._ended = self._elapsed  # a validation is no part of a step
+        if self._elapsed >= self._budget:
             self._max_iters = self._iter
-            self.runner.message_hub.update_info(CLOCK, self._elapsed)
+            self.runner.message_hub.update_info(SECONDS, self._elapsed)
             self._save_last()
 
     def _save_last(self) -> None:
-        """The checkpoint of a step that was not known to be the last one when it was done."""
+        """Save a step that turned out to be the last one only after it was done."""
         for hook in self.runner.hooks:
             if not isinstance(hook, CheckpointHook) or hook.by_epoch or not hook.save_last:
                 continue
@@ -182,7 +184,7 @@ class ClockTrainLoop(ResumableTrainLoop):
                 hook._save_checkpoint_with_step(self.runner, self._iter, meta)
 
     def _read_clock(self) -> None:
-        self._elapsed = self._before + time.monotonic() - self._began
+        self._elapsed = self._before + time.monotonic() - self._started
         if get_world_size() > 1:
             device = next(self.runner.model.parameters()).device
             shared = torch.tensor([self._elapsed], dtype=torch.float64, device=device)
@@ -191,6 +193,6 @@ class ClockTrainLoop(ResumableTrainLoop):
 
 
 def _schedulers(runner: Runner) -> Iterator[_ParamScheduler]:
-    found = runner.param_schedulers or []
-    for group in found.values() if isinstance(found, dict) else [found]:
+    schedulers = runner.param_schedulers or []
+    for group in schedulers.values() if isinstance(schedulers, dict) else [schedulers]:
         yield from group

@@ -1,47 +1,47 @@
-"""Before a training's first step: whether its data and its network are meant for each other."""
+"""Checks before the first step of a training that its data and its network fit together."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmengine.runner import Runner
 from mmseg.models import EncoderDecoder
 from torch import nn
-from torch.utils.data import Dataset
 
 
-def check_data(runner: Runner, dataset: Dataset) -> None:
-    """Looks at classes, weights of the loss, and pictures that are both trained on and scored.
+def check_data(runner: Runner, dataset: Any) -> None:
+    """Check classes and weights of the loss; warn of images both trained on and scored.
 
     Args:
         runner: Its model is built, and its validation, if there is one.
-        dataset: What is trained on.
+        dataset: The training data.
 
     Raises:
-        ValueError: the network's classes are not those of the data, or weights are not of them.
+        ValueError: the network's classes, or the weights, are not for the classes of the data.
     """
     model = getattr(runner.model, 'module', runner.model)
     classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
     if classes and isinstance(model, EncoderDecoder):
         check_classes(model, classes)
-    if runner.val_loop is not None and (seen := _pictures(dataset)):
-        scored = _pictures(runner.val_loop.dataloader.dataset)
-        if both := seen & scored:
+    if runner.val_loop is not None and (trained_on := _image_paths(dataset)):
+        scored = _image_paths(runner.val_loop.dataloader.dataset)
+        if both := trained_on & scored:
             runner.logger.warning(
-                f'{len(both)} of the {len(scored)} pictures of val_dataloader are trained on too, '
-                f'such as {min(both)}: its scores then say little about other pictures. Hold some '
+                f'{len(both)} of the {len(scored)} images of val_dataloader are trained on too, '
+                f'such as {min(both)}: its scores then say little about other images. Hold some '
                 'out: folders train and val, or folds in the datasets.'
             )
 
 
 def check_classes(model: EncoderDecoder, classes: Sequence[str]) -> None:
-    """Whether the heads of a network, and the weights of their losses, are for these classes.
+    """Check that the heads of a network, and the weights of their losses, are for these classes.
 
     Raises:
-        ValueError: they are for another number of them.
+        ValueError: they are for another number of them, or there is only one class.
     """
     if len(classes) == 1:
         raise ValueError(
-            f'the data has one class alone ({classes[0]}), and everything would be taken for it; '
-            'name what is not it as a class too, such as background'
+            f'the data has one class alone ({classes[0]}), and every pixel would be given it; name '
+            'the rest as a class too, such as background'
         )
     heads = [('decode_head', model.decode_head)]
     if getattr(model, 'auxiliary_head', None) is not None:
@@ -60,12 +60,12 @@ def check_classes(model: EncoderDecoder, classes: Sequence[str]) -> None:
                 if weights is not None and len(weights) != count:
                     raise ValueError(
                         f'model.{name}.loss_decode.class_weight has {len(weights)} values for '
-                        f'{count} classes; give one for each, or None for all alike'
+                        f'{count} classes; give one for each, or None for equal weights'
                     )
 
 
-def _pictures(dataset: Dataset) -> set[str]:
-    """What the records of a dataset name as their pictures; none where it has no such records."""
+def _image_paths(dataset: Any) -> set[str]:
+    """Return the ``img_path`` of all records; none where the dataset has no such records."""
     get = getattr(dataset, 'get_data_info', None)
     if get is None:
         return set()

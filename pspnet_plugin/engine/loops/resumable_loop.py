@@ -1,7 +1,7 @@
-"""Training by iterations that goes on after a stop as if there had been none.
+"""Training by iterations that resumes exactly.
 
-It differs from stock ``IterBasedTrainLoop`` in where random choices come from (``positions.py``),
-and in how it finds its place in the data: at once, also at iteration 100,000.
+It differs from stock ``IterBasedTrainLoop`` in the source of random choices (``sampling.py``), and
+in how it finds its position in the data: at once, also at iteration 100,000.
 """
 
 import errno
@@ -10,31 +10,33 @@ from mmengine.dist import get_world_size
 from mmengine.registry import DATASETS
 from mmengine.runner import IterBasedTrainLoop, Runner
 from mmseg.registry import LOOPS
+from torch import nn
 from torch.utils.data import DataLoader
 
-from pspnet_plugin.engine.hooks.checkpoint_hook import what_is_kept
+from pspnet_plugin.engine.hooks.checkpoint_hook import resume_hint
 from pspnet_plugin.engine.loops.data_check import check_data
 from pspnet_plugin.engine.loops.sampling import SeededDataset, seed_for_step
 
-# Samplers whose order is a shuffled one, or the set's own, and so can be had at any position.
+# Samplers whose order is a shuffled one, or the set's own, and so is known at any position.
 PLAIN_SAMPLERS = ('InfiniteSampler', 'DefaultSampler', 'PositionSampler')
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-PLACE = 'place_in_data'
-SCORED = 'validated_at'
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Keys of the message hub, in checkpoints.
+POSITION = 'place_in_data'
+VALIDATED_AT = 'validated_at'
 
 
 @LOOPS.register_module()
 class ResumableTrainLoop(IterBasedTrainLoop):
     """Stock ``IterBasedTrainLoop``, exactly resumable.
 
-    A run that was killed and resumed has the weights, the optimizer's state and the losses of one
-    that was not: order and augmentation of samples follow from the run's seed and the sample's
-    position in the run, dropout from seed, process and iteration. The seed is
-    ``randomness.seed`` or, without it, the drawn one that checkpoints hold. (What computes
-    differently twice, such as some CUDA kernels without ``randomness.deterministic``, still does.)
+    A run that was killed and resumed has the weights, the optimizer's state and the losses of an
+    undisturbed one: order and augmentation of samples follow from the run's seed and the sample's
+    position in the run, dropout from seed, process and iteration. The seed is ``randomness.seed``
+    or, without it, the drawn one that checkpoints hold. (Operators that compute differently twice,
+    such as some CUDA kernels without ``randomness.deterministic``, still do.)
 
-    On another number of processes, or with another batch size, the run goes on at the sample where
-    it stopped; what that changes is logged.
+    With another number of processes, or another batch size, the run resumes at the sample where it
+    stopped; the effects are logged.
 
     Args:
         runner: The runner.
@@ -50,7 +52,7 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         config = self._seeded(dataloader, seed=runner.seed)
         self._dataset = config['dataset'].dataset
         seeded = runner.build_dataloader(config)
-        # Stock may ask its loader for an iterator at once; that of this one begins nothing.
+        # Stock may ask its loader for an iterator at once; that of this one starts nothing.
         super().__init__(runner, DataLoader(seeded.dataset), **kwargs)
         self.dataloader = seeded
         del self.dataloader_iterator
@@ -80,8 +82,8 @@ class ResumableTrainLoop(IterBasedTrainLoop):
             sampler=dict(type='PositionSampler', shuffle=shuffle, seed=seed),
         )
 
-    def run(self):
-        """Trains from the iteration that the runner was resumed at, or the first.
+    def run(self) -> nn.Module:
+        """Train from the iteration that the runner was resumed at, or the first.
 
         Raises:
             ValueError: the network is not for the classes of the data.
@@ -89,14 +91,14 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         check_data(self.runner, self._dataset)
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
-        self._find_place()
+        self._find_position()
         try:
             self._train()
         except OSError as error:
-            if error.errno not in FULL:
+            if error.errno not in DISK_FULL:
                 raise
-            kept = what_is_kept(self.runner.work_dir)
-            message = f'{error.strerror}, at iteration {self._iter + 1}; {kept}'
+            hint = resume_hint(self.runner.work_dir)
+            message = f'{error.strerror}, at iteration {self._iter + 1}; {hint}'
             raise OSError(error.errno, message, error.filename) from error
         self.runner.call_hook('after_train_epoch')
         self.runner.call_hook('after_train')
@@ -104,7 +106,7 @@ class ResumableTrainLoop(IterBasedTrainLoop):
 
     def _train(self) -> None:
         if self._iter:
-            self._score_again()
+            self._validate_if_missed()
         batches = iter(self.dataloader)
         while self._iter < self._max_iters and not self.stop_training:
             self.runner.model.train()
@@ -114,57 +116,55 @@ class ResumableTrainLoop(IterBasedTrainLoop):
                 self._validate()
 
     def run_iter(self, data_batch: dict) -> None:
-        """One step; hooks that save a checkpoint save the place behind this batch with it."""
-        self._place['samples'] += self._per_step
-        self.runner.message_hub.update_info(PLACE, dict(self._place))
+        """Train one step; a checkpoint that hooks save after it holds the position behind it."""
+        self._position['samples'] += self._per_step
+        self.runner.message_hub.update_info(POSITION, dict(self._position))
         seed_for_step(self.runner.seed, self._iter)
         super().run_iter(data_batch)
 
-    def _score_again(self) -> None:
+    def _validate_if_missed(self) -> None:
         # A checkpoint is saved before the validation of its iteration, and saved again after it
         # only where the score is the best one. Without this, a score and perhaps the best
         # checkpoint would be lost.
         self._decide_current_val_interval()
-        scored = self.runner.message_hub.runtime_info.get(SCORED)
-        if self._is_time_to_validate() and scored != self._iter:
+        validated = self.runner.message_hub.runtime_info.get(VALIDATED_AT)
+        if self._is_time_to_validate() and validated != self._iter:
             self.runner.logger.info(
                 f'Iteration {self._iter} was saved before its validation: validating first.'
             )
             self._validate()
 
     def _validate(self) -> None:
-        self.runner.message_hub.update_info(SCORED, self._iter)
+        self.runner.message_hub.update_info(VALIDATED_AT, self._iter)
         self.runner.val_loop.run()
 
     def _is_time_to_validate(self) -> bool:
         at_interval = self._iter % self.val_interval == 0 or self._iter == self._max_iters
         return self.runner.val_loop is not None and self._iter >= self.val_begin and at_interval
 
-    def _find_place(self) -> None:
+    def _find_position(self) -> None:
         now = dict(processes=get_world_size(), batch_size=self.dataloader.batch_size)
         self._per_step = now['processes'] * now['batch_size']
-        before = self.runner.message_hub.runtime_info.get(PLACE) if self._iter else None
-        self._place = dict(
-            now, samples=before['samples'] if before else self._iter * self._per_step
-        )
+        before = self.runner.message_hub.runtime_info.get(POSITION) if self._iter else None
+        samples = before['samples'] if before else self._iter * self._per_step
+        self._position = dict(now, samples=samples)
         if self._iter and not before:
             self.runner.logger.warning(
                 f'The checkpoint at iteration {self._iter} was not made by {type(self).__name__}: '
-                f'going on at sample {self._place["samples"]}, but not as the run that made it '
-                'would have.'
+                f'this run resumes at sample {samples}, but not exactly.'
             )
         elif before and {key: before[key] for key in now} != now:
             self.runner.logger.warning(
                 f'The checkpoint was made by {before["processes"]} processes with '
                 f'{before["batch_size"]} samples each; now there are {now["processes"]} with '
-                f'{now["batch_size"]}. Training goes on at sample {before["samples"]}; from here '
+                f'{now["batch_size"]}. Training resumes at sample {samples}; from here '
                 f'a step averages {self._per_step} samples instead of '
                 f'{before["processes"] * before["batch_size"]}, and the learning rate and the '
                 'number of steps stay those of the config.'
             )
-        self.dataloader.sampler.start = self._place['samples']
-        # Where the config names no seed, a resumed run has that of its checkpoint only by now.
+        self.dataloader.sampler.start = samples
+        # If the config names no seed, a resumed run gets that of its checkpoint only now.
         dataset = self.dataloader.dataset
-        if not isinstance(dataset, SeededDataset):  # the part of it that num_batch_per_epoch leaves
+        if not isinstance(dataset, SeededDataset):  # wrapped because of num_batch_per_epoch
             dataset = dataset._dataset
         self.dataloader.sampler.seed = dataset.seed = self.runner.seed

@@ -1,13 +1,13 @@
-"""Where a training stands in its data, and the random choices that follow from that alone.
+"""The order of a training's samples, and their random numbers, as functions of seed and position.
 
-A run over a data set of N samples is one endless sequence: a permutation of the set, then another.
-Sample number p of it is drawn, and augmented, by the run's seed and p: not by which worker has it,
-what that worker did before, or how many processes there are. So a run can go on at any p, as if it
-had never stopped, without reading what comes before it.
+A run over a dataset of N samples is one endless sequence: a permutation of the set, then another.
+The sample at position p is drawn and augmented by the run's seed and p alone, whichever worker of
+whichever process has it. So a run can resume at any position without reading what comes before it.
 """
 
 import random
 from collections.abc import Iterator, Sized
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,22 +15,22 @@ from mmengine.dist import get_rank, get_world_size
 from mmseg.registry import DATA_SAMPLERS
 from torch.utils.data import Dataset, Sampler
 
-# What a seed is for: the same number serves each use with other random numbers.
+# Purposes of a seed: each draws other random numbers from it.
 _ORDER, _SAMPLE, _STEP = range(3)
 
 
 def permutation(size: int, *, seed: int, number: int) -> np.ndarray:
-    """The order of the samples in pass ``number`` over ``size`` of them."""
+    """Return the order of the samples in pass ``number`` over ``size`` of them."""
     return np.random.default_rng((seed, _ORDER, number)).permutation(size)
 
 
 def seed_for_sample(seed: int, position: int) -> None:
-    """Seeds what transforms draw from: ``random``, ``numpy.random`` and torch, on the CPU."""
+    """Seed the generators of transforms: ``random``, ``numpy.random`` and torch, on the CPU."""
     torch.default_generator.manual_seed(_seed_numpy((seed, _SAMPLE, position)))
 
 
 def seed_for_step(seed: int, iteration: int) -> None:
-    """The same for a step of training in this process: dropout, augmentation of whole batches."""
+    """Seed a training step in this process: dropout, augmentation of whole batches."""
     # On every device, which takes ten times as long as the CPU alone: too long for each sample.
     torch.manual_seed(_seed_numpy((seed, _STEP, get_rank(), iteration)))
 
@@ -44,30 +44,29 @@ def _seed_numpy(key: tuple[int, ...]) -> int:
 
 @DATA_SAMPLERS.register_module()
 class PositionSampler(Sampler):
-    """Yields ``(position, index)`` without end, every ``world_size``-th from ``start + rank``.
+    """Sampler that starts at any position.
+
+    It yields ``(position, index)`` without end, every ``world_size``-th from ``start + rank``.
 
     Args:
-        dataset: What is sampled.
-        shuffle: Whether each pass has an order of its own; else the set's.
-        seed: Of the run; may be set until the first sample is asked for.
+        dataset: The dataset.
+        shuffle: If true, each pass has an order of its own; else that of the set.
+        seed: Seed of the run; may be set until the first sample is drawn.
     """
 
-    def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None) -> None:
+    def __init__(self, dataset: Sized, shuffle: bool = True, seed: int = 0) -> None:
         self.size = len(dataset)
         self.shuffle = shuffle
         self.seed = seed
         self.start = 0
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        position, number, order = self.start + get_rank(), None, None
+        position, number = self.start + get_rank(), -1
+        order = np.arange(self.size)
         while True:
-            if number != position // self.size:
+            if self.shuffle and number != position // self.size:
                 number = position // self.size
-                order = (
-                    permutation(self.size, seed=self.seed, number=number)
-                    if self.shuffle
-                    else np.arange(self.size)
-                )
+                order = permutation(self.size, seed=self.seed, number=number)
             yield position, int(order[position % self.size])
             position += get_world_size()
 
@@ -76,20 +75,20 @@ class PositionSampler(Sampler):
 
 
 class SeededDataset(Dataset):
-    """A dataset whose samples depend on the seed, their index and their position only.
+    """Dataset whose samples depend on seed, index and position only.
 
     Args:
         dataset: Any dataset with the framework's transforms.
-        seed: Of the run; may be set until the first sample is asked for.
+        seed: Seed of the run; may be set until the first sample is drawn.
     """
 
-    def __init__(self, dataset: Dataset, *, seed: int | None = None) -> None:
+    def __init__(self, dataset: Any, *, seed: int = 0) -> None:
         self.dataset = dataset
         self.seed = seed
 
     @property
     def metainfo(self) -> dict:
-        """That of the dataset."""
+        """Classes and palette of the dataset."""
         return self.dataset.metainfo
 
     def __len__(self) -> int:

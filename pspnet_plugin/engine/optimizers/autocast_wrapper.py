@@ -1,6 +1,6 @@
 """Mixed precision in bfloat16, on CPUs too.
 
-Differs from stock ``AmpOptimWrapper`` in refusing no CPU, and in having no loss scale: bfloat16 has
+Differs from stock ``AmpOptimWrapper`` in accepting CPUs, and in having no loss scale: bfloat16 has
 the range of float32, so small gradients do not vanish.
 """
 
@@ -15,7 +15,7 @@ from mmseg.registry import OPTIM_WRAPPERS
 from torch import nn
 
 PRECISIONS = ('auto', 'bfloat16', 'float32')
-KNOWN = ('cpu', 'cuda')
+DEVICES = ('cpu', 'cuda')
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -24,11 +24,11 @@ class AutocastOptimWrapper(OptimWrapper):
 
     Args:
         precision: ``'bfloat16'``, ``'float32'`` (no autocast), or ``'auto'``: bfloat16 where the
-            processor or the GPU is known to have instructions for it; elsewhere it would be slower.
+            processor or the GPU has instructions for it; elsewhere it would be slower.
         **kwargs: Arguments of ``OptimWrapper``.
 
     Raises:
-        ValueError: another precision is asked for, or bfloat16 on a device that is not known.
+        ValueError: the precision is none of these, or bfloat16 on a device other than these.
     """
 
     def __init__(self, *, precision: str = 'auto', **kwargs) -> None:
@@ -38,10 +38,10 @@ class AutocastOptimWrapper(OptimWrapper):
             )
         super().__init__(**kwargs)
         self.device = get_device()
-        if precision == 'bfloat16' and self.device not in KNOWN:
+        if precision == 'bfloat16' and self.device not in DEVICES:
             raise ValueError(
-                f'AutocastOptimWrapper: bfloat16 is known of CPUs and CUDA, and this device is '
-                f"{self.device!r}; expected precision='auto' or 'float32'"
+                f'AutocastOptimWrapper: bfloat16 runs on {" and ".join(DEVICES)}, and this device '
+                f"is {self.device!r}; expected precision='auto' or 'float32'"
             )
         if precision == 'auto':
             precision = 'bfloat16' if has_fast_bfloat16(self.device) else 'float32'
@@ -50,29 +50,26 @@ class AutocastOptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Of the forward of a step."""
-        with super().optim_context(model):
-            if self.precision == 'float32':
-                yield
-                return
-            with torch.autocast(self.device, torch.bfloat16):
-                yield
+        """Wrap the forward of a step."""
+        enabled = self.precision == 'bfloat16'
+        device = self.device if enabled else 'cpu'  # autocast refuses some devices even disabled
+        with super().optim_context(model), torch.autocast(device, torch.bfloat16, enabled):
+            yield
 
 
 def has_fast_bfloat16(device: str) -> bool:
-    """Whether products in bfloat16 are computed as such.
+    """Whether a device multiplies in bfloat16: GPUs from Ampere on, CPUs with AVX512-BF16 or AMX.
 
     Args:
-        device: ``'cuda'`` or ``'cpu'``; of others, nothing is known. Of CPUs, those with
-            AVX512-BF16 or AMX are.
+        device: Name of its type; False for any but ``'cuda'`` and ``'cpu'``.
     """
-    if device not in KNOWN:
+    if device not in DEVICES:
         return False
     if device == 'cuda':
         return torch.cuda.get_device_capability() >= (8, 0)
     # Neither is public yet, and older versions of torch lack them.
-    known = [
+    checks = [
         getattr(torch.cpu, name, None)
         for name in ('_is_avx512_bf16_supported', '_is_amx_tile_supported')
     ]
-    return any(ask() for ask in known if ask is not None)
+    return any(check() for check in checks if check is not None)

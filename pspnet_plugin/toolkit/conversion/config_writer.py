@@ -15,7 +15,7 @@ from PIL import Image
 
 from pspnet_plugin.toolkit.conversion.label_maps import LabelFormat, read_labels
 from pspnet_plugin.toolkit.conversion.matching import MatchedPhotos
-from pspnet_plugin.utils.jobs import write_atomic
+from pspnet_plugin.utils.files import write_atomic
 
 BASE = 'psp_cpu25_cityscapes_pairs.py'
 # Pixels on the longer side of the largest photos that BASE trains on; pairs need no more.

@@ -14,7 +14,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from pspnet_plugin.utils.command_line import complain
-from pspnet_plugin.utils.jobs import Stopped, run_jobs, same_time, stopping, write_atomic
+from pspnet_plugin.utils.files import same_time, write_atomic
+from pspnet_plugin.utils.jobs import Stopped, run_jobs, stopping
 
 RESUME = 'the same command resumes from here'
 # Exit status and message of errors, for ``run_command``.

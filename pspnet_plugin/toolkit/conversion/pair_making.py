@@ -15,7 +15,7 @@ from pspnet_plugin.toolkit.conversion.label_maps import LabelFormat, read_labels
 from pspnet_plugin.toolkit.conversion.matching import MatchedPhotos
 from pspnet_plugin.utils.command_line import complain
 from pspnet_plugin.utils.images import read_rgb
-from pspnet_plugin.utils.output_directory import METAINFO, check_free, claim, pictures
+from pspnet_plugin.utils.output_directory import METAINFO, check_free, claim, image_files
 from pspnet_plugin.utils.resizing import Size, fit, resize_labels, resize_photo
 
 MARKER = '.pairs.json'
@@ -138,7 +138,7 @@ def make_pairs(
     if pair_format.max_side:
         made_by['max_side'] = pair_format.max_side
     made_by['metainfo'] = metainfo
-    foreign = [*out.glob(METAINFO), *pictures(out)]
+    foreign = [*out.glob(METAINFO), *image_files(out)]
     check_free(out, marker=MARKER, made_by=made_by, foreign=foreign)
     claim(out, marker=MARKER, made_by=made_by, metainfo=metainfo)
     jobs = [Job(files, (out / f'{name}{suffix}',)) for name, files in matched.files.items()]

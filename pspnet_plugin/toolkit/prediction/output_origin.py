@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pspnet_plugin.toolkit.prediction.outputs import CLASSES, read_journal
-from pspnet_plugin.utils.output_directory import check_free, claim, pictures
+from pspnet_plugin.utils.output_directory import check_free, claim, image_files
 
 MARKER = '.labelled.json'
 
@@ -60,7 +60,7 @@ def claim_folder(folder: Path, made_by: dict) -> None:
 
 def _foreign(folder: Path, *, save: Sequence[str], scored: bool) -> Iterator[Path]:
     """What would be replaced or mixed with others in a folder that is not ours."""
-    yield from itertools.chain.from_iterable(pictures(folder / kind) for kind in save)
+    yield from itertools.chain.from_iterable(image_files(folder / kind) for kind in save)
     if 'overlay' in save:
         yield from (folder / 'overlay').rglob('*.mp4')
     tables = [(CLASSES, True), ('shares.csv', 'shares' in save), ('scores.json', scored)]

@@ -23,7 +23,7 @@ from pspnet_plugin.apis.readers import InputImage, frame_rate
 from pspnet_plugin.apis.sources import BadImage, Source
 from pspnet_plugin.evaluation.areas import areas, scores
 from pspnet_plugin.toolkit.prediction.videos import Film
-from pspnet_plugin.utils.jobs import lock, write_atomic
+from pspnet_plugin.utils.files import lock, write_atomic
 
 KINDS = ('index', 'color', 'overlay', 'pairs', 'shares')
 ENDS = dict(index='.png', color='.png', overlay='.jpg', pairs='.png')

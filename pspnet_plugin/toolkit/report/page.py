@@ -17,7 +17,7 @@ from pspnet_plugin.toolkit.report.evaluation import Evaluation, ValidationSet
 from pspnet_plugin.toolkit.report.figures import draw_classes, draw_confusion, draw_curves, percent
 from pspnet_plugin.toolkit.report.image_rows import ImageRow, draw_image_rows
 from pspnet_plugin.toolkit.report.runs import TrainingRun
-from pspnet_plugin.utils.jobs import write_atomic
+from pspnet_plugin.utils.files import write_atomic
 
 TEMPLATE = Path(__file__).parent / 'report.html.j2'
 WEAKEST = 3

@@ -9,8 +9,9 @@ import numpy as np
 
 from pspnet_plugin.toolkit.conversion.pair_making import encode_pair
 from pspnet_plugin.toolkit.synthetic.street import GENERATOR_VERSION, render_pair, street_scene
-from pspnet_plugin.utils.jobs import run_jobs, stopping, write_atomic
-from pspnet_plugin.utils.output_directory import check_free, claim, pictures
+from pspnet_plugin.utils.files import write_atomic
+from pspnet_plugin.utils.jobs import run_jobs, stopping
+from pspnet_plugin.utils.output_directory import check_free, claim, image_files
 
 SPLITS = ('train', 'val')
 MARKER = '.synthetic.json'
@@ -73,7 +74,7 @@ def make_scenes(
     made_by = {'seed': seed, 'generator': GENERATOR_VERSION}
     folders = [out, truth] if truth else [out]
     for folder in folders:
-        foreign = (path for split in SPLITS for path in pictures(folder / split))
+        foreign = (path for split in SPLITS for path in image_files(folder / split))
         check_free(folder, marker=MARKER, made_by=made_by, foreign=foreign)
     for folder in folders:
         claim(folder, marker=MARKER, made_by=made_by, within=SPLITS)

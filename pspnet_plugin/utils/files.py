@@ -1,0 +1,92 @@
+"""Atomic files: complete under their final name or not there at all, whatever ends the run.
+
+A file is written beside its final name, under a lock, and renamed. A killed run leaves such a part
+behind; ``remove_stale_parts`` of the next run removes it, but none that is being written.
+"""
+
+import contextlib
+import os
+import platform
+import secrets
+from pathlib import Path
+from typing import IO
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+# Resolutions in ns of the dates that file systems keep: ext4 and XFS 1, NTFS 100, network shares
+# often microseconds, exFAT 10 ms, tar and HFS+ seconds, FAT two seconds.
+_DATE_RESOLUTIONS = (1, 100, 10**3, 10**6, 10**7, 10**9, 2 * 10**9)
+_SUFFIX = f'@{platform.node()}.part'  # the locks of other machines may be invisible here
+
+
+def write_atomic(
+    path: Path, content: bytes, *, mtime_ns: int | None = None, durable: bool = True
+) -> None:
+    """Write a file atomically; if two runs write the same one at once, the later one stays.
+
+    Args:
+        path: The file, in a directory that exists.
+        content: All of its bytes.
+        mtime_ns: Modification date; None for now.
+        durable: If true, wait until the disk has the file, so that it survives a crash of the
+            machine too.
+
+    Raises:
+        OSError: it cannot be written; the error names ``path``, and no part is left.
+    """
+    part = path.with_name(f'.{secrets.token_hex(4)}{_SUFFIX}')
+    try:
+        with open(part, 'xb') as file:
+            lock(file)
+            file.write(content)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())  # else a crash of the machine may leave an empty file
+            if mtime_ns is not None:
+                os.utime(part, ns=(mtime_ns, mtime_ns))
+            if fcntl:
+                os.replace(part, path)  # while the lock holds
+        if not fcntl:
+            os.replace(part, path)  # Windows renames no open file
+    except BaseException as error:
+        if isinstance(error, FileNotFoundError) and path.parent.is_dir() and not part.exists():
+            # A run that started meanwhile took it for a stale part, before it was locked.
+            return write_atomic(path, content, mtime_ns=mtime_ns, durable=durable)
+        with contextlib.suppress(OSError):
+            part.unlink()
+        if not isinstance(error, OSError):
+            raise
+        # The error of a full disk does not name the file.
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def remove_stale_parts(directory: Path) -> None:
+    """Remove the parts that killed runs of this machine left below a directory."""
+    for part in directory.rglob(f'.????????{_SUFFIX}'):
+        # Network shares lock only files that are open for writing.
+        with contextlib.suppress(OSError), open(part, 'r+b') as file:
+            if lock(file):
+                part.unlink()
+
+
+def lock(file: IO) -> bool | None:
+    """Mark a file as in use until it is closed, or its process ends.
+
+    Returns:
+        False if another process holds the lock; None where there are no locks.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (AttributeError, OSError):
+        return None
+    return True
+
+
+def same_time(written_ns: int, source_ns: int) -> bool:
+    """Whether a file that was given the date ``source_ns`` may show ``written_ns``, truncated."""
+    return any(source_ns // unit * unit == written_ns for unit in _DATE_RESOLUTIONS)
