@@ -7,9 +7,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pytest
 import torch
 
 from helpers.pairs import ROOT
@@ -17,14 +17,15 @@ from helpers.programs import scalars
 from helpers.warm_processes import WarmProcess, start_warm
 
 TRAIN = ROOT / 'tools' / 'train.py'
-# What differs between two runs that computed the same.
-OWN = ('time', 'data_time', 'cfg', 'experiment_name', 'last_ckpt', 'best_ckpt', 'memory')
+# Entries of a checkpoint in which two runs differ that computed the same.
+NOT_COMPARED = ('time', 'data_time', 'cfg', 'experiment_name', 'last_ckpt', 'best_ckpt', 'memory')
 
 # Everything random that a training has: order, crops, colours, flips, dropout; also an average of
-# weights, and workers that read ahead.
+# weights, and workers that read ahead. A module beside it has the hook ``Die``.
 CONFIG = """
 _base_ = {demo!r}
 data_root = {pairs!r}
+custom_imports = dict(imports=['pspnet_plugin', 'death'], allow_failed_imports=False)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
@@ -49,7 +50,9 @@ param_scheduler = [
 custom_hooks = [
     dict(type='NonFiniteLossHook'),
     dict(type='BadPairsHook'),
+    dict(type='RunRecordHook'),
     dict(type='EMAHook', momentum=0.1),
+    dict(type='Die'),
 ]
 default_hooks = dict(
     logger=dict(interval=1),
@@ -59,40 +62,50 @@ randomness = dict(seed=3, deterministic=True)
 {more}
 """
 
-# A module beside each config: the process dies before an iteration, counted from 0, or its first
-# validation, as an environment variable says.
+# DIE: before which iteration, counted from 0, or before the first ``validation``; DIE_RANK: which
+# process, by default the first; DIE_BY: ``kill``, the default, or ``raise``. It happens once in a
+# work directory.
 DEATH = """
 import os, signal
+from pathlib import Path
 from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 
 @HOOKS.register_module()
 class Die(Hook):
+    def die(self, runner, at):
+        mark = Path(runner.work_dir) / 'died'
+        rank = int(os.environ.get('DIE_RANK', 0))
+        if os.environ.get('DIE') != at or runner.rank != rank or mark.exists():
+            return
+        mark.touch()
+        if os.environ.get('DIE_BY') == 'raise':
+            raise RuntimeError('rank 1 has had enough')
+        os.kill(os.getpid(), signal.SIGKILL)
+
     def before_train_iter(self, runner, batch_idx, data_batch=None):
-        if os.environ.get('DIE') == str(runner.iter):
-            os.kill(os.getpid(), signal.SIGKILL)
+        self.die(runner, str(runner.iter))
 
     def before_val_epoch(self, runner):
-        if os.environ.get('DIE') == 'validation':
-            os.kill(os.getpid(), signal.SIGKILL)
-"""
-IMPORT_DEATH = """
-custom_imports = dict(imports=['pspnet_plugin', 'death'], allow_failed_imports=False)
+        self.die(runner, 'validation')
 """
 
 
-def write_config(folder: Path, pairs: Path, *, iters=8, every=2, more='') -> Path:
-    """A config of a short training with all that is random in one."""
+def write_config(
+    folder: Path, pairs: Path, *, iters: int = 8, every: int = 2, more: str = ''
+) -> Path:
+    """Write the config of a short training, saved ``every`` so many iterations."""
     path = folder / 'training.py'
     (folder / 'death.py').write_text(DEATH)
     demo = str(ROOT / 'configs/psp_demo.py')
-    text = CONFIG.format(demo=demo, pairs=str(pairs), iters=iters, every=every, more=more)
-    path.write_text(text)
+    path.write_text(CONFIG.format(demo=demo, pairs=str(pairs), iters=iters, every=every, more=more))
     return path
 
 
-def start(config: Path, work_dir: Path, *options: str, **kwargs) -> subprocess.Popen | WarmProcess:
-    """A training in a process group of its own; its words go to ``work_dir``'s neighbour.
+def start(
+    config: Path, work_dir: Path, *options: str, env: dict[str, str] | None = None, **kwargs: Any
+) -> subprocess.Popen | WarmProcess:
+    """Start a training in a process group of its own; its log is beside ``work_dir``.
 
     Modules beside the config can be imported. With arguments of ``Popen``, in a new interpreter.
     """
@@ -104,6 +117,7 @@ def start(config: Path, work_dir: Path, *options: str, **kwargs) -> subprocess.P
         'OMP_NUM_THREADS': '1',
         'CUDA_VISIBLE_DEVICES': '',
         'PYTHONPATH': os.pathsep.join(paths).rstrip(os.pathsep),
+        **(env or {}),
     }
     if not kwargs:
         return start_warm(program, cwd=config.parent, env=env, stdout=log)
@@ -119,58 +133,60 @@ def start(config: Path, work_dir: Path, *options: str, **kwargs) -> subprocess.P
         )
 
 
-def words(work_dir: Path) -> str:
-    """What the trainings of a work dir have said."""
+def output_of(work_dir: Path) -> str:
+    """Return the output of all trainings of a work directory."""
     log = work_dir.with_suffix('.log')
     return log.read_text() if log.exists() else ''
 
 
-def finish(config: Path, work_dir: Path, *options: str, status=0, **kwargs) -> str:
-    """A training that runs to its end; returns its words."""
-    assert start(config, work_dir, *options, **kwargs).wait(timeout=600) == status, words(work_dir)[
-        -4000:
-    ]
-    return words(work_dir)
+def finish(config: Path, work_dir: Path, *options: str, status: int = 0, **kwargs: Any) -> str:
+    """Run a training to its end, check its exit status; return the output so far."""
+    code = start(config, work_dir, *options, **kwargs).wait(timeout=600)
+    assert code == status, output_of(work_dir)[-4000:]
+    return output_of(work_dir)
+
+
+def die(config: Path, work_dir: Path, *, at: str) -> None:
+    """Run a training that kills itself, see ``DEATH``."""
+    finish(config, work_dir, status=-signal.SIGKILL, env=dict(DIE=at))
 
 
 def kill(process: subprocess.Popen | WarmProcess) -> None:
-    """Kills the process that trains, as a scheduler would; its workers end by themselves."""
+    """Kill the process that trains, as a scheduler would; its workers end by themselves."""
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
 
 
-def die(config: Path, work_dir: Path, monkeypatch: pytest.MonkeyPatch, *, at: str) -> None:
-    """A training with the hook ``Die`` that kills itself where ``at`` says, see ``DEATH``."""
-    monkeypatch.setenv('DIE', at)
-    assert start(config, work_dir).wait(timeout=600) == -signal.SIGKILL, words(work_dir)[-4000:]
-    monkeypatch.delenv('DIE')
-
-
-def kill_at(process: subprocess.Popen | WarmProcess, work_dir: Path, text: str) -> None:
-    """Kills a training as soon as it says something."""
-    while not re.search(text, words(work_dir)):
-        assert process.poll() is None, words(work_dir)[-4000:]
+def kill_at(process: subprocess.Popen | WarmProcess, work_dir: Path, pattern: str) -> None:
+    """Kill a training as soon as its output matches."""
+    while not re.search(pattern, output_of(work_dir)):
+        assert process.poll() is None, output_of(work_dir)[-4000:]
         time.sleep(0.02)
     kill(process)
 
 
+def resumed_at(work_dir: Path) -> list[int]:
+    """Return the iterations from which the trainings of a work directory resumed."""
+    return [int(n) for n in re.findall(r'resumed epoch: 0, iter: (\d+)', output_of(work_dir))]
+
+
 def losses(work_dir: Path) -> dict[int, float]:
-    """The loss of each iteration, as last logged."""
+    """Return the loss of each iteration, as last logged."""
     return {entry['step']: entry['loss'] for entry in scalars(work_dir) if 'loss' in entry}
 
 
 def checkpoint(work_dir: Path, iteration: int) -> dict:
-    """What a checkpoint holds, without what differs between equal runs."""
+    """Return the content of a checkpoint that is equal in equal runs."""
     content = torch.load(work_dir / f'iter_{iteration}.pth', weights_only=False)
     del content['meta']
     hub = content['message_hub']
     for part in ('log_scalars', 'runtime_info'):
-        hub[part] = {k: v for k, v in hub[part].items() if k.rpartition('/')[2] not in OWN}
+        hub[part] = {k: v for k, v in hub[part].items() if k.rpartition('/')[2] not in NOT_COMPARED}
     return content
 
 
-def differences(a, b, path='') -> list[str]:
-    """Where two nests of containers, tensors and arrays differ in a single bit."""
+def differences(a: Any, b: Any, path: str = '') -> list[str]:
+    """List where two nests of containers, tensors and arrays differ in a single bit."""
     if type(a) is not type(b):
         return [f'{path}: {type(a)} and {type(b)}']
     if isinstance(a, dict):

@@ -1,4 +1,4 @@
-"""How tools end, and what each of them says of itself."""
+"""Tools end with one line and a status; each has help with an example."""
 
 import argparse
 import re
@@ -9,19 +9,14 @@ from helpers.pairs import ROOT
 from helpers.programs import load_tool
 
 from pspnet_plugin.labels import LabelDecoder
-from pspnet_plugin.utils.command_line import run_command
+from pspnet_plugin.utils.command_line import bounded_int, parse_size, run_command
 
 TOOLS = sorted(
     str(path.relative_to(ROOT / 'tools'))
     for path in (ROOT / 'tools').rglob('*.py')
-    if path.name not in ('train.py', 'test.py')  # stock ones speak for themselves
+    if path.name not in ('train.py', 'test.py')  # stock tools have a help of their own
 )
-
-COMMANDS = {
-    'make_pairs.py': [['synthetic'], ['cityscapes'], ['folders']],
-    'benchmark.py': [['heads'], ['networks'], ['keras'], ['loader'], ['predict']],
-    'results_table.py': [['collect'], ['write']],
-}
+COMMANDS = {'make_pairs.py': [['synthetic'], ['cityscapes'], ['folders']]}
 
 
 def run(error=None, *, debug=False, result=None, **kwargs) -> int:
@@ -33,7 +28,7 @@ def run(error=None, *, debug=False, result=None, **kwargs) -> int:
     return run_command('tool', function, argparse.Namespace(debug=debug), **kwargs)
 
 
-def test_a_tool_that_ends_well_says_nothing(capsys):
+def test_successful_tool_prints_nothing(capsys):
     assert (run(), run(result=1)) == (0, 1)
     assert capsys.readouterr().err == ''
 
@@ -42,42 +37,54 @@ def test_a_tool_that_ends_well_says_nothing(capsys):
     ('error', 'status', 'message'),
     [
         (FileNotFoundError(2, 'gone', 'a.py'), 2, "tool: [Errno 2] gone: 'a.py'\n"),
-        (KeyboardInterrupt(), 130, 'tool: interrupted; all is whole\n'),
+        (KeyboardInterrupt(), 130, 'tool: interrupted; nothing is lost\n'),
         (PermissionError('no'), 1, 'tool: not yours: no\n'),
     ],
 )
 def test_errors_are_one_line_and_a_status(error, status, message, capsys):
     endings = {PermissionError: lambda error: (1, f'not yours: {error}')}
-    assert run(error, interrupted='all is whole', endings=endings) == status
+    assert run(error, interrupted='nothing is lost', endings=endings) == status
     assert capsys.readouterr().err == message
 
 
-def test_faults_and_debugging_have_their_traceback():
-    with pytest.raises(ZeroDivisionError):
-        run(ZeroDivisionError())
-    with pytest.raises(ValueError, match='seven'):
-        run(ValueError('seven'), debug=True)
+@pytest.mark.parametrize(('error', 'debug'), [(ZeroDivisionError(), False), (ValueError(), True)])
+def test_faults_and_debugging_have_their_traceback(error, debug):
+    with pytest.raises(type(error)):
+        run(error, debug=debug)
 
 
-def test_messages_of_this_package_are_enough(capsys):
-    def function(args):
-        LabelDecoder([(0, 0, 0)], rule='none')
+@pytest.mark.parametrize(
+    ('fail', 'ours'),
+    [
+        (lambda args: LabelDecoder([(0, 0, 0)], rule='none'), True),
+        (lambda args: np.broadcast_shapes((3,), (4,)), False),
+    ],
+    ids=['this package', 'another'],
+)
+def test_errors_of_other_packages_point_to_debug(fail, ours, capsys):
+    assert run_command('tool', fail, argparse.Namespace(debug=False)) == 2
+    message = capsys.readouterr().err
+    assert message.startswith('tool: ') and ('--debug' in message) != ours
 
-    assert run_command('tool', function, argparse.Namespace(debug=False)) == 2
-    said = capsys.readouterr().err
-    assert said.startswith('tool: ') and "'none'" in said and '--debug' not in said
 
-
-def test_messages_of_others_say_how_to_see_more(capsys):
-    def function(args):
-        np.broadcast_shapes((3,), (4,))
-
-    assert run_command('tool', function, argparse.Namespace(debug=False)) == 2
-    assert capsys.readouterr().err.endswith('(--debug shows where)\n')
+@pytest.mark.parametrize(
+    ('parse', 'good', 'value', 'bad'),
+    [
+        (parse_size, '512x1024', (512, 1024), ['512', '0x4', '5x-1']),
+        (bounded_int(1), '7', 7, ['0', '-1', '1.5']),
+        (bounded_int(1, 100), '100', 100, ['101']),
+    ],
+    ids=['size', 'at least', 'between'],
+)
+def test_arguments_are_parsed_or_named(parse, good, value, bad):
+    assert parse(good) == value
+    for text in bad:
+        with pytest.raises(argparse.ArgumentTypeError, match=repr(text)):
+            parse(text)
 
 
 @pytest.mark.parametrize('tool', TOOLS)
-def test_help_has_an_example_and_the_common_options(tool, capsys):
+def test_help_has_an_example_and_debug(tool, capsys):
     if tool.endswith('predict_onnx.py'):
         pytest.importorskip('onnxruntime')
     main = load_tool(tool).main
@@ -88,12 +95,11 @@ def test_help_has_an_example_and_the_common_options(tool, capsys):
         assert stopped.value.code == 0
         return capsys.readouterr().out
 
-    said = help_of()
-    assert re.search('examples?:', said, re.I) and f'python tools/{tool}' in said
-    commands = COMMANDS.get(tool.rpartition('/')[2], [()])
-    for command in commands:
+    text = help_of()
+    assert re.search('examples?:', text, re.I) and f'python tools/{tool}' in text
+    for command in COMMANDS.get(tool.rpartition('/')[2], [()]):
         assert '--debug' in help_of(*command)
 
 
-def test_there_are_tools():
-    assert len(TOOLS) > 10
+def test_tools_were_found():
+    assert len(TOOLS) > 9

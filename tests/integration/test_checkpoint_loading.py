@@ -1,10 +1,11 @@
-"""No checkpoint runs code, by whatever door it comes in; and what is none is named."""
+"""No checkpoint runs code, by whatever function it is loaded; damaged ones are named."""
 
 import functools
 import http.server
 import os
 import pickle
 import threading
+import zipfile
 from collections import OrderedDict
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,43 +23,26 @@ from mmseg.apis import init_model
 from mmseg.registry import MODELS
 
 from pspnet_plugin.apis.export.exporters import quiet
-from pspnet_plugin.engine import checkpoint_loading as safe_loading
+from pspnet_plugin.engine import checkpoint_loading
 from pspnet_plugin.engine.checkpoint_loading import TRUST, UnsafeCheckpoint, guard_loaders
 
 EXPORTS = pytest.mark.skipif(find_spec('onnx') is None, reason='without the packages of exports')
 
 
-class Touch:
-    """Unpickled, it makes a file."""
+class Reduced:
+    """An object whose pickle is what it is told: a function, its arguments, a state."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
-
-
-class Attribute:
-    """Unpickled, it is an attribute of something."""
-
-    def __init__(self, owner, name: str) -> None:
-        self.ask = owner, name
+    def __init__(self, *reduced) -> None:
+        self.reduced = reduced
 
     def __reduce__(self):
-        return getattr, self.ask
+        return self.reduced
 
 
-class HistoryWith:
-    """Unpickled, it is a ``HistoryBuffer`` that would call a function of somebody's choice."""
-
-    def __init__(self, function) -> None:
-        self.function = function
-
-    def __reduce__(self):
-        state = dict(
-            statistics_methods=dict(mean=self.function), _log_history=[], _count_history=[]
-        )
-        return HistoryBuffer, (), state
+def history_with(function) -> Reduced:
+    """A ``HistoryBuffer`` that would call a function of somebody's choice."""
+    state = dict(statistics_methods=dict(mean=function), _log_history=[], _count_history=[])
+    return Reduced(HistoryBuffer, (), state)
 
 
 def load(path) -> dict:
@@ -67,17 +51,26 @@ def load(path) -> dict:
 
 @pytest.fixture
 def hostile(tmp_path, trained) -> tuple[Path, Path]:
-    """A real checkpoint with one thing too many, and what it would make."""
+    """A real checkpoint that makes a directory when it is unpickled, and that directory."""
+    path, made = tmp_path / 'hostile.pth', tmp_path / 'ran'
     content = torch.load(trained / 'iter_2.pth', weights_only=False)
-    content['meta']['extra'] = Touch(tmp_path / 'ran')
-    torch.save(content, tmp_path / 'hostile.pth')
-    return tmp_path / 'hostile.pth', tmp_path / 'ran'
+    content['meta']['extra'] = Reduced(os.mkdir, (str(made),))
+    torch.save(content, path)
+    return path, made
 
 
-def test_the_file_would_run_code_without_us(hostile):
-    path, ran = hostile
+@pytest.fixture(params=['torch', 'torch before 2.6'])
+def unpickler(request, monkeypatch):
+    """Torch's unpickler of bare data, or ours for a torch whose own cannot be extended."""
+    if request.param != 'torch':
+        name = 'get_unsafe_globals_in_checkpoint'
+        monkeypatch.delattr(torch.serialization, name, raising=False)
+
+
+def test_hostile_file_runs_code_without_the_guard(hostile):
+    path, made = hostile
     torch.load(path, weights_only=False)
-    assert ran.is_dir()
+    assert made.is_dir()
 
 
 def pretrained(path: Path, trained: Path) -> None:
@@ -94,18 +87,31 @@ def loaded_into_a_model(path: Path, trained: Path) -> None:
     load_checkpoint(torch.nn.Linear(1, 1), str(path))
 
 
+def loaded_from_the_web(path: Path, trained: Path) -> None:
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(path.parent))
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            load(f'http://127.0.0.1:{server.server_port}/{path.name}')
+        finally:
+            server.shutdown()
+
+
 @pytest.mark.usefixtures('unpickler')
-@pytest.mark.parametrize('door', [pretrained, loaded_by_init_model, loaded_into_a_model])
-def test_doors_in_this_process(door, hostile, trained):
-    path, ran = hostile
-    with pytest.raises(UnsafeCheckpoint, match=f'{path} was not loaded: it asks for posix.mkdir'):
-        door(path, trained)
-    assert not ran.exists()
+@pytest.mark.parametrize(
+    'function', [pretrained, loaded_by_init_model, loaded_into_a_model, loaded_from_the_web]
+)
+def test_loading_in_this_process_is_guarded(function, hostile, trained, tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
+    path, made = hostile
+    with pytest.raises(UnsafeCheckpoint, match=f'{path.name} .* posix.mkdir'):
+        function(path, trained)
+    assert not made.exists()
 
 
 @pytest.mark.parametrize('option', ['resume', 'load_from', pytest.param('export', marks=EXPORTS)])
-def test_doors_of_the_tools(option, hostile, demo_root, tmp_path):
-    path, ran = hostile
+def test_tools_are_guarded(option, hostile, demo_root, tmp_path):
+    path, made = hostile
     if option == 'export':
         output = run_tool(
             ROOT / 'tools/deployment/export_onnx.py', DEMO, path, tmp_path / 'a.onnx', status=2
@@ -119,16 +125,8 @@ def test_doors_of_the_tools(option, hostile, demo_root, tmp_path):
         output = run_tool(
             ROOT / 'tools/train.py', DEMO, '--work-dir', run, *more, *options, status=1
         )
-    assert 'asks for posix.mkdir' in output
-    assert not ran.exists()
-
-
-@pytest.fixture(params=['torch', 'torch before 2.6'])
-def unpickler(request, monkeypatch):
-    """Torch's unpickler of bare data, or ours for a torch whose own takes no additions."""
-    if request.param != 'torch':
-        monkeypatch.setattr(safe_loading, 'safe_globals', None)
-        monkeypatch.setattr(safe_loading, 'get_unsafe_globals_in_checkpoint', None, raising=False)
+    assert 'posix.mkdir' in output
+    assert not made.exists()
 
 
 @pytest.mark.usefixtures('unpickler')
@@ -138,32 +136,32 @@ def unpickler(request, monkeypatch):
     [
         functools.partial(print, 'ran'),
         np.random.default_rng(0),
-        Attribute(HistoryBuffer, 'register_statistics'),
-        Attribute(ConfigDict, '__init__'),
-        Attribute(OneCycleParamScheduler, '__init__'),
-        HistoryWith(os.system),
+        Reduced(getattr, (HistoryBuffer, 'register_statistics')),
+        Reduced(getattr, (ConfigDict, '__init__')),
+        Reduced(getattr, (OneCycleParamScheduler, '__init__')),
+        history_with(os.system),
         torch.nn.Linear(1, 1),
     ],
-    ids=lambda thing: type(thing).__name__,
+    ids=['partial', 'generator', 'method', 'init', 'scheduler', 'history', 'module'],
 )
 def test_other_classes_and_functions_are_refused(thing, zipped, tmp_path):
     path = tmp_path / 'a.pth'
     torch.save(dict(state_dict={}, thing=thing), path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(UnsafeCheckpoint, match='asks for'):
+    with pytest.raises(UnsafeCheckpoint, match='a.pth'):
         load(path)
 
 
 @pytest.mark.parametrize('encoding', ['rot13', 'hex', 'none.such'])
-def test_codecs_other_than_that_of_bytes_are_refused(encoding):
+def test_codecs_other_than_latin1_are_refused(encoding):
     """Looking one up may import a module of that name."""
-    assert safe_loading._encode('\xff', 'latin1') == b'\xff'
-    with pytest.raises(pickle.UnpicklingError, match=f'_codecs.encode to {encoding!r}'):
-        safe_loading._encode('a', encoding)
+    assert checkpoint_loading._encode('\xff', 'latin1') == b'\xff'
+    with pytest.raises(pickle.UnpicklingError, match=repr(encoding)):
+        checkpoint_loading._encode('a', encoding)
 
 
 @pytest.mark.usefixtures('unpickler')
-def test_what_mmengine_writes_is_loaded(trained, tmp_path):
-    """As a whole, and each kind of thing; by the names of the other versions of NumPy too."""
+def test_content_that_mmengine_writes_is_loaded(trained, tmp_path):
+    """As a whole, and each type of it; by the names of the other versions of NumPy too."""
     content = load(trained / 'iter_2.pth')
     assert content['message_hub']['log_scalars']['train/loss'].mean() > 0
     things = dict(
@@ -187,58 +185,37 @@ def test_what_mmengine_writes_is_loaded(trained, tmp_path):
     torch.save(things, old, _use_new_zipfile_serialization=False)
     written = old.read_bytes()
     names = [b'numpy.core.multiarray', b'numpy._core.multiarray']  # before NumPy 2, and since
-    own = names[not np.__version__.startswith('1.')]
-    names.remove(own)
-    assert own in written
-    renamed = written.replace(own, names[0])
-    old.write_bytes(renamed)
+    ours = names.pop(not np.__version__.startswith('1.'))
+    assert ours in written
+    old.write_bytes(written.replace(ours, *names))
     assert load(old)['scalars'] == things['scalars']
 
 
-def test_a_model_that_its_scheme_does_not_know_is_named():
-    with pytest.raises(
-        ValueError, match="open-mmlab://resnet1v1: open-mmlab has no model 'resnet1v1'"
-    ):
+def test_unknown_model_of_a_scheme_is_named():
+    with pytest.raises(ValueError, match="open-mmlab://resnet1v1: .*'resnet1v1'"):
         load('open-mmlab://resnet1v1')
 
 
-def test_trust_is_off_loud_and_for_one_command(hostile, trained, monkeypatch, caplog):
-    path, ran = hostile
+def test_trust_is_off_by_default_and_logged(hostile, monkeypatch, caplog):
+    path, made = hostile
     for value in ('', '0', 'true'):
         monkeypatch.setenv(TRUST, value)
-        with pytest.raises(UnsafeCheckpoint, match=f'{TRUST}=1 in the environment'):
+        with pytest.raises(UnsafeCheckpoint, match=f'{TRUST}=1'):
             load(path)
-    assert not ran.exists()
+    assert not made.exists()
     monkeypatch.setenv(TRUST, '1')
-    output = run_tool(
-        ROOT / 'tools/test.py', DEMO, path, '--work-dir', path.parent / 'run',
-        *on(path.parent / 'nowhere'), status=1,
-    )  # fmt: skip
-    assert 'nowhere' in output  # the data, which come first
     logger = MMLogger.get_current_instance()
     logger.addHandler(caplog.handler)
     try:
         with quiet():  # as in exports
-            assert load(path)['state_dict'] and ran.is_dir()
+            assert load(path)['state_dict'] and made.is_dir()
     finally:
         logger.removeHandler(caplog.handler)
-    assert f'{path} IS LOADED WITHOUT PROTECTION, AND MAY RUN ANY CODE' in caplog.text
+    (warning,) = [record.message for record in caplog.records if record.levelname == 'WARNING']
+    assert f'{TRUST}=1: {path}' in warning
     monkeypatch.delenv(TRUST)
     with pytest.raises(UnsafeCheckpoint):
         load(path)
-
-
-def test_files_from_the_web_are_guarded(hostile, tmp_path, monkeypatch):
-    path, ran = hostile
-    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(path.parent))
-    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f'http://127.0.0.1:{server.server_port}/{path.name}'
-        with pytest.raises(UnsafeCheckpoint, match='asks for posix.mkdir'):
-            load(url)
-        server.shutdown()
-    assert not ran.exists()
 
 
 def test_every_scheme_is_guarded_once():
@@ -250,7 +227,7 @@ def test_every_scheme_is_guarded_once():
         )
 
 
-def test_the_guard_leaves_nothing_behind(trained, hostile):
+def test_guard_ends_with_the_call(trained, hostile):
     load(trained / 'iter_2.pth')
     with pytest.raises(UnsafeCheckpoint):
         load(hostile[0])
@@ -263,12 +240,10 @@ def test_the_guard_leaves_nothing_behind(trained, hostile):
 
 @pytest.mark.usefixtures('unpickler')
 @pytest.mark.parametrize('harm', ['cut', 'empty', 'text', 'changed', 'foreign', 'zip'])
-def test_what_is_no_checkpoint_is_named(harm, trained, tmp_path):
+def test_damaged_and_foreign_files_are_named_with_their_size(harm, trained, tmp_path):
     content = (trained / 'iter_2.pth').read_bytes()
     path = tmp_path / 'a.pth'
     if harm == 'zip':
-        import zipfile
-
         with zipfile.ZipFile(path, 'w') as archive:
             archive.writestr('readme.txt', 'no checkpoint')
     else:
@@ -283,13 +258,12 @@ def test_what_is_no_checkpoint_is_named(harm, trained, tmp_path):
                 foreign=pickle.dumps(dict(a=1)),
             )[harm]
         )
-    expected = f'{path} \\({path.stat().st_size} bytes\\) is no checkpoint, or cut off or changed'
-    with pytest.raises(ValueError, match=expected) as caught:
+    with pytest.raises(ValueError, match=f'{path} .{path.stat().st_size} bytes') as caught:
         load(path)
     assert not isinstance(caught.value, UnsafeCheckpoint)
     assert '\n' not in str(caught.value)
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match='nowhere.pth'):
         load(tmp_path / 'nowhere.pth')

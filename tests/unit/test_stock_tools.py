@@ -1,24 +1,29 @@
-"""How a command line is completed before a stock tool gets it."""
+"""Command lines are completed before a stock tool gets them."""
 
+import sys
 from importlib import util
 from types import SimpleNamespace
 
 import pytest
+from helpers.pairs import ROOT
+from helpers.programs import DEMO
 
 from pspnet_plugin.engine.stock_tools import (
     add_cfg_options,
     find_config,
+    find_missing,
     find_stock_tool,
     launched_by_torchrun,
+    run_stock_tool,
 )
 
 
 def test_config_is_found_here_first_and_then_under_the_root(tmp_path, monkeypatch):
-    (tmp_path / 'root' / 'configs').mkdir(parents=True)
-    (tmp_path / 'root' / 'configs' / 'a.py').write_text('')
-    (tmp_path / 'root' / 'b.pth').write_text('')
-    monkeypatch.chdir(tmp_path)
     root = tmp_path / 'root'
+    (root / 'configs').mkdir(parents=True)
+    (root / 'configs' / 'a.py').write_text('')
+    (root / 'b.pth').write_text('')
+    monkeypatch.chdir(tmp_path)
     assert find_config('configs/a.py', root=root) == str(root / 'configs' / 'a.py')
     (tmp_path / 'configs').mkdir()
     (tmp_path / 'configs' / 'a.py').write_text('')
@@ -39,7 +44,7 @@ def test_config_is_found_here_first_and_then_under_the_root(tmp_path, monkeypatc
     ],
     ids=['none', 'joined', 'some'],
 )
-def test_what_the_user_sets_comes_last(given, expected):
+def test_settings_of_the_user_come_last(given, expected):
     assert add_cfg_options(given, ['x=1']) == expected
 
 
@@ -53,7 +58,7 @@ def test_what_the_user_sets_comes_last(given, expected):
     ],
     ids=str,
 )
-def test_launcher_is_read_from_the_command_line(arguments, launched):
+def test_launcher_is_found_on_the_command_line(arguments, launched):
     assert launched_by_torchrun(arguments) == launched
 
 
@@ -63,5 +68,24 @@ def test_tools_of_a_source_checkout_are_found_beside_the_package(tmp_path, monke
     origin = SimpleNamespace(origin=str(tmp_path / 'mmseg' / '__init__.py'))
     monkeypatch.setattr(util, 'find_spec', lambda name: origin)
     assert find_stock_tool('train.py') == tmp_path / 'tools' / 'train.py'
-    with pytest.raises(FileNotFoundError, match=r'carries no tools/test\.py \(looked for'):
+    with pytest.raises(FileNotFoundError, match=str(tmp_path / 'tools' / 'test.py')):
         find_stock_tool('test.py')
+
+
+@pytest.mark.parametrize(
+    ('tool', 'arguments', 'missing'),
+    [
+        ('train.py', ['configs/none.py', '--work-dir', 'run'], 'configs/none.py'),
+        ('test.py', [str(DEMO), 'none.pth'], 'none.pth'),
+    ],
+)
+def test_missing_config_or_checkpoint_is_named(tool, arguments, missing, monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', [tool, *arguments])
+    with pytest.raises(SystemExit, match='2'):
+        run_stock_tool(tool, root=ROOT)
+    assert capsys.readouterr().err.startswith(f'{tool}: {missing} ')
+
+
+def test_values_of_options_need_not_exist():
+    assert find_missing(['--work-dir', 'new.py', '--cfg-options', 'load_from=a.pth']) is None
+    assert find_missing([str(DEMO), 'https://a.org/b.pth']) is None
