@@ -126,10 +126,7 @@ class ClasswiseIoUMetric(IoUMetric):
 
 
 def main_rule(evaluator: dict | Sequence[dict] | None) -> dict | None:
-    """Return the rule of a config's evaluator for the scores without a prefix.
-
-    Args:
-        evaluator: ``val_evaluator`` or ``test_evaluator``.
+    """Return the rule of a ``val_evaluator`` or ``test_evaluator`` for scores without a prefix.
 
     Returns:
         Arguments of ``LabelDecoder``; None: labels are scored as the dataset decodes them.

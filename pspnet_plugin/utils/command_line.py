@@ -64,18 +64,15 @@ def run_command(
     interrupted: str = '',
     endings: Mapping[type[Exception], Callable[[Exception], tuple[int, str]]] | None = None,
 ) -> int:
-    """Run a tool on its arguments.
+    """Run a tool on its arguments, and return its exit status.
 
     Args:
         tool: Name of the tool, without ``.py``.
-        function: The tool; returns its exit status, None for 0.
-        args: Parsed arguments, ``debug`` of ``add_debug`` among them.
+        function: The tool; it may return an exit status.
+        args: Parsed arguments, with that of ``add_debug``.
         interrupted: Message after Ctrl-C, on what it leaves behind.
-        endings: Exit status and message, made from the error, by type of the error; any other of
+        endings: Exit status and message, made from the error, by its type. Any other of
             ``USER_ERRORS`` ends with 2 and its own message.
-
-    Returns:
-        The exit status.
     """
     endings = endings or {}
     expected: tuple[type[Exception], ...] = (*endings, *USER_ERRORS)

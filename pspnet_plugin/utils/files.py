@@ -28,7 +28,7 @@ def write_atomic(
     """Write a file atomically; if two runs write the same one at once, the later one stays.
 
     Args:
-        path: The file, in a directory that exists.
+        path: A file in a directory that exists.
         content: All of its bytes.
         mtime_ns: Modification date; None for now.
         durable: If true, wait until the disk has the file, so that it survives a crash of the

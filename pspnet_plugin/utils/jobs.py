@@ -47,7 +47,7 @@ def run_jobs(
             thread there.
         jobs: Arguments of the calls.
         workers: Number of processes; 1 for this process alone.
-        unit: Name of a job in the progress bar.
+        unit: Noun for a job, in the progress bar.
 
     Yields:
         ``(job, result)`` as each ends. An error of ``function`` is raised here, and cancels the

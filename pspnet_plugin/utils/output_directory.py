@@ -26,7 +26,7 @@ def check_free(
     """Check that this run may write into a directory: a new one, an empty one or its own.
 
     Args:
-        directory: It need not exist.
+        directory: The directory, which need not exist.
         marker: Name of the marker file.
         made_by: Inputs and settings of this run, as JSON values.
         foreign: Files in the directory that belong to the user if there is no marker.
@@ -75,7 +75,7 @@ def claim(
         directory: The directory.
         marker: Name of the marker file.
         made_by: Content of the marker.
-        metainfo: Classes and colours for ``metainfo.json``; None for no such file.
+        metainfo: Classes and colours for ``metainfo.json``, if any.
         within: Subdirectories to create.
     """
     directory.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import io
 import os
 import pickle
 import threading
@@ -112,19 +113,15 @@ def test_loading_in_this_process_is_guarded(function, hostile, trained, tmp_path
 @pytest.mark.parametrize('option', ['resume', 'load_from', pytest.param('export', marks=EXPORTS)])
 def test_tools_are_guarded(option, hostile, demo_root, tmp_path):
     path, made = hostile
-    if option == 'export':
-        output = run_tool(
-            ROOT / 'tools/deployment/export_onnx.py', DEMO, path, tmp_path / 'a.onnx', status=2
-        )
-    else:
-        run = tmp_path / 'run'
-        run.mkdir()
-        (run / 'last_checkpoint').write_text(str(path))
-        more = ['--resume'] if option == 'resume' else []
-        options = on(demo_root, *([] if more else [f'load_from={path}']))
-        output = run_tool(
-            ROOT / 'tools/train.py', DEMO, '--work-dir', run, *more, *options, status=1
-        )
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run' / 'last_checkpoint').write_text(str(path))
+    train = ['train.py', DEMO, '--work-dir', tmp_path / 'run']
+    tool, *arguments = dict(
+        resume=[*train, '--resume', *on(demo_root)],
+        load_from=[*train, *on(demo_root), f'load_from={path}'],
+        export=['deployment/export_onnx.py', DEMO, path, tmp_path / 'a.onnx'],
+    )[option]
+    output = run_tool(ROOT / 'tools' / tool, *arguments, status=2 if option == 'export' else 1)
     assert 'posix.mkdir' in output
     assert not made.exists()
 
@@ -243,21 +240,19 @@ def test_guard_ends_with_the_call(trained, hostile):
 def test_damaged_and_foreign_files_are_named_with_their_size(harm, trained, tmp_path):
     content = (trained / 'iter_2.pth').read_bytes()
     path = tmp_path / 'a.pth'
-    if harm == 'zip':
-        with zipfile.ZipFile(path, 'w') as archive:
-            archive.writestr('readme.txt', 'no checkpoint')
-    else:
-        middle = len(content) // 2
-        flipped = bytes([content[middle] ^ 1])
-        path.write_bytes(
-            dict(
-                cut=content[:middle],
-                empty=b'',
-                text=b'<html>404</html>',
-                changed=content[:middle] + flipped + content[middle + 1 :],
-                foreign=pickle.dumps(dict(a=1)),
-            )[harm]
-        )
+    middle = len(content) // 2
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, 'w') as file:
+        file.writestr('readme.txt', 'no checkpoint')
+    contents = dict(
+        cut=content[:middle],
+        empty=b'',
+        text=b'<html>404</html>',
+        changed=content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
+        foreign=pickle.dumps(dict(a=1)),
+        zip=archive.getvalue(),
+    )
+    path.write_bytes(contents[harm])
     with pytest.raises(ValueError, match=f'{path} .{path.stat().st_size} bytes') as caught:
         load(path)
     assert not isinstance(caught.value, UnsafeCheckpoint)

@@ -1,4 +1,4 @@
-"""The metric that names classes: stock's values, those of its table, coverage."""
+"""The metric returns stock's values, each class by name, and several rules in one pass."""
 
 import math
 
@@ -29,27 +29,34 @@ def samples(count: int, *, ignored: float = 0.25) -> list[dict]:
     return drawn
 
 
-def scored(metric: IoUMetric, batches: list[list[dict]]) -> dict[str, float]:
-    metric.dataset_meta = dict(classes=CLASSES)
+def scored(metric: IoUMetric, *batches: list[dict], meta=None) -> dict[str, float]:
+    metric.dataset_meta = meta or dict(classes=CLASSES)
     for batch in batches:
         metric.process({}, batch)
     return metric.evaluate(sum(map(len, batches)))
 
 
+def predicted(dataset, guess) -> list[dict]:
+    """The samples of a dataset with predictions made from their labels."""
+    drawn = [dataset[i]['data_samples'] for i in range(len(dataset))]
+    for sample in drawn:
+        sample.pred_sem_seg = PixelData(data=guess(sample.gt_sem_seg.data.clone()))
+    return [sample.to_dict() for sample in drawn]
+
+
 @pytest.mark.parametrize('names', [['mIoU'], ['mIoU', 'mDice']])
 def test_stock_values_stay_and_classes_come_with_them(names):
     drawn = samples(5)
-    batches = [drawn[:2], drawn[2:]]
-    stock = scored(IoUMetric(iou_metrics=names), batches)
-    ours = scored(ClasswiseIoUMetric(iou_metrics=names), batches)
+    stock = scored(IoUMetric(iou_metrics=names), drawn[:2], drawn[2:])
+    ours = scored(ClasswiseIoUMetric(iou_metrics=names), drawn[:2], drawn[2:])
     assert {key: ours[key] for key in stock} == stock
     label, guess = (
         torch.cat([sample[key]['data'].flatten() for sample in drawn])
         for key in ('gt_sem_seg', 'pred_sem_seg')
     )
-    guess = guess[label != 255]
-    assert ours['coverage'] == pytest.approx(100 * len(guess) / len(label), abs=0.01)
-    label = label[label != 255]
+    known = label != 255
+    assert ours['coverage'] == pytest.approx(100 * float(known.float().mean()), abs=0.01)
+    label, guess = label[known], guess[known]
     for index in (0, 1, 3):
         both = ((label == index) & (guess == index)).sum()
         either = ((label == index) | (guess == index)).sum()
@@ -59,88 +66,64 @@ def test_stock_values_stay_and_classes_come_with_them(names):
     assert ('Dice.road' in ours) == ('mDice' in names)
 
 
-def test_predictions_that_are_only_written_are_not_scored(tmp_path):
+def test_format_only_writes_predictions_without_scores(tmp_path):
     drawn = [dict(sample, img_path=f'{i}.jpg') for i, sample in enumerate(samples(2))]
     metric = ClasswiseIoUMetric(format_only=True, output_dir=str(tmp_path))
-    assert scored(metric, [drawn]) == {}
+    assert scored(metric, drawn) == {}
     assert sorted(path.name for path in tmp_path.iterdir()) == ['0.png', '1.png']
 
 
-def test_labels_of_pairs_are_read_by_a_rule_of_its_own(demo_root):
-    """A pass over the set is scored by several rules, each as if the set were read by it."""
+def test_each_rule_scores_as_a_dataset_decoded_by_it(demo_root):
     rules = dict(
         nearest=dict(rule='nearest', max_distance=40), all=dict(rule='nearest', max_distance=None)
     )
 
-    def sampled(**decode):
-        dataset = build(demo_root, 'val', decode=decode)
-        drawn = []
-        for i in range(len(dataset)):
-            sample = dataset[i]['data_samples']
-            guess = sample.gt_sem_seg.data.clone()
-            guess[:, :100] = 0
-            guess[guess == 255] = 1
-            sample.pred_sem_seg = PixelData(data=guess)
-            drawn.append(sample.to_dict())
-        return drawn, dataset.metainfo
+    def guess(labels):
+        labels[:, :100] = 0
+        labels[labels == 255] = 1
+        return labels
 
-    drawn, meta = sampled(rule='edge_aware')
+    dataset = build(demo_root, 'val', decode=dict(rule='edge_aware'))
+    drawn = predicted(dataset, guess)
     metric = ClasswiseIoUMetric(decode=rules['nearest'], also=dict(all=rules['all']))
-    metric.dataset_meta = meta
-    metric.process({}, drawn[:1])
-    metric.process({}, drawn[1:])
-    values = metric.evaluate(len(drawn))
+    values = scored(metric, drawn[:1], drawn[1:], meta=dataset.metainfo)
     for name, prefix in (('nearest', ''), ('all', 'all/')):
-        truth, _ = sampled(**rules[name])
-        plain = ClasswiseIoUMetric()
-        plain.dataset_meta = meta
-        own = [
-            {**sample, 'pred_sem_seg': other['pred_sem_seg']}
-            for sample, other in zip(truth, drawn, strict=True)
-        ]
-        plain.process({}, own)
-        for key, value in plain.evaluate(len(drawn)).items():
-            assert values[prefix + key] == value
+        truth = predicted(build(demo_root, 'val', decode=rules[name]), guess)
+        for sample, other in zip(truth, drawn, strict=True):
+            sample['pred_sem_seg'] = other['pred_sem_seg']
+        plain = scored(ClasswiseIoUMetric(), truth, meta=dataset.metainfo)
+        assert plain and {key: values[prefix + key] for key in plain} == plain
     assert values['all/coverage'] > values['coverage'] > 80
     assert values['all/mIoU'] != values['mIoU']
 
 
 def test_predictions_are_written_once_whatever_the_rules(demo_root, tmp_path):
     dataset = build(demo_root, 'val')
-    sample = dataset[0]['data_samples']
-    sample.pred_sem_seg = PixelData(data=sample.gt_sem_seg.data.clamp(max=1))
+    drawn = predicted(dataset, lambda labels: labels.clamp(max=1))[:1]
     metric = ClasswiseIoUMetric(also=dict(nearest=dict(rule='nearest')), output_dir=str(tmp_path))
-    metric.dataset_meta = dataset.metainfo
-    for _ in range(2):
-        metric.process({}, [sample.to_dict()])
+    values = scored(metric, drawn, drawn, meta=dataset.metainfo)
     assert len(list(tmp_path.iterdir())) == 1 and metric.output_dir == str(tmp_path)
-    assert metric.evaluate(2)['nearest/aAcc'] > 0
+    assert values['nearest/aAcc'] > 0
 
 
-def test_a_rule_of_its_own_follows_a_subset_of_the_classes(demo_root):
+def test_rule_follows_a_subset_of_the_classes(demo_root):
     dataset = build(demo_root, 'val', metainfo=dict(classes=('sky', 'road')))
-    sample = dataset[0]['data_samples']
-    sample.pred_sem_seg = PixelData(data=sample.gt_sem_seg.data.clamp(max=1))
+    drawn = predicted(dataset, lambda labels: labels.clamp(max=1))[:1]
     metric = ClasswiseIoUMetric(decode=dict(rule='edge_aware'))
-    metric.dataset_meta = dataset.metainfo
-    metric.process({}, [sample.to_dict()])
-    values = metric.evaluate(1)
+    values = scored(metric, drawn, meta=dataset.metainfo)
     assert values['mIoU'] == 100 and {'IoU.sky', 'IoU.road'} < set(values)
 
 
-def test_labels_that_are_no_pairs_own_are_refused(demo_root):
-    sample = build(demo_root, 'val')[0]['data_samples']
-    sample.pred_sem_seg = PixelData(data=sample.gt_sem_seg.data)
-    metric = ClasswiseIoUMetric(decode=dict(rule='nearest'))
-    metric.dataset_meta = dict(classes=CLASSES)
-    other = sample.to_dict()
-    other['gt_sem_seg'] = dict(data=sample.gt_sem_seg.data[:, :100])
-    with pytest.raises(ValueError, match='labels of .256, 256. pixels are scored as .100, 256.'):
-        metric.process({}, [other])
-    plain = sample.to_dict()
-    plain['seg_map_path'] = 'labels/1.png'
-    with pytest.raises(ValueError, match='labels/1.png.: expected pair-label'):
-        metric.process({}, [plain])
-    metric.rules = {'': dict(rle='nearest')}
-    with pytest.raises(ValueError, match="decode={'rle': 'nearest'}"):
-        metric.process({}, [sample.to_dict()])
+@pytest.mark.parametrize(
+    ('change', 'rule', 'named'),
+    [
+        (dict(gt_sem_seg=dict(data=torch.zeros(1, 100, 256))), 'rule', '256, 256.*100, 256'),
+        (dict(seg_map_path='labels/1.png'), 'rule', 'labels/1.png'),
+        ({}, 'rle', "{'rle': 'nearest'}"),
+    ],
+    ids=['cropped', 'no pair', 'typo'],
+)
+def test_labels_that_no_rule_can_decode_are_refused(demo_root, change, rule, named):
+    (sample, *_) = predicted(build(demo_root, 'val'), lambda labels: labels)
+    with pytest.raises(ValueError, match=named):
+        scored(ClasswiseIoUMetric(decode={rule: 'nearest'}), [{**sample, **change}])

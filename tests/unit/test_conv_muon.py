@@ -1,4 +1,4 @@
-"""The optimizer beside torch's own parts of it."""
+"""The optimizer beside torch's implementations of its two halves."""
 
 import copy
 
@@ -9,6 +9,12 @@ from torch import nn
 
 from pspnet_plugin.engine import ConvMuon
 from pspnet_plugin.engine.optimizers.conv_muon import orthogonalized
+
+
+def small_net() -> nn.Module:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(3, 8, 3, padding=1)
+    return nn.Sequential(conv, nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 2, 1))
 
 
 @pytest.mark.parametrize('shape', [(8, 8), (16, 144), (144, 16), (1, 9), (48, 5)], ids=str)
@@ -30,26 +36,24 @@ def test_directions_stay():
     assert cosine > 0.97
 
 
-def test_filters_are_matrices_and_follow_torch_s_muon():
-    muon = getattr(torch.optim, 'Muon', None)
-    if muon is None:
-        pytest.skip('torch has Muon from 2.9 on')
+@pytest.mark.skipif(not hasattr(torch.optim, 'Muon'), reason='torch has Muon from 2.9 on')
+def test_filters_step_as_the_matrices_of_torch_s_muon():
     torch.manual_seed(0)
     filters = nn.Parameter(torch.randn(6, 5, 3, 3))
     matrix = nn.Parameter(filters.detach().reshape(6, 45).clone())
-    own = ConvMuon([filters], lr=0.1, weight_decay=0.3)
-    other = muon([matrix], lr=0.1, weight_decay=0.3, adjust_lr_fn='match_rms_adamw')
+    ours = ConvMuon([filters], lr=0.1, weight_decay=0.3)
+    theirs = torch.optim.Muon([matrix], lr=0.1, weight_decay=0.3, adjust_lr_fn='match_rms_adamw')
     start = matrix.detach().clone()
     for step in range(5):
         gradient = torch.randn(6, 5, 3, 3) + step
         filters.grad, matrix.grad = gradient, gradient.reshape(6, 45)
-        own.step()
-        other.step()
+        ours.step()
+        theirs.step()
     moved = (matrix - start).norm()
     assert (filters.reshape(6, 45) - matrix).norm() < 0.05 * moved, 'torch iterates in bfloat16'
 
 
-def test_vectors_are_adamw_s():
+def test_vectors_step_as_by_torch_s_adamw():
     torch.manual_seed(0)
     own, other = nn.Parameter(torch.ones(7)), nn.Parameter(torch.ones(7))
     ours = ConvMuon([own], lr=0.05, vector_lr=0.2, weight_decay=0.1, betas=(0.8, 0.9))
@@ -62,11 +66,7 @@ def test_vectors_are_adamw_s():
     torch.testing.assert_close(own, other)
 
 
-def test_a_loaded_state_goes_on_bit_for_bit():
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 2, 1))
-    optimizer = ConvMuon(net.parameters())
-
+def test_loaded_state_resumes_bit_for_bit():
     def train(net, optimizer, steps):
         for step in steps:
             torch.manual_seed(step)
@@ -74,6 +74,8 @@ def test_a_loaded_state_goes_on_bit_for_bit():
             net(torch.randn(2, 3, 8, 8)).square().mean().backward()
             optimizer.step()
 
+    net = small_net()
+    optimizer = ConvMuon(net.parameters())
     train(net, optimizer, range(3))
     again = copy.deepcopy(net)
     resumed = ConvMuon(again.parameters())
@@ -84,19 +86,11 @@ def test_a_loaded_state_goes_on_bit_for_bit():
         assert torch.equal(one, two), name
 
 
-def test_configs_can_ask_for_it_and_training_learns():
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(),
-                        nn.Conv2d(8, 2, 1))  # fmt: skip
-    wrapper = build_optim_wrapper(
-        net,
-        dict(
-            type='OptimWrapper',
-            optimizer=dict(type='ConvMuon', lr=0.1, weight_decay=0.01),
-            paramwise_cfg=dict(norm_decay_mult=0.0),
-        ),
-    )
-    assert isinstance(wrapper.optimizer, ConvMuon)
+def test_network_learns_with_options_by_parameter():
+    net = small_net()
+    optimizer = dict(type='ConvMuon', lr=0.1, weight_decay=0.01)
+    config = dict(optimizer=optimizer, paramwise_cfg=dict(norm_decay_mult=0.0))
+    wrapper = build_optim_wrapper(net, dict(type='OptimWrapper', **config))
     assert {group['weight_decay'] for group in wrapper.optimizer.param_groups} == {0.0, 0.01}
     x = torch.randn(4, 3, 16, 16)
     truth = (x.mean(1) > 0).long()
@@ -117,12 +111,11 @@ def test_numbers_out_of_range_are_named(wrong):
         ConvMuon([nn.Parameter(torch.ones(2))], **wrong)
 
 
-def test_a_compiled_training_step_moves_the_weights_alike():
+def test_compiled_training_step_moves_the_weights_alike():
     """As the framework compiles it: forward, backward and the optimizer in one."""
 
     def train(compiled: bool) -> list[torch.Tensor]:
-        torch.manual_seed(0)
-        net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
+        net = small_net()
         config = dict(type='OptimWrapper', optimizer=dict(type='ConvMuon', lr=0.1))
         wrapper = build_optim_wrapper(net, config)
 

@@ -3,7 +3,6 @@
 import re
 import subprocess
 
-import pytest
 import torch
 from helpers.pairs import build, write_pair
 from mmengine.dataset import ConcatDataset
@@ -34,22 +33,14 @@ def test_commit_is_dirty_only_where_code_has_changed(tmp_path, monkeypatch):
     assert environment._commit() == f'{clean}-dirty'
 
 
-@pytest.mark.parametrize(
-    ('wrapper', 'precision'),
-    [
-        (dict(type='OptimWrapper'), 'float32'),
-        (dict(type='AutocastOptimWrapper', precision='bfloat16'), 'bfloat16'),
-        (dict(type='AutocastOptimWrapper', precision='float32'), 'float32'),
-    ],
-)
-def test_precision_is_that_of_the_wrapper(wrapper, precision):
-    net = torch.nn.Linear(1, 1)
-    built = build_optim_wrapper(net, dict(wrapper, optimizer=dict(type='SGD', lr=0.1)))
-    assert _precision(built) == precision
-
-
-def test_index_maps_have_no_rule():
-    assert _decoding([]) is None
+def test_precision_is_that_of_the_wrapper():
+    optimizer = dict(optimizer=dict(type='SGD', lr=0.1))
+    stock = dict(type='OptimWrapper')
+    bfloat16 = dict(type='AutocastOptimWrapper', precision='bfloat16')
+    built = [
+        build_optim_wrapper(torch.nn.Linear(1, 1), {**w, **optimizer}) for w in (stock, bfloat16)
+    ]
+    assert [_precision(wrapper) for wrapper in built] == ['float32', 'bfloat16']
 
 
 def test_rules_of_wrapped_datasets_are_found(tmp_path):
@@ -61,6 +52,7 @@ def test_rules_of_wrapped_datasets_are_found(tmp_path):
     joined = SeededDataset(ConcatDataset([strict, same]))
     assert _decoding(_decoders_of(joined)) == dict(rule='nearest', max_distance=10)
     assert _decoding(_decoders_of(ConcatDataset([strict, other]))) == dict(rule='several')
+    assert _decoding([]) is None, 'index maps'
 
 
 def test_names_of_classes_may_have_a_slash():

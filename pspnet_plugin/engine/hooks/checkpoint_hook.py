@@ -26,11 +26,7 @@ class AtomicFileBackend(LocalBackend):
     """Local files, written atomically."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Write a file.
-
-        Raises:
-            OSError: it cannot be written, and is named.
-        """
+        """Write a file; its directory is created."""
         path = Path(filepath)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, obj)
@@ -127,12 +123,8 @@ class WholeCheckpointHook(CheckpointHook):
 def check_finite(model: nn.Module, name: str) -> None:
     """Check that all weights and statistics are finite.
 
-    Args:
-        model: The model.
-        name: Name of the checkpoint, for the message.
-
     Raises:
-        FloatingPointError: a value is infinite or NaN.
+        FloatingPointError: one is infinite or NaN; checkpoint ``name`` must not be saved.
     """
     tensors = {k: v for k, v in model.state_dict().items() if v.is_floating_point()}
     if torch.stack([v.detach().sum().float().isfinite() for v in tensors.values()]).all():

@@ -70,18 +70,13 @@ class RunRecordHook(Hook):
             f'them: python tools/analysis_tools/report.py {runner.work_dir}'
         )
 
-    def before_val_epoch(self, runner: Runner) -> None:
-        """Start the clock."""
+    def _before_epoch(self, runner: Runner, mode: str = 'train') -> None:
         self._started = time.time()
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Add a score, and update the part."""
         self._add_scores(runner, 'val', runner.val_loop, metrics or {})
         self._update_part(runner)
-
-    def before_test_epoch(self, runner: Runner) -> None:
-        """Start the clock."""
-        self._started = time.time()
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Add a score."""

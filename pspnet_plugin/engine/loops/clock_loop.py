@@ -41,7 +41,7 @@ class ClockTrainLoop(ResumableTrainLoop):
 
     Args:
         runner: The runner.
-        dataloader: See ``ResumableTrainLoop``.
+        dataloader: As in ``ResumableTrainLoop``.
         max_iters: Length of the schedule, in its own iterations.
         minutes: Time budget of the whole process: imports, reading, training, validations.
         reserve: Seconds of it for the work after the last step, such as the last validation.

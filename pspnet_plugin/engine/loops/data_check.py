@@ -11,12 +11,8 @@ from torch import nn
 def check_data(runner: Runner, dataset: Any) -> None:
     """Check classes and weights of the loss; warn of images both trained on and scored.
 
-    Args:
-        runner: Its model is built, and its validation, if there is one.
-        dataset: The training data.
-
     Raises:
-        ValueError: the network's classes, or the weights, are not for the classes of the data.
+        ValueError: the network's classes, or the weights, are not for those of the training data.
     """
     model = getattr(runner.model, 'module', runner.model)
     classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')

@@ -49,7 +49,7 @@ class PositionSampler(Sampler):
     It yields ``(position, index)`` without end, every ``world_size``-th from ``start + rank``.
 
     Args:
-        dataset: The dataset.
+        dataset: The dataset, of which the length is used.
         shuffle: If true, each pass has an order of its own; else that of the set.
         seed: Seed of the run; may be set until the first sample is drawn.
     """
@@ -77,9 +77,7 @@ class PositionSampler(Sampler):
 class SeededDataset(Dataset):
     """Dataset whose samples depend on seed, index and position only.
 
-    Args:
-        dataset: Any dataset with the framework's transforms.
-        seed: Seed of the run; may be set until the first sample is drawn.
+    The seed may be set until the first sample is drawn.
     """
 
     def __init__(self, dataset: Any, *, seed: int = 0) -> None:

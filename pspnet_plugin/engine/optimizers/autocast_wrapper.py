@@ -58,10 +58,9 @@ class AutocastOptimWrapper(OptimWrapper):
 
 
 def has_fast_bfloat16(device: str) -> bool:
-    """Whether a device multiplies in bfloat16: GPUs from Ampere on, CPUs with AVX512-BF16 or AMX.
+    """Whether a type of device multiplies in bfloat16; False for any but ``DEVICES``.
 
-    Args:
-        device: Name of its type; False for any but ``'cuda'`` and ``'cpu'``.
+    GPUs do from Ampere on, CPUs with AVX512-BF16 or AMX.
     """
     if device not in DEVICES:
         return False
