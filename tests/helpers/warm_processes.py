@@ -1,9 +1,8 @@
-"""Python programs in processes of their own that begin with the framework imported.
+"""Python programs in processes of their own that start with the framework imported.
 
-Importing it takes a process seconds, and the suite starts a hundred. Here a server imports it once
-and forks; what is this package's own each process imports by itself. They end as workers of
-``multiprocessing`` do, without the interpreter's last steps: what fails there shows in new
-interpreters only.
+Importing it takes seconds, and the suite starts a hundred processes. Here a server imports it once
+and forks; each process imports this package itself. They end as workers of ``multiprocessing`` do,
+without the interpreter's last steps: a failure there shows in new interpreters only.
 """
 
 import multiprocessing
@@ -25,22 +24,18 @@ _HERE = os.path.dirname(__file__)
 
 
 class WarmProcess:
-    """What the tests need of ``subprocess.Popen``."""
+    """Process with the methods of ``subprocess.Popen`` that the tests need."""
 
     def __init__(self, process: BaseProcess) -> None:
         self._process = process
         self.pid: int = process.pid
 
     def poll(self) -> int | None:
-        """The exit status, negative for a signal; None while it runs."""
+        """Return the exit status, negative for a signal; None while it runs."""
         return self._process.exitcode
 
     def wait(self, timeout: float | None = None) -> int:
-        """The exit status, when it has ended.
-
-        Raises:
-            subprocess.TimeoutExpired: it has not.
-        """
+        """Return the exit status, when it has ended within the timeout."""
         self._process.join(timeout)
         if self.poll() is None:
             raise subprocess.TimeoutExpired(self._process.name, timeout)
@@ -55,15 +50,15 @@ def start_warm(
     stdout: Path,
     stderr: Path | None = None,
 ) -> WarmProcess:
-    """Starts a Python file with its arguments, in a process group of its own.
+    """Start a Python file with its arguments, in a process group of its own.
 
     Args:
         program: Path and arguments.
-        cwd: Where; None: here.
-        env: All of its environment. What is read when an interpreter starts or the framework is
-            imported has no effect, but for ``PYTHONPATH`` and ``OMP_NUM_THREADS``.
-        stdout: File that what it says is added to.
-        stderr: The same; None: that of ``stdout``.
+        cwd: Working directory; None for the present one.
+        env: Its environment. Variables that are read when an interpreter starts or the framework
+            is imported have no effect, but for ``PYTHONPATH`` and ``OMP_NUM_THREADS``.
+        stdout: File to which its output is appended.
+        stderr: The same; None for that of ``stdout``.
     """
     words = [str(word) for word in program]
     arguments = (words, str(cwd or os.getcwd()), env, str(stdout), str(stderr or stdout))
@@ -75,7 +70,7 @@ def start_warm(
 def run_warm(
     program: Sequence[str], *, cwd: str | Path | None, env: dict[str, str]
 ) -> tuple[int, str]:
-    """The exit status of a program, and what it said: first on stdout, then on stderr."""
+    """Return the exit status of a program, and its output: stdout, then stderr."""
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder, name) for name in ('stdout', 'stderr')]
         process = start_warm(program, cwd=cwd, env=env, stdout=files[0], stderr=files[1])
