@@ -12,12 +12,12 @@ from mmengine.dataset import pseudo_collate
 
 from benchmarks.tables import print_rows
 from benchmarks.timing import add_device, ratio, time_in_turns
-from pspnet_plugin.apis.loading import load_config
-from pspnet_plugin.apis.networks import TorchNetwork, open_torch_network
-from pspnet_plugin.apis.readers import read_photo
-from pspnet_plugin.apis.sources import Source, find_sources
-from pspnet_plugin.toolkit.prediction.labelling import label_files
+from pspnet_plugin import Predictor
+from pspnet_plugin.apis.photos import read_photo
+from pspnet_plugin.apis.torch_network import TorchNetwork
 from pspnet_plugin.toolkit.prediction.outputs import KINDS, Outputs
+from pspnet_plugin.toolkit.prediction.sources import Source, find_sources
+from pspnet_plugin.toolkit.prediction.stream import label_files
 from pspnet_plugin.utils.command_line import bounded_int
 
 
@@ -41,7 +41,9 @@ def measure(args: argparse.Namespace) -> list[dict]:
     ``memory`` holds, over all rounds, the share of the photos that are done and the bytes of the
     process then, which do not grow from round to round if nothing leaks.
     """
-    network = open_network(args)
+    predictor = Predictor(args.config, args.checkpoint, device=args.device, max_side=None)
+    network = predictor.network
+    assert isinstance(network, TorchNetwork)
     sources = find_sources(args.inputs)
     batches = _batches(network, sources, args.batch)
     memory: list[tuple[float, int]] = []
@@ -56,7 +58,7 @@ def measure(args: argparse.Namespace) -> list[dict]:
     with tempfile.TemporaryDirectory() as place:
 
         def whole() -> None:
-            memory.extend(_label(network, sources, Path(tempfile.mkdtemp(dir=place)), args))
+            memory.extend(_label(predictor, sources, Path(tempfile.mkdtemp(dir=place)), args))
 
         seconds = time_in_turns(dict(bare=bare, whole=whole), rounds=args.rounds)
     row = dict(
@@ -76,16 +78,10 @@ def measure(args: argparse.Namespace) -> list[dict]:
     return [row]
 
 
-def open_network(args: argparse.Namespace) -> TorchNetwork:
-    """Open the network of ``--config`` and ``--checkpoint``."""
-    config = load_config(args.config, whole=False)
-    return open_torch_network(config, args.checkpoint, device=args.device)
-
-
 def _batches(network: TorchNetwork, sources: list[Source], batch: int) -> list[dict]:
     """Prepare all photos for the network, in batches of one size."""
     batches = []
-    photos = [read_photo(source).photo for source in sources]
+    photos = [read_photo(source.path) for source in sources]
     for _, same in itertools.groupby(photos, key=lambda photo: photo.shape):
         samples = [network.prepare(photo) for photo in same]
         for i in range(0, len(samples), batch):
@@ -94,14 +90,14 @@ def _batches(network: TorchNetwork, sources: list[Source], batch: int) -> list[d
 
 
 def _label(
-    network: TorchNetwork, sources: list[Source], folder: Path, args: argparse.Namespace
+    predictor: Predictor, sources: list[Source], folder: Path, args: argparse.Namespace
 ) -> list[tuple[float, int]]:
     """Label all files into a folder, and measure the memory twice a second and at the end."""
     memory, done, noted = [], 0, time.monotonic()
     with Outputs(
-        folder, kinds=args.save, classes=network.classes, palette=network.palette, opacity=0.5
+        folder, kinds=args.save, classes=predictor.classes, palette=predictor.palette, opacity=0.5
     ) as outputs:
-        for count in label_files(sources, network, outputs, batch=args.batch, bad=_fail):
+        for count in label_files(sources, predictor, outputs, batch=args.batch, skip=_fail):
             done += count
             if done == len(sources) or time.monotonic() - noted > 0.5:
                 noted = time.monotonic()

@@ -1,93 +1,57 @@
-"""Label photos, folders of them, pairs or videos with a trained network."""
+"""Label photos, directories of them, pairs or videos with a trained network."""
 
 import argparse
-import importlib.util
 import json
 import math
 import sys
 import traceback
-from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
-import numpy as np
-import torch
 from mmengine.config import Config
 from tqdm import tqdm
 
-from pspnet_plugin.apis.networks import ShrinkingNetwork, open_torch_network
-from pspnet_plugin.apis.readers import count_frames
-from pspnet_plugin.apis.sources import BadImage, find_sources
-from pspnet_plugin.apis.stream import Network
+from pspnet_plugin import Predictor
+from pspnet_plugin.apis import BadImage
+from pspnet_plugin.apis.onnx_network import OnnxNetwork
 from pspnet_plugin.toolkit.arguments import add_cfg_options, read_config
-from pspnet_plugin.toolkit.prediction.labelling import label_files
-from pspnet_plugin.toolkit.prediction.output_origin import check_folder, claim_folder, origin
+from pspnet_plugin.toolkit.prediction.marker import check_directory, claim_directory, describe_run
 from pspnet_plugin.toolkit.prediction.outputs import KINDS, Outputs
 from pspnet_plugin.toolkit.prediction.pair_reader import PairReader, make_pair_reader, photo_side_of
+from pspnet_plugin.toolkit.prediction.sources import find_sources
+from pspnet_plugin.toolkit.prediction.stream import label_files
+from pspnet_plugin.toolkit.prediction.videos import count_frames
 from pspnet_plugin.utils.command_line import add_debug, complain, run_command
 from pspnet_plugin.utils.files import write_atomic
 from pspnet_plugin.utils.jobs import Stopped, stopping
 
 ROOT = Path(__file__).resolve().parents[1]
-PREDICT_ONNX = Path(__file__).parent / 'deployment' / 'predict_onnx.py'
 EXAMPLE = """examples:
   python tools/predict.py holiday.jpg street/ --config configs/psp_demo.py \\
       --checkpoint work_dirs/psp_demo/iter_600.pth --out labelled
   python tools/predict.py data/demo_pairs/val --pairs --config configs/psp_demo.py \\
       --onnx demo.onnx --out scored --save index
 
-An interrupted run goes on when the same command is given again.
+The same command resumes an interrupted run.
 """
 
 
-class OnnxNetwork(Network):
-    """A file of export_onnx.py, by the program that runs it without torch; a photo at a time."""
-
-    lanes = 1
-
-    def __init__(self, path: Path) -> None:
-        spec = importlib.util.spec_from_file_location('predict_onnx', PREDICT_ONNX)
-        program = importlib.util.module_from_spec(spec)
-        try:
-            spec.loader.exec_module(program)
-        except ImportError as error:
-            raise ImportError(
-                f"--onnx needs {error.name}: pip install -c constraints.txt '.[onedl,deploy]'"
-            ) from None
-        self._network = program.open_network(path)
-        self.classes, self.palette = self._network.classes, self._network.palette
-        # One of a fixed size sees everything at that.
-        self.trained_side = None if self._network.size else self._network.max_side
-        self._network = self._network._replace(max_side=None)  # a ``ShrinkingNetwork`` does it
-        if self._network.size:
-            print(program.size_note(path, self._network.size))
-
-    def label(self, photos: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """(H, W, 3) uint8 BGR each to (H, W) uint8."""
-        try:
-            return [self._network.label(photo) for photo in photos]
-        except Exception as error:  # onnxruntime's own have no common base
-            text = ' '.join(str(error).split())[-300:]
-            raise BadImage(f'cannot be labelled: {text}') from error
-
-
 class Strict(Exception):
-    """With ``--strict``, what ends the run."""
+    """End of a run at the first skipped image, with ``--strict``."""
 
 
 class Progress:
-    """A bar with pictures per second, and what went wrong."""
+    """A bar with images per second, and the list of skipped images."""
 
     def __init__(self, total: int, *, strict: bool, debug: bool) -> None:
-        self.bar = tqdm(total=total or None, unit='picture')
+        self.bar = tqdm(total=total or None, unit='image')
         self.strict = strict
         self.debug = debug
-        self.bad: list[str] = []  # by several threads
+        self.skipped: list[str] = []  # by several threads
 
-    def add_bad(self, name: str, error: BadImage) -> None:
-        """Names a picture that is left out; with ``strict`` it ends the run."""
+    def skip(self, name: str, error: BadImage) -> None:
+        """Name an image that is skipped; with ``strict``, end the run."""
         message = f'{name}: {error}' if name else str(error)
-        self.bad.append(message)
+        self.skipped.append(message)
         if self.debug:
             tqdm.write(''.join(traceback.format_exception(error)), file=sys.stderr)
         if self.strict:
@@ -95,63 +59,63 @@ class Progress:
         tqdm.write(f'predict: {message}', file=sys.stderr)
 
 
-def open_network(args: argparse.Namespace, config: Config | None) -> Network:
-    """The network, whose classes are known.
+def open_predictor(args: argparse.Namespace, config: Config | None) -> Predictor:
+    """Open the network, which must name its classes.
 
     Raises:
-        FileNotFoundError: a file is missing.
-        ValueError: the network is unusable, or does not say what its classes are.
+        FileNotFoundError: A file is missing.
+        ValueError: The network is unusable, or its classes are unknown.
     """
-    if args.onnx:
-        network = OnnxNetwork(args.onnx)
-    else:
-        device = args.device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
-        network = open_torch_network(config, args.checkpoint, device=device)
-    if not network.classes or not len(network.palette):
-        does_not = 'does not say what its classes are'
-        source = 'a test_dataloader whose dataset has them in its metainfo'
-        raise ValueError(
-            f'{args.onnx} {does_not}; export it again by a config with {source}'
-            if args.onnx
-            else f'{args.checkpoint} {does_not}, nor does the config; give one with {source}'
+
+    def explain(side: int) -> None:
+        tqdm.write(
+            f'predict: photos with a side above {side} pixels are shrunk to it for the network, '
+            'which was trained on none larger, and their labels enlarged again; --max-side N for '
+            'another size, 0 for none',
+            file=sys.stderr,
         )
-    return network
+
+    by_default = args.max_side is None and not args.pairs  # pairs are scored as by ``test.py``
+    predictor = Predictor(
+        args.onnx or config, args.checkpoint, device=args.device,
+        max_side='trained' if by_default else args.max_side,
+        on_shrink=explain if by_default else None,
+    )  # fmt: skip
+    predictor.require_classes()
+    network = predictor.network
+    if isinstance(network, OnnxNetwork) and network.size:
+        height, width = network.size
+        print(
+            f'{args.onnx} takes {height}x{width} only: photos of another size are resized to it, '
+            'and their labels back; export with --dynamic for any size'
+        )
+    return predictor
 
 
-def open_pairs(args: argparse.Namespace, config: Config | None, network: Network) -> PairReader:
-    """How pairs are read.
+def open_pairs(args: argparse.Namespace, config: Config | None, classes: list[str]) -> PairReader:
+    """Make the reader of pairs.
 
     Raises:
-        ValueError: the config has none, or their classes are not the network's.
+        ValueError: The config has no pairs, or their classes are not the network's.
     """
     reader = make_pair_reader(config)
-    if list(network.classes) != list(reader.classes):
+    if list(classes) != list(reader.classes):
         raise ValueError(
-            f'--pairs: {args.onnx or args.checkpoint} knows the classes '
-            f'{", ".join(network.classes)}; the pairs of {args.config} have '
-            f'{", ".join(reader.classes)}. Give the config it was trained by'
+            f'--pairs: {args.onnx or args.checkpoint} has the classes {", ".join(classes)}; the '
+            f'pairs of {args.config} have {", ".join(reader.classes)}. Give the config it was '
+            'trained with'
         )
     return reader
 
 
-def tell_of_shrinking(side: int) -> None:
-    """What the default of ``--max-side`` does."""
-    tqdm.write(
-        f'predict: photos of more than {side} pixels on a side are shrunk to that for the network, '
-        'which was trained on no larger ones (their labels are made as large as they are); '
-        '--max-side N for another size, 0 for none',
-        file=sys.stderr,
-    )
-
-
 def predict(args: argparse.Namespace) -> int:
-    """Labels everything; the exit status is 1 if something could not be.
+    """Label everything; the exit status is 1 if an image was skipped.
 
     Raises:
-        OSError: something is missing, or may not be written.
-        Stopped: a picture could not be written.
-        ValueError: an argument is unusable.
-        Strict: a picture is, with ``--strict``.
+        OSError: A file is missing, or may not be written.
+        Stopped: An output could not be written.
+        ValueError: An argument is unusable.
+        Strict: An image is, with ``--strict``.
     """
     if args.batch < 1 or (args.max_side or 0) < 0 or not 0 <= args.opacity <= 1:
         raise ValueError(
@@ -162,41 +126,35 @@ def predict(args: argparse.Namespace) -> int:
     if args.pairs and (videos := [s.path for s in sources if s.is_video]):
         raise ValueError(f'--pairs: {videos[0]} is a video')
     config = read_config(args, root=ROOT, whole=False) if args.config else None
-    text = config.pretty_text if config else ''  # opening the network changes it
-    network = open_network(args, config)
-    pairs = open_pairs(args, config, network) if args.pairs else None
-    told = None
-    if args.max_side is None and not pairs:  # pairs are scored as ``test.py`` sees them
-        args.max_side = network.trained_side
-        told = partial(tell_of_shrinking, network.trained_side)
-    made_by = origin(
-        args.onnx or args.checkpoint, config=args.config, text=text, save=args.save,
-        opacity=args.opacity, pairs=args.pairs, max_side=args.max_side,
+    predictor = open_predictor(args, config)
+    pairs = open_pairs(args, config, predictor.classes) if args.pairs else None
+    run_info = describe_run(
+        args.onnx or args.checkpoint, config=args.config, text=config.pretty_text if config else '',
+        save=args.save, opacity=args.opacity, pairs=args.pairs,
+        max_side=predictor.max_side if args.max_side is None else args.max_side,
     )  # fmt: skip
-    if args.max_side:
-        network = ShrinkingNetwork(network, args.max_side, told=told)
-    check_folder(args.out, made_by)
+    check_directory(args.out, run_info)
     args.out.mkdir(parents=True, exist_ok=True)
     outputs = Outputs(
-        args.out, kinds=made_by['save'], classes=network.classes, palette=network.palette,
+        args.out, kinds=run_info['save'], classes=predictor.classes, palette=predictor.palette,
         opacity=args.opacity, photo_side=photo_side_of(config),
     )  # fmt: skip
     with outputs:
-        check_folder(args.out, made_by)  # once more, where no other run can come in between
-        claim_folder(args.out, made_by)
+        check_directory(args.out, run_info)  # once more, now that no other run can come in between
+        claim_directory(args.out, run_info)
         todo = [source for source in sources if not outputs.has(source)]
-        outputs.forget(todo)
+        outputs.remove_outdated(todo)
         outputs.write_classes()
         if len(todo) < len(sources):
             print(f'{len(sources) - len(todo)} of {len(sources)} files are labelled already')
-        left = (
+        remaining = (
             count_frames(source.path) - outputs.count_frames(source) if source.is_video else 1
             for source in todo
         )
-        progress = Progress(sum(left), strict=args.strict, debug=args.debug)
+        progress = Progress(sum(remaining), strict=args.strict, debug=args.debug)
         with progress.bar as bar, stopping():
             for count in label_files(
-                todo, network, outputs, pairs=pairs, batch=args.batch, bad=progress.add_bad
+                todo, predictor, outputs, pairs=pairs, batch=args.batch, skip=progress.skip
             ):
                 bar.update(count)
     if 'shares' in args.save:
@@ -207,45 +165,46 @@ def predict(args: argparse.Namespace) -> int:
         values = {key: None if math.isnan(value) else value for key, value in scores.items()}
         write_atomic(table, json.dumps(values, indent=1).encode())
     elif args.pairs:
-        table.unlink(missing_ok=True)  # of other content of these files
-    print(f'{len(outputs.of(sources))} pictures are labelled in {args.out}')
-    if progress.bad:
-        complain('predict', f'left out, each named above: {len(progress.bad)}')
-    return 1 if progress.bad else 0
+        table.unlink(missing_ok=True)  # of former content of these files
+    print(f'{len(outputs.entries(sources))} images are labelled in {args.out}')
+    if progress.skipped:
+        complain('predict', f'skipped, each named above: {len(progress.skipped)}')
+    return 1 if progress.skipped else 0
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
     add('inputs', metavar='INPUT', nargs='+',
-        help="photos, videos, folders of them (with sub-folders), patterns such as 'day*/*.jpg'",
+        help="photos, videos, directories (searched with all below them), patterns such as "
+        "'day*/*.jpg'",
     )  # fmt: skip
     add('--config', type=Path, help='config of the network')
-    add('--checkpoint', type=Path, help='its weights')
+    add('--checkpoint', type=Path, help='file of its weights')
     add('--onnx', type=Path,
-        help='a file of export_onnx.py in place of the checkpoint and, without --pairs, of the '
+        help='file of export_onnx.py in place of the checkpoint and, without --pairs, of the '
         'config',
     )  # fmt: skip
-    add('--out', metavar='DIR', type=Path, required=True, help='folder to write to')
+    add('--out', metavar='DIR', type=Path, required=True, help='output directory')
     add('--save', nargs='+', choices=KINDS, default=['index', 'overlay'],
-        help='index: PNG of class indices; color: PNG in the colours of the classes; overlay: '
-        'colours over the photo, with a legend; pairs: photo and colours side by side, as the '
-        'datasets read them; shares: CSV of the classes\' shares (default: index overlay)',
+        help='index: PNG of class indices; color: PNG in the class colours; overlay: colours over '
+        'the photo, with a legend; pairs: photo and colours side by side, as the datasets read '
+        'them; shares: CSV of the share of each class (default: index overlay)',
     )  # fmt: skip
     add('--pairs', action='store_true', help='inputs are pairs: label their photos, and score')
-    add('--batch', type=int, default=1, help='photos of one size labelled at once (default 1; '
-        '--onnx takes them one at a time)',
+    add('--batch', type=int, default=1, help='number of photos of one size labelled at once '
+        '(default 1; --onnx takes one at a time)',
     )  # fmt: skip
-    add('--max-side', type=int, metavar='PIXELS', help='shrink larger photos to this length of the '
-        'longer side for the network; what is written keeps their size (default: that of the '
-        'largest photos in its training; with --pairs, and with 0: never)',
+    add('--max-side', type=int, metavar='PIXELS', help='shrink photos with a longer side to this '
+        'for the network; outputs keep their size (default: longer side of the largest training '
+        'photos; with --pairs, and with 0: never)',
     )  # fmt: skip
     add('--device', help='cpu, cuda:0 … (default: the first GPU, if there is one)')
-    add('--opacity', type=float, default=0.5, help='of the colours of an overlay, 0 to 1')
-    add('--strict', action='store_true', help='end at the first picture that cannot be labelled')
+    add('--opacity', type=float, default=0.5, help='opacity of the overlay colours, 0 to 1')
+    add('--strict', action='store_true', help='end at the first image that cannot be labelled')
     add_debug(parser)
     add_cfg_options(parser)
     args = parser.parse_args(argv)
@@ -257,7 +216,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Labels everything, or with ``--strict`` as far as the first bad picture."""
+    """Label everything, or with ``--strict`` as far as the first bad image."""
     try:
         return predict(args)
     except Strict as error:
@@ -266,10 +225,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command: 1 also where pictures were left out, else see ``run_command``."""
-    goes_on = 'the same command goes on'
-    endings = {Stopped: lambda error: (1, f'{error}; {goes_on}')}
-    return run_command('predict', run, parse_args(argv), interrupted=goes_on, endings=endings)
+    """Run the command: 1 also where images were skipped, else see ``run_command``."""
+    resume = 'the same command resumes'
+    endings = {Stopped: lambda error: (1, f'{error}; {resume}')}
+    return run_command('predict', run, parse_args(argv), interrupted=resume, endings=endings)
 
 
 if __name__ == '__main__':

@@ -1,6 +1,6 @@
 """Serve a page on which a colleague without a terminal drops a photo and sees its classes.
 
-It listens on this machine alone, unless --host says otherwise, and fetches nothing from elsewhere.
+It listens on this machine alone unless --host is given, and fetches nothing from elsewhere.
 Two networks are shown side by side: give two configs and two checkpoints.
 """
 
@@ -14,11 +14,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-
+from pspnet_plugin import Predictor
 from pspnet_plugin.apis.loading import load_config
-from pspnet_plugin.apis.networks import ShrinkingNetwork, open_torch_network
-from pspnet_plugin.apis.stream import Network
 from pspnet_plugin.engine.stock_tools import find_config
 from pspnet_plugin.labels.palettes import CITYSCAPES
 from pspnet_plugin.toolkit.arguments import add_cfg_options
@@ -34,12 +31,12 @@ EXAMPLE = """examples:
 """
 
 
-def open_networks(args: argparse.Namespace) -> dict[str, Network]:
-    """The networks by their names on the page.
+def open_predictors(args: argparse.Namespace) -> dict[str, Predictor]:
+    """Open the networks, by their names on the page.
 
     Raises:
-        FileNotFoundError: a file is missing.
-        ValueError: the numbers do not match, or a network is unusable.
+        FileNotFoundError: A file is missing.
+        ValueError: The numbers do not match, or a network is unusable.
     """
     if len(args.config) != len(args.checkpoint) or len(args.checkpoint) > 2:
         raise ValueError(
@@ -50,23 +47,15 @@ def open_networks(args: argparse.Namespace) -> dict[str, Network]:
         raise ValueError(f'--port {args.port}: give a number from 1 to 65535')
     if args.max_side < 32:
         raise ValueError(f'--max-side {args.max_side}: give 32 or more pixels')
-    device = args.device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
-    networks = {}
+    predictors: dict[str, Predictor] = {}
     for path, checkpoint in zip(args.config, args.checkpoint, strict=True):
-        config = load_config(
-            Path(find_config(str(path), root=ROOT)), options=args.cfg_options, whole=False
-        )
-        network = open_torch_network(config, checkpoint, device=device)
-        if not network.classes or not len(network.palette):
-            raise ValueError(
-                f'{checkpoint} does not say what its classes are, nor does {path}; give a config '
-                'with a test_dataloader whose dataset has them in its metainfo'
-            )
+        path = Path(find_config(str(path), root=ROOT))
+        config = load_config(path, options=args.cfg_options, whole=False)
+        predictor = Predictor(config, checkpoint, device=args.device)
+        predictor.require_classes()
         name = f'{checkpoint.resolve().parent.name}/{checkpoint.stem}'
-        name = name if name not in networks else str(checkpoint)
-        side = network.trained_side  # as predict.py shrinks them
-        networks[name] = ShrinkingNetwork(network, side) if side else network
-    return networks
+        predictors[name if name not in predictors else str(checkpoint)] = predictor
+    return predictors
 
 
 def parse_args(arguments: list[str] | None) -> argparse.Namespace:
@@ -76,19 +65,19 @@ def parse_args(arguments: list[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add('--config', type=Path, nargs='+', required=True, help='config of the network')
-    add('--checkpoint', type=Path, nargs='+', required=True, help='its weights')
+    add('--checkpoint', type=Path, nargs='+', required=True, help='file of its weights')
     add('--host', default='127.0.0.1', help='address to listen on (default 127.0.0.1)')
     add('--port', type=int, default=7860, help='port (default 7860)')
     add('--max-side', type=int, default=1024,
-        help='longer sides of photos are shrunk to so many pixels, on the page (default 1024); a '
-        'network sees them no larger than in its training',
+        help='length in pixels to which longer sides of photos are shrunk (default 1024); for the '
+        'network, further to that of its training photos',
     )  # fmt: skip
     add('--title', metavar='TEXT',
-        help="of the page (default: 'Street scenes by class' if the classes are those of "
+        help="title of the page (default: 'Street scenes by class' if the classes are those of "
         "Cityscapes, else 'Photos by class')",
     )  # fmt: skip
     add('--examples', metavar='PATH', nargs='+',
-        help='photos to choose from, or folders of them; the first 8 are shown (default: '
+        help='photos to choose from, or directories of them; the first 8 are shown (default: '
         'generated street scenes if the classes are those of Cityscapes, else none)',
     )  # fmt: skip
     add('--device', help='cpu, cuda:0 … (default: the first GPU, if there is one)')
@@ -98,22 +87,22 @@ def parse_args(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def serve(args: argparse.Namespace) -> None:
-    """Serves until it is interrupted or terminated; what was uploaded goes with it.
+    """Serve until interrupted or terminated; the uploads are removed then.
 
     Raises:
-        ValueError: an argument is unusable, or gradio is missing.
+        ValueError: An argument is unusable, or gradio is missing.
     """
-    with uploads_to_the_end():
+    with temporary_uploads():
         _serve(args)
 
 
 @contextlib.contextmanager
-def uploads_to_the_end() -> Iterator[None]:
-    """Keeps uploads in a folder of their own, which goes at the end, be it by SIGTERM."""
+def temporary_uploads() -> Iterator[None]:
+    """Keep uploads in a directory that is removed at the end, also after SIGTERM."""
     before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
-        with tempfile.TemporaryDirectory(prefix='web_demo_') as folder:
-            os.environ['GRADIO_TEMP_DIR'] = folder  # which is read when gradio is imported
+        with tempfile.TemporaryDirectory(prefix='web_demo_') as directory:
+            os.environ['GRADIO_TEMP_DIR'] = directory  # read when gradio is imported
             yield
     finally:
         os.environ.pop('GRADIO_TEMP_DIR', None)
@@ -128,14 +117,14 @@ def _serve(args: argparse.Namespace) -> None:
         raise ValueError(
             f"the page needs gradio ({error}): pip install -c constraints.txt '.[onedl,web]'"
         ) from None
-    networks = open_networks(args)
-    of_streets = all(list(one.classes) == list(CITYSCAPES['classes']) for one in networks.values())
-    title = args.title or ('Street scenes by class' if of_streets else 'Photos by class')
+    predictors = open_predictors(args)
+    streets = all(list(p.classes) == list(CITYSCAPES['classes']) for p in predictors.values())
+    title = args.title or ('Street scenes by class' if streets else 'Photos by class')
     if args.examples:
         examples = read_examples(args.examples, max_side=args.max_side)
     else:
-        examples = street_scenes() if of_streets else []
-    page = build_page(networks, max_side=args.max_side, title=title, examples=examples)
+        examples = street_scenes() if streets else []
+    page = build_page(predictors, max_side=args.max_side, title=title, examples=examples)
     try:
         _, url, _ = page.launch(
             server_name=args.host, server_port=args.port, prevent_thread_lock=True,
@@ -143,8 +132,8 @@ def _serve(args: argparse.Namespace) -> None:
         )  # fmt: skip
     except OSError:
         raise ValueError(
-            f'{args.host}:{args.port} cannot be listened on: it is taken, or no address of this '
-            'machine; give another --port or --host'
+            f'{args.host}:{args.port} is in use, or not an address of this machine; give another '
+            '--port or --host'
         ) from None
     print(f'Open {url} in a browser; Ctrl-C ends it.', flush=True)
     try:
@@ -154,7 +143,7 @@ def _serve(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command; see ``run_command`` for its exit status."""
+    """Run the command; see ``run_command`` for its exit status."""
     return run_command('web_demo', serve, parse_args(argv))
 
 

@@ -1,18 +1,6 @@
-"""Photos, pairs and videos through a network, into files."""
+"""Inference and export for Python users: ``Predictor``, loading of models, drawing."""
 
-from pspnet_plugin.apis.drawing import colored, overlay
-from pspnet_plugin.apis.networks import TorchNetwork, open_torch_network
-from pspnet_plugin.apis.readers import InputImage
-from pspnet_plugin.apis.sources import BadImage, find_sources
-from pspnet_plugin.apis.stream import label_stream
+from pspnet_plugin.apis.photos import BadImage, ImageTooLarge
+from pspnet_plugin.apis.predictor import Prediction, Predictor
 
-__all__ = [
-    'BadImage',
-    'InputImage',
-    'TorchNetwork',
-    'colored',
-    'find_sources',
-    'label_stream',
-    'open_torch_network',
-    'overlay',
-]
+__all__ = ['BadImage', 'ImageTooLarge', 'Prediction', 'Predictor']

@@ -1,20 +1,25 @@
-"""Index maps as people look at them: in colours, over the photo, with a legend."""
+"""Label maps as people look at them: in class colours, over the photo, with a legend."""
 
+import warnings
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import cv2
 import numpy as np
+from matplotlib.font_manager import findfont, fontManager
+from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 
-from pspnet_plugin.apis.fonts import font_of
+# Both come with matplotlib. The first has Latin, Greek, Cyrillic, Arabic and more, but no Chinese;
+# the other has a box for every letter there is.
+DEFAULT_FONT, PLACEHOLDER_FONT = 'DejaVu Sans', 'Last Resort'
 
 
 def colored(labels: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    """An index map in the colours of its classes.
+    """Paint a label map in the colours of its classes.
 
     Args:
-        labels: (H, W) uint8; what is no class becomes black.
+        labels: (H, W) uint8; an index that is no class becomes black.
         palette: (K, 3) uint8, RGB.
 
     Returns:
@@ -33,24 +38,34 @@ def overlay(
     *,
     opacity: float = 0.5,
 ) -> np.ndarray:
-    """The colours over the photo and, right of it, the classes that are there with their shares.
+    """Blend the class colours over a photo, and add a legend of its classes with their shares.
 
     Args:
-        photo: (H, W, 3) uint8 BGR.
+        photo: (H, W, 3) uint8, BGR.
         labels: (H, W) uint8.
         palette: (K, 3) uint8, RGB.
-        classes: Their names.
-        opacity: Of the colours, 0 to 1.
+        classes: Class names.
+        opacity: Opacity of the colours, 0 to 1.
 
     Returns:
-        (H, W + legend, 3) uint8 BGR.
+        (H, W + legend, 3) uint8, BGR.
     """
     mixed = cv2.addWeighted(photo, 1 - opacity, colored(labels, palette), opacity, 0)
     return np.hstack([mixed, _legend(len(photo), labels, palette, classes)])
 
 
+def class_shares(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Return the (K,) fractions of the pixels of each class."""
+    return np.bincount(labels.ravel(), minlength=256)[:classes] / labels.size
+
+
+def largest_first(shares: np.ndarray) -> list[int]:
+    """Return the indices of the classes that occur, by decreasing share."""
+    return [int(i) for i in np.argsort(-shares, kind='stable') if shares[i] > 0]
+
+
 def percent(share: float) -> str:
-    """A share of a class that is there, which never reads as none.
+    """Format the share of a class that occurs, which never reads as none.
 
     Args:
         share: More than 0, up to 1.
@@ -59,49 +74,67 @@ def percent(share: float) -> str:
     return '< 0.1 %' if text == '0.0 %' else text
 
 
+@cache
+def find_font(text: str) -> tuple[str, str]:
+    """Return family and file of a font that has all letters of a text; warn if none has."""
+    default = DEFAULT_FONT, findfont(DEFAULT_FONT)
+    wanted = {ord(letter) for letter in text if not letter.isspace()}
+    fonts = [font for font in fontManager.ttflist if not font.name.startswith(PLACEHOLDER_FONT)]
+    others = sorted((font.name, font.fname) for font in fonts)
+    for family, file in (default, *others):
+        if wanted <= _letters(file):
+            return family, file
+    warnings.warn(
+        f'no installed font has all letters of {text!r}, and boxes replace them; install one that '
+        'has, such as Noto Sans CJK',
+        stacklevel=2,
+    )
+    return default
+
+
 def _legend(
     height: int, labels: np.ndarray, palette: np.ndarray, classes: Sequence[str]
 ) -> np.ndarray:
     size = int(min(max(height / 24, 10), 28))
     row = size + max(size // 4, 2)
-    names, widths = _names(tuple(classes), size)
-    start = row + size // 2  # of words, right of the box with the colour
-    canvas = np.full((height, start + names + _numbers(size) + size, 3), 255, np.uint8)
-    shares = np.bincount(labels.ravel(), minlength=256)[: len(classes)] / labels.size
-    order = [i for i in np.argsort(-shares, kind='stable') if shares[i] > 0]
-    fit = max(height // row, 1)
-    left_out = len(order) - fit + 1 if len(order) > fit else 0
-    for position, i in enumerate(order[: fit - 1] if left_out else order):
+    names_width, widths = _name_widths(tuple(classes), size)
+    left = row + size // 2  # of the text, right of the colour box
+    width = left + names_width + _share_width(size) + size
+    canvas = np.full((height, width, 3), 255, np.uint8)
+    shares = class_shares(labels, len(classes))
+    order = largest_first(shares)
+    rows = max(height // row, 1)
+    hidden = len(order) - rows + 1 if len(order) > rows else 0
+    for position, i in enumerate(order[: rows - 1] if hidden else order):
         top = position * row
         canvas[top + 2 : top + row - 2, size // 3 : size // 3 + row - 4] = palette[i][::-1]
-        _paste(canvas, _words(classes[i], size), top, start)
-        _paste(canvas, _words(percent(shares[i]), size), top, start + widths[i] + size // 2)
-    if left_out:
-        _paste(canvas, _words(f'… {left_out} more', size), row * (fit - 1), start)
+        _paste(canvas, _text(classes[i], size), top, left)
+        _paste(canvas, _text(percent(shares[i]), size), top, left + widths[i] + size // 2)
+    if hidden:
+        _paste(canvas, _text(f'… {hidden} more', size), row * (rows - 1), left)
     return canvas
 
 
-def _paste(canvas: np.ndarray, words: np.ndarray, top: int, left: int) -> None:
-    """Words onto a canvas; what does not fit is cut off."""
-    part = canvas[top : top + words.shape[0], left : left + words.shape[1]]
-    part[:] = words[: part.shape[0], : part.shape[1], None]
+def _paste(canvas: np.ndarray, text: np.ndarray, top: int, left: int) -> None:
+    part = canvas[top : top + text.shape[0], left : left + text.shape[1]]
+    part[:] = text[: part.shape[0], : part.shape[1], None]  # cut off where there is no room
 
 
 @lru_cache(maxsize=64)
-def _names(classes: tuple[str, ...], size: int) -> tuple[int, list[int]]:
-    """Width of the widest name, and of each."""
-    widths = [_words(name, size).shape[1] for name in classes]
+def _name_widths(classes: tuple[str, ...], size: int) -> tuple[int, list[int]]:
+    """Return the width of the widest name, and of each."""
+    widths = [_text(name, size).shape[1] for name in classes]
     return max(widths), widths
 
 
-def _numbers(size: int) -> int:
-    return _words('100.0 %', size).shape[1] + size // 2
+def _share_width(size: int) -> int:
+    return _text('100.0 %', size).shape[1] + size // 2
 
 
 @lru_cache(maxsize=4096)
-def _words(text: str, size: int) -> np.ndarray:
-    """Black on white, (H, W); pictures have the same few words, and drawing them takes long."""
-    font = _font(font_of(text)[1], size)
+def _text(text: str, size: int) -> np.ndarray:
+    """Draw black on white, (H, W); cached, as legends repeat few words and drawing is slow."""
+    font = _font(find_font(text)[1], size)
     height, width = size + max(size // 4, 2), max(int(font.getlength(text) + 1), 1)
     canvas = Image.new('L', (width, height), 255)
     ImageDraw.Draw(canvas).text((0, 0), text, 0, font)
@@ -111,3 +144,11 @@ def _words(text: str, size: int) -> np.ndarray:
 @lru_cache(maxsize=32)
 def _font(file: str, size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(file, size)
+
+
+@cache
+def _letters(file: str) -> frozenset[int]:
+    try:
+        return frozenset(FT2Font(file).get_charmap())
+    except RuntimeError:  # a font format that matplotlib does not draw
+        return frozenset()

@@ -1,10 +1,11 @@
-"""A segmentor from its config and checkpoint, on the CPU, with nothing missing.
+"""Configs and segmentors, loaded on the CPU with nothing missing.
 
-Differs from stock ``init_model`` in that a checkpoint which does not fit is an error, and in that
-classes and colours are never guessed.
+Unlike stock ``init_model``, a checkpoint that does not fit is an error, and class names and colours
+are never guessed.
 """
 
 import pickle
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -19,21 +20,22 @@ from torch import Tensor, nn
 from pspnet_plugin.apis.export.deployed_network import mean_and_std
 from pspnet_plugin.labels.palettes import read_metainfo
 from pspnet_plugin.models.preprocessor import MinMaxDataPreProcessor
+from pspnet_plugin.utils.resizing import Size
 
-Size = tuple[int, int]
+RESIZING = ('Resize', 'RandomResize', 'RandomChoiceResize', 'ResizeShortestEdge')
 
 
 def load_config(path: Path, *, options: dict | None = None, whole: bool = True) -> Config:
-    """A config that builds a segmentor.
+    """Load a config that builds a segmentor.
 
     Args:
         path: Its file.
-        options: What replaces its values, by dotted keys.
-        whole: Whether the network has to see the whole picture at once.
+        options: Values to replace, by dotted keys.
+        whole: If true, ``test_cfg.mode`` must be ``'whole'``.
 
     Raises:
-        FileNotFoundError: it is missing.
-        ValueError: it is unusable.
+        FileNotFoundError: It is missing.
+        ValueError: It is unusable.
     """
     if not path.is_file():
         raise FileNotFoundError(f'{path} does not exist; give the config of a network')
@@ -42,67 +44,63 @@ def load_config(path: Path, *, options: dict | None = None, whole: bool = True) 
         config.merge_from_dict(options or {})
         model = config.get('model')
     except Exception as error:  # a config is a program, and may fail in any way
-        raise ValueError(f'{path} cannot be read as a config: {_line(error)}') from None
+        raise ValueError(f'{path} cannot be read as a config: {_one_line(error)}') from None
     if not model or 'decode_head' not in model:
         raise ValueError(f'{path} has no model with a decode_head; give the config of a network')
-    test_cfg = model.get('test_cfg') or {}
-    if whole and test_cfg.get('mode', 'whole') != 'whole':
+    mode = (model.get('test_cfg') or {}).get('mode', 'whole')
+    if whole and mode != 'whole':
         raise ValueError(
-            f'{path}: test_cfg.mode={test_cfg["mode"]!r}: only networks that see the whole picture '
-            'at once are exported. If this one may, add --cfg-options model.test_cfg.mode=whole'
+            f'{path}: test_cfg.mode={mode!r}, and only networks that take the whole image at once '
+            'are exported. If this one can, add --cfg-options model.test_cfg.mode=whole'
         )
     return config
 
 
 def load_model(config: Config, checkpoint: Path) -> tuple[EncoderDecoder, dict]:
-    """The network of a config with the weights of a checkpoint, in eval mode, on the CPU.
-
-    It has no auxiliary heads, which only training uses. The config is changed: its pretrained
-    weights are not asked for.
+    """Load a segmentor with its weights, in eval mode and without auxiliary heads, on the CPU.
 
     Args:
-        config: One of ``load_config``.
-        checkpoint: File that a training has written, or a bare state dict.
+        config: One of ``load_config``; changed as by ``build_model``.
+        checkpoint: File of a training, or a bare state dict.
 
     Returns:
-        The network, and the checkpoint's ``meta``.
+        The segmentor, and the checkpoint's ``meta``.
 
     Raises:
-        FileNotFoundError: the checkpoint is missing.
-        ValueError: the network cannot be built, or the checkpoint is not one of it.
+        FileNotFoundError: The checkpoint is missing.
+        ValueError: The model cannot be built, or the checkpoint does not fit it.
     """
-    state, meta = _read(checkpoint)
+    state, meta = _read_checkpoint(checkpoint)
     model = build_model(config)
-    _fill(model, state, f'{checkpoint} does not fit {config.filename}')
-    model.auxiliary_head = None
+    _load_state(model, state, f'{checkpoint} does not fit {config.filename}')
+    model.auxiliary_head = None  # only training uses it
     return model.eval().requires_grad_(False), meta
 
 
 def build_model(config: Config) -> EncoderDecoder:
-    """The network of a config, on the CPU, whose weights are yet to come.
+    """Build the segmentor of a config, on the CPU, to be filled with weights.
 
-    The config is changed: its pretrained weights are not asked for.
-
-    Args:
-        config: One of ``load_config``.
+    Pretrained weights and the settings of a training are removed from the config.
 
     Raises:
-        ValueError: the network cannot be built.
+        ValueError: The model cannot be built.
     """
     config.model.pretrained = None
     config.model.train_cfg = None
     for part in config.model.values():
         if isinstance(part, dict) and 'init_cfg' in part:
-            part.init_cfg = None
+            part['init_cfg'] = None
     init_default_scope(config.get('default_scope', 'mmseg'))
     try:
         return revert_sync_batchnorm(MODELS.build(config.model))
     except Exception as error:  # of any part's constructor
-        raise ValueError(f'{config.filename}: its model cannot be built: {_line(error)}') from None
+        raise ValueError(
+            f'{config.filename}: its model cannot be built: {_one_line(error)}'
+        ) from None
 
 
 def size_of(config: Config) -> Size | None:
-    """(height, width) of the pictures that a network was trained on, if its config says so."""
+    """Return the (height, width) of the crops of a training, None if the config has none."""
     preprocessor = config.get('data_preprocessor') or config.model.get('data_preprocessor') or {}
     for size in (
         preprocessor.get('size'),
@@ -114,36 +112,51 @@ def size_of(config: Config) -> Size | None:
     return None
 
 
+def trained_side(config: Config) -> int | None:
+    """Return the longer side in pixels of the largest photos of a training, None if unknown.
+
+    In larger photos, objects are larger than the network has ever seen them. The training pipeline
+    of the config tells; one without resizing does not.
+    """
+    dataset = (config.get('train_dataloader') or {}).get('dataset') or {}
+    while not dataset.get('pipeline'):  # wrappers: the first dataset within
+        inner = dataset.get('dataset') or next(iter(dataset.get('datasets') or ()), None)
+        if not isinstance(inner, Mapping):
+            return None
+        dataset = inner
+    sides = [side for step in dataset['pipeline'] if (side := _largest_side(step))]
+    return sides[-1] if sides else None
+
+
 def check_padding(model: EncoderDecoder, size: Size, *, dynamic: bool) -> None:
-    """Makes sure that the framework would not pad pictures of this size in a test.
+    """Check that the framework would not pad images of this size in a test.
 
     Raises:
-        ValueError: it would.
+        ValueError: It would.
     """
     padding = model.data_preprocessor.test_cfg or {}
-    divisor, whole = padding.get('size_divisor'), padding.get('size')
-    pads = (divisor and any(side % divisor for side in size)) or (whole and tuple(whole) != size)
+    divisor, fixed = padding.get('size_divisor'), padding.get('size')
+    pads = (divisor and any(side % divisor for side in size)) or (fixed and tuple(fixed) != size)
     if pads or (padding and dynamic):
         asked = 'any size' if dynamic else f'{size[0]}x{size[1]}'
         raise ValueError(
-            f'data_preprocessor.test_cfg={dict(padding)} pads pictures before the network sees '
-            f'them, and an export does not; {asked} was asked for. Give a --size that needs no '
-            'padding, without --dynamic'
+            f'data_preprocessor.test_cfg={dict(padding)} pads images, which an export does not; '
+            f'{asked} was asked for. Give a --size that needs no padding, without --dynamic'
         )
 
 
 def describe(model: EncoderDecoder, config: Config, meta: dict) -> dict:
-    """What a program that uses the network has to know.
+    """Collect what a program needs to know to use a network.
 
     Args:
-        model: The network.
+        model: The segmentor.
         config: Its config.
         meta: ``meta`` of its checkpoint.
 
     Returns:
-        ``classes`` and ``palette`` (empty where neither checkpoint nor config says); ``scaling``,
-        ``'mean_std'`` or, by each picture's own extremes, ``'min_max'``; ``mean`` and ``std``; and
-        ``channel_order``, ``'RGB'`` or ``'BGR'``, all in the order of the channels.
+        ``classes`` and ``palette``, empty where neither checkpoint nor config has them;
+        ``scaling``, ``'mean_std'`` or, by each image's own extremes, ``'min_max'``; ``mean`` and
+        ``std``; and ``channel_order``, ``'RGB'`` or ``'BGR'``, which mean and std follow.
     """
     mean, std = mean_and_std(model)
     metainfo = meta.get('dataset_meta') or metainfo_of(config)
@@ -152,18 +165,17 @@ def describe(model: EncoderDecoder, config: Config, meta: dict) -> dict:
         classes = palette = []
     # Stock pipelines read BGR; the preprocessor may turn it round.
     preprocessor = config.model.data_preprocessor
-    turned = preprocessor.get('bgr_to_rgb') or preprocessor.get('rgb_to_bgr')
-    order = 'RGB' if turned else 'BGR'
-    palette = [[int(value) for value in colour] for colour in palette]
+    to_rgb = preprocessor.get('bgr_to_rgb') or preprocessor.get('rgb_to_bgr')
     by_min_max = isinstance(model.data_preprocessor, MinMaxDataPreProcessor)
     return dict(
-        classes=classes, palette=palette, scaling='min_max' if by_min_max else 'mean_std',
-        mean=mean, std=std, channel_order=order,
+        classes=classes, palette=[[int(value) for value in color] for color in palette],
+        scaling='min_max' if by_min_max else 'mean_std', mean=mean, std=std,
+        channel_order='RGB' if to_rgb else 'BGR',
     )  # fmt: skip
 
 
 def metainfo_of(config: Config) -> dict:
-    """``classes``, ``palette`` and the like of the set that a config tests on."""
+    """Return ``classes``, ``palette`` and the like of the dataset that a config tests on."""
     dataset = (config.get('test_dataloader') or {}).get('dataset') or {}
     kind = DATASETS.get(dataset['type']) if 'type' in dataset else None
     own = dataset.get('metainfo') or {}
@@ -176,14 +188,14 @@ def metainfo_of(config: Config) -> dict:
     return {**known, **own}
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict]:
-    """State dict and meta of a checkpoint."""
+def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:
+    """Read the state dict and the meta of a checkpoint."""
     if not path.is_file():
         raise FileNotFoundError(f'{path} does not exist; give a checkpoint of the network')
     try:
         content = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
     except (EOFError, OSError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise ValueError(f'{path} cannot be read as a checkpoint: {_line(error)}') from None
+        raise ValueError(f'{path} cannot be read as a checkpoint: {_one_line(error)}') from None
     state = content.get('state_dict', content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not any(isinstance(v, Tensor) for v in state.values()):
         raise ValueError(f'{path} holds no weights; give a checkpoint of the network')
@@ -191,31 +203,51 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict]:
     return {key.removeprefix('module.'): value for key, value in state.items()}, meta or {}
 
 
-def _fill(model: nn.Module, state: dict[str, Tensor], problem: str) -> None:
-    own = model.state_dict()
+def _load_state(model: nn.Module, state: dict[str, Tensor], problem: str) -> None:
+    expected = model.state_dict()
     shapes = [
-        f'{key} {tuple(state[key].shape)}, not {tuple(own[key].shape)}'
-        for key in own
-        if key in state and state[key].shape != own[key].shape
+        f'{key} {tuple(state[key].shape)}, not {tuple(expected[key].shape)}'
+        for key in expected
+        if key in state and state[key].shape != expected[key].shape
     ]
     if shapes:
-        raise ValueError(f'{problem}: of other shapes: {_few(shapes)}')
+        raise ValueError(f'{problem}: other shapes: {_first_few(shapes)}')
     with torch.no_grad():
         missing, unexpected = model.load_state_dict(state, strict=False)
-    said = [
-        f'{what}: {_few(keys)}'
+    differences = [
+        f'{what}: {_first_few(keys)}'
         for what, keys in (('missing', missing), ('unexpected', unexpected))
         if keys
     ]
-    if said:
-        raise ValueError(f'{problem}: {"; ".join(said)}. Give the config that it was trained with')
+    if differences:
+        raise ValueError(
+            f'{problem}: {"; ".join(differences)}. Give the config that it was trained with'
+        )
 
 
-def _few(names: list[str], most: int = 4) -> str:
+def _largest_side(step: Mapping) -> int | None:
+    """Return the longer side of the largest photos that leave a pipeline step, if it tells."""
+    if step['type'] not in RESIZING:
+        return None
+    scales = step.get('max_size') or step.get('scales') or step.get('scale')
+    largest = max(_numbers(scales), default=0.0)
+    if step['type'] == 'RandomResize':
+        largest *= max(step.get('ratio_range') or (1,))
+    return round(largest) or None
+
+
+def _numbers(value: object) -> Iterator[float]:
+    if isinstance(value, int | float):
+        yield value
+    for item in value if isinstance(value, list | tuple) else ():
+        yield from _numbers(item)
+
+
+def _first_few(names: list[str], most: int = 4) -> str:
     rest = f' and {len(names) - most} more' if len(names) > most else ''
     return ', '.join(names[:most]) + rest
 
 
-def _line(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     text = ' '.join(str(error).split())
     return f'{type(error).__name__}: {text[:300]}'

@@ -1,4 +1,4 @@
-"""What the tests of the page in a real browser share."""
+"""The page in a real browser: uploads and expectations."""
 
 import contextlib
 import os
@@ -12,12 +12,12 @@ from helpers.pairs import photo
 
 VIEW = '#view-0'
 SECONDS = 1000
-# Where screenshots go, for people to look at.
+# Directory for screenshots, for people to look at.
 SHOTS = os.environ.get('SCREENSHOTS')
 
 
 def write_photo(path: Path) -> Path:
-    """Writes a photo of 240 x 160 pixels."""
+    """Write a photo of 240 x 160 pixels."""
     cv2.imwrite(str(path), cv2.resize(photo(16, 24), (240, 160)))
     return path
 
@@ -41,7 +41,7 @@ def uploaded_at_once(browser, url: str, path: Path, *, count: int) -> Iterator[l
             one.close()
 
 
-def expect_seen(page: Page) -> None:
+def expect_views(page: Page) -> None:
     for view in ('#view-0', '#view-1'):
         expect(page.locator(f'{view} img.classes')).to_be_visible(timeout=60 * SECONDS)
 

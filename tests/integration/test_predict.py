@@ -1,235 +1,220 @@
-"""``tools/predict.py``: it writes what the framework computes, and loses nothing."""
+"""``tools/predict.py``: it writes what the framework computes, and names what it skips."""
 
 import csv
+import io
+import json
+import os
 import re
 import shutil
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import torch
 from helpers.label_files import read
 from helpers.pairs import CITYSCAPES, build, coloured, photo
+from helpers.predictors import write_random
 from helpers.programs import DEMO, load_tool
 from mmengine.config import Config
 from mmseg.apis import inference_model, init_model
-from mmseg.registry import MODELS
-
-from pspnet_plugin.apis.loading import load_config
-from pspnet_plugin.apis.networks import ShrinkingNetwork, TorchNetwork, open_torch_network
+from PIL import Image
 
 main = load_tool('predict.py').main
+EXIF_TURNED = Image.Exif()
+EXIF_TURNED[0x0112] = 6
 
 
-def test_photos_are_labelled_as_by_the_framework(street, network, trained, tmp_path, capsys):
+@pytest.fixture(scope='module')
+def model(trained):
+    return init_model(str(trained / 'psp_demo.py'), str(trained / 'iter_2.pth'), device='cpu')
+
+
+@pytest.fixture
+def run(tmp_path, capsys):
+    """Run the tool into ``out``; returns stdout and stderr."""
+
+    def call(*arguments, status=0, out='out') -> tuple[str, str]:
+        capsys.readouterr()
+        words = [*map(str, arguments), '--out', str(tmp_path / out)]
+        assert main(words) == status
+        said = capsys.readouterr()
+        return said.out, said.err
+
+    return call
+
+
+def test_photos_are_labelled_as_by_the_framework(street, network, model, run, tmp_path):
     out = tmp_path / 'out'
     kinds = ['index', 'color', 'overlay', 'pairs', 'shares']
-    arguments = [str(street), *network, '--out', str(out), '--batch', '2', '--save', *kinds]
-    assert main(arguments) == 1
-    said = capsys.readouterr()
-    assert f'predict: {street}/broken.jpg is no picture that OpenCV reads' in said.err
-    assert 'left out, each named above: 1' in said.err and '4 pictures are labelled' in said.out
+    stdout, stderr = run(street, *network, '--batch', 2, '--save', *kinds, status=1)
+    assert f'{street}/broken.jpg' in stderr and stderr.endswith(': 1\n')
+    assert '4 images' in stdout and re.search(r'4/5 \[.*image/s\]', stderr)
+    assert 'Traceback' not in stderr
 
-    model = init_model(str(trained / 'psp_demo.py'), str(trained / 'iter_2.pth'), device='cpu')
-    names = ['day/0', 'day/1', 'day/2', 'grey']
-    files = ['day/0.png', 'day/1.png', 'day/2.png', 'grey.jpg']
+    files = {'day/0': 'day/0.png', 'day/1': 'day/1.png', 'day/2': 'day/2.png', 'grey': 'grey.jpg'}
     table = list(csv.DictReader((out / 'classes.csv').open()))
     assert [row['class'] for row in table] == list(CITYSCAPES['classes'])
     assert [table[18][key] for key in ('number', 'red', 'blue')] == ['18', '119', '32']
     shares = list(csv.DictReader((out / 'shares.csv').open()))
-    assert [row['name'] for row in shares] == names
-    for name, file, row in zip(names, files, shares, strict=True):
+    assert [row['name'] for row in shares] == list(files)
+    for (name, file), row in zip(files.items(), shares, strict=True):
         expected = inference_model(model, str(street / file)).pred_sem_seg.data[0].numpy()
         labels = read(out / 'index' / f'{name}.png')
         assert (labels == expected).mean() > 0.999 and len(np.unique(labels)) > 1
         assert (read(out / 'color' / f'{name}.png') == coloured(labels)).all()
-        picture = cv2.imread(str(street / file))
-        assert (read(out / 'pairs' / f'{name}.png') == np.hstack([picture, coloured(labels)])).all()
+        image = cv2.imread(str(street / file))
+        assert (read(out / 'pairs' / f'{name}.png') == np.hstack([image, coloured(labels)])).all()
         drawn = read(out / 'overlay' / f'{name}.jpg')
-        assert drawn.shape[0] == len(picture) and drawn.shape[1] > picture.shape[1]
+        assert drawn.shape[0] == len(image) and drawn.shape[1] > image.shape[1]
         for index, label in enumerate(CITYSCAPES['classes']):
             assert float(row[label]) == pytest.approx(100 * (labels == index).mean(), abs=1e-3)
+    # The pairs are read by the dataset.
+    shutil.move(out / 'pairs', tmp_path / 'root' / 'val')
+    dataset = build(tmp_path / 'root', 'val', decode=dict(rule='nearest', max_distance=0))
+    truth = dataset[0]['data_samples'].gt_sem_seg.data[0].numpy()
+    assert len(dataset) == 4 and (truth == read(out / 'index/day/0.png')).all()
 
 
-def test_lanes_label_as_one_does(street, network, tmp_path, monkeypatch):
-    threads, lanes = torch.get_num_threads(), []
-    enter = TorchNetwork.enter_lane
-    monkeypatch.setattr(TorchNetwork, 'enter_lane', lambda self: lanes.append(1) or enter(self))
-    for count in (1, 2):
-        torch.set_num_threads(count)
-        try:
-            arguments = [str(street / 'day'), *network, '--out', str(tmp_path / str(count))]
-            assert main(arguments) == 0
-            assert len(lanes) == (0 if count == 1 else 2)
-        finally:
-            torch.set_num_threads(threads)
-    made = sorted((tmp_path / '1/index').iterdir())
-    assert len(made) == 3
-    for path in made:
-        assert (read(path) == read(tmp_path / '2/index' / path.name)).mean() > 0.999
+def save(path, **options) -> None:
+    smooth = cv2.resize(photo(8, 12), (96, 64))[..., ::-1]
+    Image.fromarray(smooth).save(path, **options)
 
 
-def test_opacity_is_that_of_the_colours(network, tmp_path):
-    smooth = cv2.resize(photo(6, 9), (144, 96))
-    cv2.imwrite(str(tmp_path / 'smooth.png'), smooth)
-    for opacity in ('0', '1'):
-        out = tmp_path / opacity
-        kinds = ['--save', 'color', 'overlay', '--opacity', opacity]
-        assert main([str(tmp_path / 'smooth.png'), *network, '--out', str(out), *kinds]) == 0
-        colors = read(out / 'color/smooth.png')
-        shown, hidden = (smooth, colors) if opacity == '0' else (colors, smooth)
-        drawn = read(out / 'overlay/smooth.jpg')[:, : shown.shape[1]]
-        assert cv2.PSNR(drawn, shown) > 20 > 15 > cv2.PSNR(drawn, hidden)  # JPEG has its share
+def test_photos_of_all_kinds_are_labelled_as_by_the_framework(network, model, run, tmp_path):
+    smooth, folder = cv2.resize(photo(8, 12), (96, 64)), tmp_path / 'photos'
+    folder.mkdir()
+    alpha = np.dstack([photo(64, 96), photo(64, 96, seed=1)[..., 0]])
+    for name, image in (
+        ('sixteen.png', smooth.astype(np.uint16) * 257),
+        ('alpha.png', alpha),
+        ('grey.png', photo(64, 96)[..., 0]),
+        ('pixel.png', photo(1, 1)),
+    ):
+        cv2.imwrite(str(folder / name), image)
+    Image.fromarray(smooth).convert('CMYK').save(folder / 'cmyk.jpg')
+    save(folder / 'turned.jpg', exif=EXIF_TURNED)
+    for name in ('scan.tiff', 'UPPER.JPG', '100 % %s {0} straße 日本.jpg'):
+        save(folder / name)
+    run(folder, *network, '--save', 'index')
+    files = list(folder.iterdir())
+    assert len(files) == 9
+    for path in files:
+        labels = read(tmp_path / 'out/index' / f'{path.stem}.png')
+        expected = inference_model(model, str(path)).pred_sem_seg.data[0].numpy()
+        size = {'turned': (96, 64), 'pixel': (1, 1)}.get(path.stem, (64, 96))
+        assert labels.shape == size and (labels == expected).mean() > 0.999, path.name
 
 
-def test_large_photos_are_seen_shrunk(network, trained, tmp_path):
+@pytest.mark.parametrize('by', ['checkpoint', 'onnx'])
+def test_large_photos_are_shrunk_for_the_network(by, network, demo_onnx, model, run, tmp_path):
     cv2.imwrite(str(tmp_path / 'large.png'), photo(90, 150))
     cv2.imwrite(str(tmp_path / 'small.png'), photo(48, 60))
-    out = tmp_path / 'out'
-    inputs = [str(tmp_path / 'large.png'), str(tmp_path / 'small.png')]
-    kinds = ['--save', 'index', 'overlay', '--max-side', '60']
-    assert main([*inputs, *network, '--out', str(out), *kinds]) == 0
-    model = init_model(str(trained / 'psp_demo.py'), str(trained / 'iter_2.pth'), device='cpu')
-    seen = cv2.resize(photo(90, 150), (60, 36), interpolation=cv2.INTER_AREA)
-    for name, picture, size in (('large', seen, (150, 90)), ('small', photo(48, 60), (60, 48))):
-        labels = inference_model(model, picture).pred_sem_seg.data[0].numpy().astype(np.uint8)
+    options = network if by == 'checkpoint' else ['--onnx', demo_onnx]
+    run(tmp_path, *options, '--save', 'index', 'overlay', '--max-side', 60)
+    shrunk = cv2.resize(photo(90, 150), (60, 36), interpolation=cv2.INTER_AREA)
+    for name, image, size in (('large', shrunk, (150, 90)), ('small', photo(48, 60), (60, 48))):
+        labels = inference_model(model, image).pred_sem_seg.data[0].numpy().astype(np.uint8)
         expected = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
-        assert (read(out / 'index' / f'{name}.png') == expected).mean() > 0.999
-    assert read(out / 'overlay' / 'large.jpg').shape[0] == 90
+        assert len(np.unique(expected)) > 1
+        assert (read(tmp_path / 'out/index' / f'{name}.png') == expected).mean() > 0.999
+    drawn = read(tmp_path / 'out/overlay/large.jpg')
+    assert drawn.shape[0] == 90 and drawn.shape[1] > 150  # with its legend: the file has classes
 
 
-def test_photos_larger_than_in_the_training_are_shrunk_and_that_is_said(
-    network, demo_root, tmp_path, capsys
-):
+def test_photos_larger_than_in_the_training_are_shrunk_and_that_is_said(network, run, tmp_path):
     cv2.imwrite(str(tmp_path / 'large.png'), photo(90, 512))
     config = Config.fromfile(network[1])
     config.train_dataloader.dataset.pipeline.insert(
         2, dict(type='RandomResize', scale=(128, 128), ratio_range=(0.5, 2.0), keep_ratio=True)
     )
     config.dump(tmp_path / 'resized.py')
-    network = ['--config', str(tmp_path / 'resized.py'), *network[2:]]
-    found = []
-    for more in ([], ['--max-side', '256'], ['--max-side', '0']):
-        out = tmp_path / f'out{len(found)}'
-        arguments = [str(tmp_path / 'large.png'), *network, '--out', str(out), *more]
-        assert main([*arguments, '--save', 'index']) == 0
-        said = 'photos of more than 256 pixels on a side are shrunk' in capsys.readouterr().err
-        assert said == (not more)
-        found.append(read(out / 'index/large.png'))
-    assert (found[0] == found[1]).all() and (found[0] != found[2]).any()
+    arguments = tmp_path / 'large.png', '--config', tmp_path / 'resized.py', *network[2:]
+    labels = []
+    for more in ([], ['--max-side', 256], ['--max-side', 0]):
+        out = f'out{len(labels)}'
+        _, stderr = run(*arguments, *more, '--save', 'index', out=out)
+        assert ('256' in stderr and '--max-side' in stderr) == (not more)
+        labels.append(read(tmp_path / out / 'index/large.png'))
+        marker = json.loads((tmp_path / out / '.labelled.json').read_text())
+        assert marker['max_side'] == (more[1] if more else 256)
+    assert (labels[0] == labels[1]).all() and (labels[0] != labels[2]).any()
 
 
-def test_made_pairs_are_read_by_the_dataset(street, network, tmp_path):
-    (street / 'broken.jpg').unlink()
-    out = tmp_path / 'out'
-    assert main([str(street), *network, '--out', str(out), '--save', 'pairs', 'index']) == 0
-    shutil.move(out / 'pairs', tmp_path / 'root' / 'val')
-    dataset = build(tmp_path / 'root', 'val', decode=dict(rule='nearest', max_distance=0))
-    assert len(dataset) == 4
-    labels = dataset[0]['data_samples'].gt_sem_seg.data[0].numpy()
-    assert (labels == read(out / 'index' / 'day' / '0.png')).all()
+def test_pairs_have_their_photo_where_the_config_has_it(network, run, tmp_path):
+    cv2.imwrite(str(tmp_path / 'plain.png'), photo(64, 64))
+    side = ['--cfg-options', 'test_dataloader.dataset.photo_side=right']
+    run(tmp_path / 'plain.png', *network, '--save', 'pairs', 'color', *side)
+    colors = read(tmp_path / 'out/color/plain.png')
+    expected = np.hstack([colors, photo(64, 64)])
+    assert (read(tmp_path / 'out/pairs/plain.png') == expected).all()
 
 
-def test_a_photo_that_the_network_does_not_take_is_named(tmp_path, capsys):
+def test_photos_that_cannot_be_labelled_are_named_and_the_others_are(network, run, tmp_path):
     config = Config.fromfile(DEMO)
     config.model.decode_head = dict(
         type='WindowPSPHead', in_channels=128, in_index=3, num_classes=19, windows=('global', 8)
     )
-    config.dump(tmp_path / 'windows.py')
-    weights = MODELS.build(config.model).state_dict()
-    torch.save(dict(state_dict=weights, meta={}), tmp_path / 'windows.pth')
-    for name, size in (('low', (8, 200)), ('plain', (96, 96))):
-        cv2.imwrite(str(tmp_path / f'{name}.png'), photo(*size))
-    network = ['--config', str(tmp_path / 'windows.py')]
-    network += ['--checkpoint', str(tmp_path / 'windows.pth'), '--out', str(tmp_path / 'out')]
-    assert main([str(tmp_path / 'low.png'), str(tmp_path / 'plain.png'), *network]) == 1
-    assert 'low: 200x8 pixels cannot be labelled: WindowPSPHead: a' in capsys.readouterr().err
-    assert (tmp_path / 'out/index/plain.png').is_file()
+    windows = write_random(config, tmp_path / 'windows')
+    content = io.BytesIO()
+    save(content, format='JPEG')
+    folder = tmp_path / 'photos'
+    folder.mkdir()
+    (folder / 'cut.jpg').write_bytes(content.getvalue()[: len(content.getvalue()) * 2 // 3])
+    cv2.imwrite(str(folder / 'low.png'), photo(8, 200))  # too low for that head
+    cv2.imwrite(str(folder / 'strip.png'), photo(65_600, 2))  # too long for a JPEG
+    cv2.imwrite(str(folder / 'plain.png'), photo(96, 96))
+    for pipe, options, labelled, named in (
+        ('pipe.jpg', windows, {'plain.png'}, ['low: 200x8', 'strip: ']),
+        ('pipe.mp4', network, {'plain.png', 'low.png'}, ['strip: ', 'x65600']),
+    ):
+        os.mkfifo(folder / pipe)
+        _, stderr = run(folder, *options, '--max-side', 512, status=1, out=pipe)
+        (folder / pipe).unlink()
+        for value in (f'{folder}/cut.jpg', f'{folder}/{pipe}', *named):
+            assert value in stderr
+        assert {path.name for path in (tmp_path / pipe / 'index').iterdir()} == labelled
 
 
 @pytest.mark.parametrize(
-    ('arguments', 'message'),
+    ('arguments', 'value'),
     [
-        (['none.jpg'], 'none.jpg does not exist; give photos, videos, folders or patterns'),
-        (['*.gif'], '*.gif does not exist'),
-        (['day', '--batch', '0'], '--batch 0 --opacity 0.5 --max-side None: give a number'),
+        (['none.jpg'], 'none.jpg'),
+        (['day', '--batch', '0'], '--batch 0'),
         (['day', '--opacity', '2'], '--opacity 2.0'),
         (['day', '--max-side', '-1'], '--max-side -1'),
-        (['day', '.'], 'would both become'),
-        (['day', '--device', 'cuda:7'], '--device cuda:7'),
-        (['day', '--cfg-options', 'model.decode_head.num_classes=3'], 'does not fit'),
+        (['day', '.'], 'day/0.png'),
+        (['day', '--device', 'cuda:7'], 'cuda:7'),
+        (['day', '--cfg-options', 'model.decode_head.num_classes=3'], 'iter_2.pth'),
+        (['day', '--cfg-options', 'a'], 'KEY=VALUE'),
     ],
-)  # fmt: skip
-def test_what_is_wrong_is_said_before_anything_is_made(
-    arguments, message, street, network, tmp_path, monkeypatch, capsys
+    ids=lambda value: ' '.join(value) if isinstance(value, list) else '',
+)
+def test_unusable_arguments_are_named_before_anything_is_written(
+    arguments, value, street, network, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(street)
     shutil.copy('day/0.png', '0.png')
-    assert main([*arguments, *network, '--out', str(tmp_path / 'out')]) == 2
-    assert message in capsys.readouterr().err
+    try:
+        status = main([*arguments, *network, '--out', str(tmp_path / 'out')])
+    except SystemExit as ended:
+        status = ended.code
+    assert status == 2 and value in capsys.readouterr().err
     assert not (tmp_path / 'out').exists()
 
 
-def test_strict_ends_at_the_first_bad_picture(street, network, tmp_path, capsys):
-    assert main([str(street), *network, '--out', str(tmp_path / 'out'), '--strict']) == 1
-    said = capsys.readouterr().err
-    assert said.splitlines()[-1].endswith('broken.jpg is no picture that OpenCV reads')
+def test_unusable_exported_files_are_named(demo_onnx, street, run, tmp_path):
+    broken = tmp_path / 'broken.onnx'
+    broken.write_bytes(demo_onnx.read_bytes()[:100])
+    for arguments, value in (
+        (['--onnx', broken], 'broken.onnx'),
+        (['--onnx', tmp_path / 'none.onnx'], 'none.onnx'),
+        (['--onnx', demo_onnx, '--pairs'], '--config'),
+    ):
+        assert value in run(street, *arguments, status=2)[1]
+    assert not (tmp_path / 'out').exists()
+
+
+def test_strict_ends_at_the_first_bad_image_and_debug_shows_why(street, network, run, tmp_path):
+    _, stderr = run(street, *network, '--strict', status=1)
+    assert 'broken.jpg' in stderr.splitlines()[-1]
     assert not list((tmp_path / 'out').rglob('*.png')), 'it is the first of them'
-
-
-def test_a_bar_tells_the_speed_and_debug_the_cause(street, network, tmp_path, capsys):
-    arguments = [str(street), *network, '--out', str(tmp_path / 'out')]
-    assert main(arguments) == 1
-    said = capsys.readouterr().err
-    assert re.search(r'4/5 \[.*picture/s\]', said), said
-    assert 'Traceback' not in said
-    assert main([*arguments, '--debug']) == 1
-    assert 'Traceback' in capsys.readouterr().err
-
-
-def test_what_a_network_sees_is_what_its_pipeline_makes(network):
-    config = load_config(Path(network[1]), whole=False)
-    steps = config.test_dataloader.dataset.pipeline
-    steps.insert(1, dict(type='Resize', scale=(400, 200), keep_ratio=True))
-    opened = open_torch_network(config, Path(network[3]), device='cpu')
-    assert opened.seen(100, 100) == 200 * 200
-    assert ShrinkingNetwork(opened, 50).seen(100, 400) == 96 * 400  # of 12 x 50
-
-
-def test_a_fault_of_the_pipeline_is_one_of_the_photo(network, tmp_path, capsys):
-    cv2.imwrite(str(tmp_path / 'strip.png'), photo(1, 5000))
-    cv2.imwrite(str(tmp_path / 'plain.png'), photo(64, 64))
-    config = Config.fromfile(network[1])
-    config.test_dataloader.dataset.pipeline.insert(
-        1, dict(type='Resize', scale=(2048, 1024), keep_ratio=True)
-    )
-    config.dump(tmp_path / 'resized.py')
-    arguments = [str(tmp_path), '--config', str(tmp_path / 'resized.py'), *network[2:]]
-    arguments += ['--max-side', '0']
-    assert main([*arguments, '--out', str(tmp_path / 'out'), '--save', 'index']) == 1
-    assert 'strip: 5000x1 pixels cannot be labelled' in capsys.readouterr().err
-    assert (tmp_path / 'out/index/plain.png').is_file()
-
-
-def test_more_classes_than_index_maps_hold(tmp_path, capsys):
-    config = Config.fromfile(DEMO)
-    config.model.decode_head.update(num_classes=300, loss_decode=dict(type='CrossEntropyLoss'))
-    config.model.auxiliary_head = None
-    config.dump(tmp_path / 'many.py')
-    weights = MODELS.build(config.model).state_dict()
-    torch.save(dict(state_dict=weights, meta={}), tmp_path / 'many.pth')
-    cv2.imwrite(str(tmp_path / 'plain.png'), photo(64, 64))
-    network = ['--config', str(tmp_path / 'many.py'), '--checkpoint', str(tmp_path / 'many.pth')]
-    assert main([str(tmp_path / 'plain.png'), *network, '--out', str(tmp_path / 'out')]) == 2
-    assert 'has 300 classes; index maps of 8 bits hold 256' in capsys.readouterr().err
-
-
-def test_pairs_are_made_as_the_config_reads_them(network, tmp_path):
-    cv2.imwrite(str(tmp_path / 'plain.png'), photo(64, 64))
-    arguments = [str(tmp_path / 'plain.png'), *network, '--out', str(tmp_path / 'out')]
-    side = ['--cfg-options', 'test_dataloader.dataset.photo_side=right']
-    assert main([*arguments, '--save', 'pairs', 'color', *side]) == 0
-    colors = read(tmp_path / 'out/color/plain.png')
-    expected = np.hstack([colors, photo(64, 64)])
-    assert (read(tmp_path / 'out/pairs/plain.png') == expected).all()
+    assert 'Traceback' in run(street, *network, '--debug', status=1)[1]

@@ -9,16 +9,15 @@ import argparse
 import sys
 from pathlib import Path
 
-import torch
 from mmengine.registry import init_default_scope
 
-from pspnet_plugin.apis.networks import TorchNetwork
+from pspnet_plugin import Predictor
+from pspnet_plugin.apis.torch_network import TorchNetwork
 from pspnet_plugin.toolkit.arguments import add_cfg_options, check_output_name
 from pspnet_plugin.toolkit.report.evaluation import (
     Evaluation,
     ValidationSet,
     evaluate,
-    open_network,
 )
 from pspnet_plugin.toolkit.report.image_rows import ImageRow
 from pspnet_plugin.toolkit.report.page import weakest_classes, write_report
@@ -81,16 +80,16 @@ def report(args: argparse.Namespace) -> None:
 
 def evaluate_runs(
     runs: dict[str, TrainingRun], images: ValidationSet, *, device: str | None, batch: int
-) -> tuple[list[TorchNetwork], dict[str, Evaluation]]:
+) -> tuple[list[Predictor], dict[str, Evaluation]]:
     """Open and evaluate the networks of the runs that have weights."""
-    device = device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
     networks, evaluations = [], {}
     for name, run in runs.items():
         if run.checkpoint is None:
             complain('report', f'{run.path}: no checkpoint yet, so it is not evaluated')
             continue
-        network = open_network(run, device=device)
-        count = network.model.num_classes
+        network = Predictor(run.config, run.checkpoint, device=device, max_side=None)
+        assert isinstance(network.network, TorchNetwork)
+        count = network.network.model.num_classes
         if count != len(images.classes) or network.classes not in ([], images.classes):
             raise ValueError(
                 f'{run.path}: its network has {count} classes ({", ".join(network.classes[:3])} …),'
@@ -119,14 +118,14 @@ def make_row(
     caption: str,
     images: ValidationSet,
     index: int,
-    networks: list[TorchNetwork],
+    networks: list[Predictor],
     *,
     label: int | None = None,
 ) -> ImageRow:
     """Label an image by each network."""
     image = images[index]
     assert image.truth is not None
-    predictions = [network.label([image.photo])[0] for network in networks]
+    predictions = [network(image.photo).labels for network in networks]
     return ImageRow(caption, image.photo, image.truth, predictions, label)
 
 

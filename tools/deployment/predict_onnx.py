@@ -1,7 +1,7 @@
-"""Labels photos with a network that export_onnx.py has written.
+"""Label photos with a network that export_onnx.py has written.
 
 Needs onnxruntime, NumPy and OpenCV, and neither torch nor the framework: this one file and the
-.onnx do on a machine without them.
+.onnx are enough on a machine without them. ``pspnet_plugin.Predictor`` gives the same labels.
 """
 
 import argparse
@@ -28,190 +28,197 @@ writes labelled/holiday.png, whose grey values are class indices, and labelled/h
 
 
 class BadPhoto(ValueError):
-    """A photo cannot be read or labelled; the others can."""
+    """A photo cannot be read or labelled; others can."""
 
 
 class Network(NamedTuple):
-    """A session and what its file's metadata says.
+    """A session, and the metadata of its file.
 
-    ``size`` is (height, width), or None where any will do. ``palette`` holds RGB colours, and none
-    where they are unknown. Larger photos are shrunk to ``max_side`` for it, unless that is None.
+    Attributes:
+        session: The session.
+        size: (height, width), None if it takes any.
+        to_rgb: If true, its channels are RGB, else BGR.
+        normalize: If true, it takes normalised floats.
+        by_min_max: If true, each image is normalised by its own extremes.
+        mean: (1, 3, 1, 1), to normalise by.
+        std: (1, 3, 1, 1), likewise.
+        classes: Class names; empty if unknown.
+        palette: (K, 3) uint8, RGB; empty if unknown.
+        max_side: Length in pixels to which a longer side is shrunk; None or 0: never.
     """
 
     session: onnxruntime.InferenceSession
     size: tuple[int, int] | None
-    channel_order: str
+    to_rgb: bool
     normalize: bool
     by_min_max: bool
     mean: np.ndarray
     std: np.ndarray
     classes: list[str]
     palette: np.ndarray
-    max_side: int | None = None
+    max_side: int | None
 
     def label(self, photo: np.ndarray) -> np.ndarray:
-        """(H, W, 3) BGR, 0 to 255, to class indices (H, W), uint8."""
+        """Label a photo, (H, W, 3) uint8 BGR: class indices (H, W), uint8."""
+        height, width = photo.shape[:2]
+        longest = max(height, width)
+        if not self.max_side or longest <= self.max_side:
+            return self._label(photo)
+        scale = self.max_side / longest
+        size = max(round(width * scale), 1), max(round(height * scale), 1)
+        labels = self._label(cv2.resize(photo, size, interpolation=cv2.INTER_AREA))
+        return cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
+
+    def _label(self, photo: np.ndarray) -> np.ndarray:
         height, width = photo.shape[:2]
         if self.size and self.size != (height, width):
             shrinks = self.size[0] * self.size[1] < height * width
-            how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-            photo = cv2.resize(photo, self.size[::-1], interpolation=how)
-        elif self.max_side and max(height, width) > self.max_side:
-            scale = self.max_side / max(height, width)
-            size = max(round(width * scale), 1), max(round(height * scale), 1)
-            photo = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
-        if self.channel_order == 'RGB':
+            method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+            photo = cv2.resize(photo, self.size[::-1], interpolation=method)
+        if self.to_rgb:
             photo = photo[..., ::-1]
-        picture = np.ascontiguousarray(photo.transpose(2, 0, 1)[None])  # (1, 3, H, W)
+        batch = np.ascontiguousarray(photo.transpose(2, 0, 1)[None])  # (1, 3, H, W)
         if self.normalize:
-            picture = self._normalized(picture.astype(np.float32))
-        (index_map,) = self.session.run(['index_map'], {'picture': picture})
+            batch = self._normalized(batch.astype(np.float32))
+        (index_map,) = self.session.run(['index_map'], {'picture': batch})
         labels = index_map[0]
         if labels.shape != (height, width):
             labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         return labels
 
-    def _normalized(self, picture: np.ndarray) -> np.ndarray:
+    def _normalized(self, batch: np.ndarray) -> np.ndarray:
         if not self.by_min_max:
-            return (picture - self.mean) / self.std
-        low, high = picture.min(), picture.max()
-        return (picture - low) / (high - low if high > low else 1)
+            return (batch - self.mean) / self.std
+        low, high = batch.min(), batch.max()
+        return (batch - low) / (high - low if high > low else 1)
 
 
 def open_network(path: Path) -> Network:
-    """A network with its metadata.
+    """Open a network and read its metadata.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no ONNX file, or was not written by export_onnx.py.
+        FileNotFoundError: The file is missing.
+        ValueError: It is not an ONNX file, or was not written by export_onnx.py.
     """
     if not path.is_file():
         raise FileNotFoundError(f'{path} does not exist; give a file of export_onnx.py')
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    there = onnxruntime.get_available_providers()
-    providers = [provider for provider in PROVIDERS if provider in there]
+    available = onnxruntime.get_available_providers()
+    providers = [provider for provider in PROVIDERS if provider in available]
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # onnxruntime's own have no common base
+    except Exception as error:  # onnxruntime's errors have no common base
         text = ' '.join(str(error).split())[:300]
         hint = ' (.pt2 and .pt files are for torch)' if path.suffix != '.onnx' else ''
         raise ValueError(f'{path} cannot be loaded as an ONNX network: {text}{hint}') from None
-    about = session.get_modelmeta().custom_metadata_map
+    metadata = session.get_modelmeta().custom_metadata_map
+    sides = session.get_inputs()[0].shape[2:]  # names where they are free
+    size = tuple(sides) if all(isinstance(side, int) for side in sides) else None
     try:
         mean, std, classes, palette = (
-            json.loads(about[key]) for key in ('mean', 'std', 'classes', 'palette')
+            json.loads(metadata[key]) for key in ('mean', 'std', 'classes', 'palette')
         )
-        order, outside = about['channel_order'], about['normalization'] == 'outside'
-        scaling = about.get('scaling', 'mean_std')  # the only one, before there was a choice
-        max_side = json.loads(about.get('trained_side', 'null'))  # younger than some files
+        # The last two are not in files of older versions.
+        return Network(
+            session=session,
+            size=size,
+            to_rgb=metadata['channel_order'] == 'RGB',
+            normalize=metadata['normalization'] == 'outside',
+            by_min_max=metadata.get('scaling', 'mean_std') == 'min_max',
+            mean=np.array(mean, np.float32).reshape(1, 3, 1, 1),
+            std=np.array(std, np.float32).reshape(1, 3, 1, 1),
+            classes=classes,
+            palette=np.array(palette, np.uint8).reshape(-1, 3),
+            max_side=None if size else json.loads(metadata.get('trained_side', 'null')),
+        )
     except (KeyError, ValueError) as error:
         raise ValueError(
-            f'{path} lacks what export_onnx.py writes into its metadata ({error}); export it again'
+            f'{path} lacks metadata that export_onnx.py writes ({error}); export it again'
         ) from None
-    sides = session.get_inputs()[0].shape[2:]  # names where they are free
-    return Network(
-        session=session,
-        size=tuple(sides) if all(isinstance(side, int) for side in sides) else None,
-        channel_order=order,
-        normalize=outside,
-        by_min_max=scaling == 'min_max',
-        mean=np.array(mean, np.float32).reshape(1, 3, 1, 1),
-        std=np.array(std, np.float32).reshape(1, 3, 1, 1),
-        classes=classes,
-        palette=np.array(palette, np.uint8).reshape(-1, 3),
-        max_side=max_side,
-    )
 
 
 def find_photos(inputs: Sequence[Path]) -> list[Path]:
-    """The files named, and of each folder named the pictures directly in it.
+    """Find the files that are named, and the photos directly in each directory that is.
 
     Raises:
-        FileNotFoundError: one does not exist.
-        ValueError: a folder holds no picture.
+        FileNotFoundError: One does not exist.
+        ValueError: A directory holds no photo.
     """
     photos = []
     for path in inputs:
         if path.is_dir():
-            found = sorted(p for p in path.glob('[!.]*') if p.suffix.lower() in SUFFIXES)
-            if not found:
-                raise ValueError(f'{path} holds no picture ({" ".join(SUFFIXES)})')
-            photos += found
+            inside = sorted(p for p in path.glob('[!.]*') if p.suffix.lower() in SUFFIXES)
+            if not inside:
+                raise ValueError(f'{path} holds no photo ({" ".join(SUFFIXES)})')
+            photos += inside
         elif path.exists():
             photos.append(path)
         else:
-            raise FileNotFoundError(f'{path} does not exist; give photos, or folders of photos')
+            raise FileNotFoundError(f'{path} does not exist; give photos, or directories of photos')
     return list(dict.fromkeys(photos))
 
 
 def plan(photos: Sequence[Path], out: Path, *, color: bool) -> list[tuple[Path, list[Path]]]:
-    """Each photo with the files to be made of it: index map and, with ``color``, colours.
+    """Pair each photo with its output files: label map and, with ``color``, its colours.
 
     Raises:
-        ValueError: two photos would have the same, or one would replace a photo.
+        ValueError: Two photos would share an output file, or one would replace a photo.
     """
     ends = ('.png', '_color.png') if color else ('.png',)
     jobs = [(photo, [out / f'{photo.stem}{end}' for end in ends]) for photo in photos]
-    own = {photo.resolve() for photo in photos}
-    origin: dict[Path, Path] = {}
-    for photo, made in jobs:
-        for path in made:
-            other = origin.setdefault(path.resolve(), photo)
-            if path.resolve() in own:
+    inputs = {photo.resolve() for photo in photos}
+    writers: dict[Path, Path] = {}
+    for photo, outputs in jobs:
+        for path in outputs:
+            other = writers.setdefault(path.resolve(), photo)
+            if path.resolve() in inputs:
                 raise ValueError(
-                    f'{path}, to be made of {photo}, would replace a photo; give another --out'
+                    f'{path}, the output for {photo}, would replace a photo; give another --out'
                 )
             if other is not photo:
                 raise ValueError(
-                    f'{path} would be made of {other} and of {photo}; label them into different '
-                    'folders'
+                    f'{path} would be the output for {other} and for {photo}; label them into '
+                    'different directories'
                 )
     return jobs
 
 
 def read_photo(path: Path) -> np.ndarray:
-    """(H, W, 3) BGR, turned as its camera was held.
+    """Read a photo as (H, W, 3) uint8 BGR, turned upright by its EXIF orientation.
 
     Raises:
-        BadPhoto: it cannot be read.
+        BadPhoto: It cannot be read.
     """
     try:
-        content = np.frombuffer(path.read_bytes(), np.uint8)
+        content = path.read_bytes()
     except OSError as error:
         raise BadPhoto(f'{path} cannot be read: {error.strerror}') from None
+    if is_cut_off(content):
+        raise BadPhoto(f'{path} is cut off: its JPEG data has no end; copy it again')
     try:
-        if is_cut_off(content.tobytes()):
-            raise BadPhoto(f'{path} is cut off: its JPEG data has no end; copy it again')
-        photo = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+        buffer = np.frombuffer(content, np.uint8)
+        photo = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if content else None
     except cv2.error as error:
         raise BadPhoto(f'{path} cannot be decoded: {error.err}') from None
     if photo is None:
-        raise BadPhoto(f'{path} is no picture that OpenCV reads')
+        raise BadPhoto(f'{path} is not an image that OpenCV reads')
     return photo
 
 
 def is_cut_off(content: bytes) -> bool:
-    """Whether a JPEG lacks its end, which OpenCV then makes grey; thumbnails have ends too."""
+    """Return whether a JPEG lacks its end; thumbnails before the image data have one too."""
     at = 2
     while content[at : at + 1] == b'\xff' and content[at + 1 : at + 2] != b'\xda':
         at += 2 + int.from_bytes(content[at + 2 : at + 4], 'big')
     return content.startswith(b'\xff\xd8') and content.rfind(b'\xff\xd9', at) < 0
 
 
-def size_note(path: Path, size: tuple[int, int]) -> str:
-    """What a network of one (height, width) does with other photos, in words."""
-    return (
-        f'{path} takes {size[0]}x{size[1]} only: photos of another size are resized to it, and '
-        'their labels back; an export with --dynamic takes them as they are'
-    )
-
-
-def write_png(path: Path, picture: np.ndarray) -> None:
-    """Writes a file that is either complete under its name or not there at all."""
+def write_png(path: Path, image: np.ndarray) -> None:
+    """Write a file that is either complete under its name or absent."""
     part = path.with_name(f'.{secrets.token_hex(4)}.part')
     try:
-        part.write_bytes(cv2.imencode('.png', picture)[1].tobytes())
+        part.write_bytes(cv2.imencode('.png', image)[1].tobytes())
         os.replace(part, path)
     finally:
         with contextlib.suppress(OSError):
@@ -219,20 +226,20 @@ def write_png(path: Path, picture: np.ndarray) -> None:
 
 
 def predict(args: argparse.Namespace) -> int:
-    """Labels every photo; the exit status is 1 if some could not be.
+    """Label every photo; the exit status is 1 if one was skipped.
 
     Raises:
-        OSError: something is missing, or may not be written.
-        ValueError: the network or an argument is unusable.
+        OSError: A file is missing, or may not be written.
+        ValueError: The network or an argument is unusable.
     """
     network = open_network(args.model)
     if args.color and not len(network.palette):
         raise ValueError(
-            f'--color: {args.model} names no colours; export it with a config or a checkpoint that '
-            'knows its classes'
+            f'--color: {args.model} has no colours; export it with a config or a checkpoint that '
+            'names its classes'
         )
     if args.out.is_file():
-        raise ValueError(f'--out {args.out} is a file; give a folder')
+        raise ValueError(f'--out {args.out} is a file; give a directory')
     if args.max_side is not None:
         if args.max_side < 0:
             raise ValueError(f'--max-side {args.max_side}: give pixels from 0 up')
@@ -240,40 +247,44 @@ def predict(args: argparse.Namespace) -> int:
     jobs = plan(find_photos(args.inputs), args.out, color=args.color)
     args.out.mkdir(parents=True, exist_ok=True)
     if network.size:
-        print(size_note(args.model, network.size))
+        height, width = network.size
+        print(
+            f'{args.model} takes {height}x{width} only: photos of another size are resized to it, '
+            'and their labels back; export with --dynamic for any size'
+        )
     elif network.max_side:
         print(
-            f'photos of more than {network.max_side} pixels on a side are shrunk to that for the '
-            'network, and their labels made as large as they are (--max-side 0: never)'
+            f'photos with a side above {network.max_side} pixels are shrunk to it for the network, '
+            'and their labels enlarged again (--max-side 0: never)'
         )
     bad = 0
-    for photo, made in jobs:
+    for path, outputs in jobs:
         try:
-            picture = read_photo(photo)
+            photo = read_photo(path)
             try:
-                labels = network.label(picture)
-            except Exception as error:  # onnxruntime's own have no common base
+                labels = network.label(photo)
+            except Exception as error:  # onnxruntime's errors have no common base
                 text = ' '.join(str(error).split())[-300:]
-                raise BadPhoto(f'{photo} cannot be labelled: {text}') from None
+                raise BadPhoto(f'{path} cannot be labelled: {text}') from None
         except BadPhoto as error:
             bad += 1
             print(f'predict_onnx: {error}', file=sys.stderr)
             continue
         try:
-            write_png(made[0], labels)
+            write_png(outputs[0], labels)
             if args.color:
-                write_png(made[1], network.palette[labels][..., ::-1])
+                write_png(outputs[1], network.palette[labels][..., ::-1])
         except OSError as error:
-            print(f'predict_onnx: {made[0]} cannot be written: {error}', file=sys.stderr)
+            print(f'predict_onnx: {outputs[0]} cannot be written: {error}', file=sys.stderr)
             return 1
     print(f'{len(jobs) - bad} of {len(jobs)} photos are labelled in {args.out}')
     if bad:
-        print(f'predict_onnx: photos left out, each named above: {bad}', file=sys.stderr)
+        print(f'predict_onnx: skipped, each named above: {bad}', file=sys.stderr)
     return 1 if bad else 0
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description='Label photos with an exported network: onnxruntime, no torch.',
         epilog=EXAMPLE,
@@ -282,20 +293,20 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add('model', metavar='MODEL.onnx', type=Path, help='file of export_onnx.py')
     add('inputs', metavar='PHOTO', type=Path, nargs='+',
-        help=f'photos, or folders of photos ({" ".join(SUFFIXES)}; not of their sub-folders)',
+        help=f'photos, or directories with photos directly in them ({" ".join(SUFFIXES)})',
     )  # fmt: skip
-    add('--out', metavar='DIR', type=Path, required=True, help='folder to write to')
-    add('--color', action='store_true', help="write NAME_color.png too, in the classes' colours")
-    add('--max-side', type=int, metavar='PIXELS', help='shrink larger photos to this length of the '
-        'longer side for the network (default: that of the largest photos in its training, if the '
-        'file says so; 0: never)',
+    add('--out', metavar='DIR', type=Path, required=True, help='output directory')
+    add('--color', action='store_true', help='write NAME_color.png too, in the class colours')
+    add('--max-side', type=int, metavar='PIXELS', help='shrink photos with a longer side to this '
+        'for the network (default: longer side of the largest training photos, if the file has '
+        'it; 0: never)',
     )  # fmt: skip
     add('--debug', action='store_true', help='show where an error comes from')
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command: 2 for what the user can mend at start, 1 for trouble, 130 after Ctrl-C."""
+    """Run the command: 2 for unusable arguments, 1 for skipped photos, 130 after Ctrl-C."""
     args = parse_args(argv)
     try:
         return predict(args)
@@ -305,7 +316,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f'predict_onnx: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f'predict_onnx: interrupted; what {args.out} holds is whole', file=sys.stderr)
+        print(f'predict_onnx: interrupted; {args.out} holds no partial file', file=sys.stderr)
         return 130
 
 

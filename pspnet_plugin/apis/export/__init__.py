@@ -1,1 +1,1 @@
-"""Networks in forms that need no framework: written, opened again and compared."""
+"""Export of networks to forms that need no framework, and the check of what was written."""

@@ -1,6 +1,6 @@
-"""Compares an exported file with what the framework itself makes of the same pictures.
+"""Comparison of an exported file with the framework's own results for the same images.
 
-Shape shorthand in this module: N: batch; K: output channels; H, W: height and width of the picture.
+Shape shorthand in this module: N: batch; K: output channels; H, W: height and width of the image.
 """
 
 from typing import NamedTuple
@@ -11,16 +11,20 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from pspnet_plugin.apis.export.exporters import Run
+from pspnet_plugin.utils.resizing import Size
 
-MAX_DIFFERENCE = 1e-4  # of logits, a share of the largest where that exceeds 1
+MAX_DIFFERENCE = 1e-4  # of logits; relative to the largest where that exceeds 1
 MIN_EQUAL = 0.999  # share of pixels with the same class
 
 
 class Difference(NamedTuple):
-    """How far apart two outputs for pictures of ``shape`` (N, 3, H, W) are.
+    """Difference of two outputs for the same images.
 
-    ``logits`` is the largest |difference|, ``largest`` the largest |logit|, ``equal`` the share of
-    pixels with the same class.
+    Attributes:
+        shape: (N, 3, H, W) of the images.
+        logits: Largest absolute difference.
+        largest: Largest absolute logit.
+        equal: Share of the pixels with the same class, 0 to 1.
     """
 
     shape: tuple[int, ...]
@@ -29,20 +33,20 @@ class Difference(NamedTuple):
     equal: float
 
     def passes(self) -> bool:
-        """Whether the two may be taken for the same network."""
+        """Return whether both may count as the same network; False for NaN."""
         limit = MAX_DIFFERENCE * max(1.0, self.largest)
-        return self.logits <= limit and self.equal >= MIN_EQUAL  # False for nan too
+        return self.logits <= limit and self.equal >= MIN_EQUAL
 
     def __str__(self) -> str:
         n, _, height, width = self.shape
         return (
             f'{n} x {height}x{width}: logits differ by {self.logits:.1e} (largest '
-            f'{self.largest:.3g}), index maps equal in {self.equal:.4%}'
+            f'{self.largest:.3g}), label maps equal in {self.equal:.4%}'
         )
 
 
-def shapes_to_check(size: tuple[int, int], *, dynamic: bool) -> list[tuple[int, int, int]]:
-    """(N, H, W) of what is tried: several batches and, if sizes are free, odd and longish ones."""
+def shapes_to_check(size: Size, *, dynamic: bool) -> list[tuple[int, int, int]]:
+    """Choose (N, H, W) to try: several batches and, if sizes are free, odd and elongated ones."""
     height, width = size
     shapes = [(1, height, width), (5, height, width)]
     if dynamic:
@@ -55,8 +59,8 @@ def shapes_to_check(size: tuple[int, int], *, dynamic: bool) -> list[tuple[int, 
     return list(dict.fromkeys(shapes))
 
 
-def sample_pictures(shape: tuple[int, int, int]) -> Tensor:
-    """(N, 3, H, W), uint8: smooth areas under noise, always the same."""
+def sample_images(shape: tuple[int, int, int]) -> Tensor:
+    """Generate (N, 3, H, W) uint8 images: smooth areas under noise, always the same."""
     n, height, width = shape
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(n, 3, -(-height // 32), -(-width // 32), generator=generator)
@@ -69,30 +73,30 @@ def sample_pictures(shape: tuple[int, int, int]) -> Tensor:
 def compare(
     run: Run, model: EncoderDecoder, shape: tuple[int, int, int], *, normalize: bool, order: str
 ) -> Difference:
-    """Runs an exported network and the framework's own on the same pictures.
+    """Run an exported network and the framework's own on the same images.
 
     Args:
         run: One of ``open_exported``.
         model: The segmentor that was exported.
-        shape: (N, H, W) of the pictures.
-        normalize: Whether the exported one normalises.
-        order: ``'RGB'`` or ``'BGR'``: its channel order.
+        shape: (N, H, W) of the images.
+        normalize: If true, the exported network normalises.
+        order: Its channel order, ``'RGB'`` or ``'BGR'``.
     """
-    pictures = sample_pictures(shape)  # (N, 3, H, W), in the exported network's order
-    read = pictures.flip(1) if order == 'RGB' else pictures  # BGR, as pipelines read
-    samples = [SegDataSample() for _ in read]  # padding, if it is configured, asks for them
-    inputs = model.data_preprocessor(dict(inputs=list(read), data_samples=samples))['inputs']
+    images = sample_images(shape)  # (N, 3, H, W), in the exported network's order
+    bgr = images.flip(1) if order == 'RGB' else images  # as pipelines read
+    samples = [SegDataSample() for _ in bgr]  # padding, if it is configured, asks for them
+    inputs = model.data_preprocessor(dict(inputs=list(bgr), data_samples=samples))['inputs']
     size = inputs.shape[2:]
     metas = [dict(ori_shape=size, img_shape=size, pad_shape=size)] * len(inputs)
     logits = model.inference(inputs, metas)  # (N, K, H, W)
     samples = model.postprocess_result(logits)
-    index_map = torch.cat([sample.pred_sem_seg.data for sample in samples])  # (N, H, W)
-    index_map_run, logits_run = run(pictures if normalize else inputs)
-    if index_map_run.shape != index_map.shape or logits_run.shape != logits.shape:
+    labels = torch.cat([sample.pred_sem_seg.data for sample in samples])  # (N, H, W)
+    labels_run, logits_run = run(images if normalize else inputs)
+    if labels_run.shape != labels.shape or logits_run.shape != logits.shape:
         return Difference(tuple(inputs.shape), float('inf'), 0.0, 0.0)
     return Difference(
         tuple(inputs.shape),
         (logits_run - logits).abs().max().item(),
         logits.abs().max().item(),
-        (index_map_run == index_map).double().mean().item(),
+        (labels_run == labels).double().mean().item(),
     )

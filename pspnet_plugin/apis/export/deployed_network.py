@@ -1,9 +1,9 @@
-"""From picture to index map in one module, for exporters.
+"""From image to label map in one module, for exporters.
 
-Differs from a stock segmentor in what it takes and gives: one tensor in, two out, without data
-samples, and normalisation is a part of it on request.
+Unlike a stock segmentor it takes one tensor and returns two, without data samples, and it can
+include the normalisation.
 
-Shape shorthand in this module: N: batch; K: output channels; H, W: height and width of the picture.
+Shape shorthand in this module: N: batch; K: output channels; H, W: height and width of the image.
 """
 
 import torch
@@ -16,21 +16,24 @@ from pspnet_plugin.models.preprocessor import MinMaxDataPreProcessor, min_max
 
 
 class DeployedNetwork(nn.Module):
-    """A segmentor's whole-picture inference and its post-processing.
+    """Whole-image inference of a segmentor, and its post-processing.
 
     Args:
         model: A segmentor in eval mode.
-        normalize: Whether it takes pictures as they are, 0 to 255, and normalises them itself.
+        normalize: If true, it takes images as they are, 0 to 255, and normalises them.
 
     Raises:
-        ValueError: there are more classes than an 8-bit index map can hold.
+        ValueError: It has more classes than an 8-bit label map can hold.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, model: EncoderDecoder, *, normalize: bool) -> None:
         super().__init__()
         if model.out_channels > 256:
             raise ValueError(
-                f'the network has {model.out_channels} classes; index maps of 8 bits hold 256'
+                f'the network has {model.out_channels} classes, and an 8-bit label map holds 256'
             )
         self.model = model
         self.normalize = normalize
@@ -40,42 +43,42 @@ class DeployedNetwork(nn.Module):
         self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        """Index map and logits of pictures.
+        """Label images.
 
         Args:
             picture: (N, 3, H, W) in the network's own channel order: 0 to 255, uint8 or float, if
                 ``normalize``; else float and normalised.
 
         Returns:
-            Class indices (N, H, W), uint8, and the logits (N, K, H, W) that they come from. With
-            one output channel the index is 1 where their sigmoid exceeds the head's threshold.
+            Class indices (N, H, W), uint8, and the logits (N, K, H, W) they come from. With one
+            output channel the index is 1 where the sigmoid exceeds the head's threshold.
         """
         x = picture
         if self.normalize:
             x = min_max(x) if self.by_min_max else (x.float() - self.mean) / self.std
         logits = self._logits(x)
         if logits.shape[1] == 1:
-            index_map = logits[:, 0].sigmoid() > self.model.decode_head.threshold
+            labels = logits[:, 0].sigmoid() > self.model.decode_head.threshold
         else:
-            index_map = logits.argmax(1)
-        return index_map.to(torch.uint8), logits
+            labels = logits.argmax(1)
+        return labels.to(torch.uint8), logits
 
     def _logits(self, x: Tensor) -> Tensor:
         size = x.shape[2:]
         if not _is_plain(self.model):
             metas = [dict(ori_shape=size, img_shape=size, pad_shape=size)]
             return self.model.encode_decode(x, metas)
-        # What encode_decode does, without stock resize, whose warning fixes the size in a trace.
+        # As encode_decode, but without stock resize, whose warning fixes the size in a trace.
         head = self.model.decode_head
         logits = head(self.model.extract_feat(x))
         return F.interpolate(logits, size, mode='bilinear', align_corners=head.align_corners)
 
 
 def mean_and_std(model: EncoderDecoder) -> tuple[list[float], list[float]]:
-    """What pictures are normalised by, a value for each of the network's channels.
+    """Return the mean and the standard deviation that normalise each of the three channels.
 
     Raises:
-        ValueError: pictures have another number of channels than three.
+        ValueError: The network has another number of channels.
     """
     preprocessor = model.data_preprocessor
     if not preprocessor._enable_normalize:
@@ -85,14 +88,14 @@ def mean_and_std(model: EncoderDecoder) -> tuple[list[float], list[float]]:
         mean, std = mean * 3, std * 3
     if len(mean) != 3 or len(std) != 3:
         raise ValueError(
-            f'data_preprocessor: mean={mean}, std={std}: three values each are expected, because '
+            f'data_preprocessor: mean={mean}, std={std}: expected three values each, as '
             'photos have three channels'
         )
     return mean, std
 
 
 def _is_plain(model: EncoderDecoder) -> bool:
-    """Whether its logits are the head's forward, upsampled."""
+    """Return whether its logits are those of the head, upsampled."""
     head = type(model.decode_head) if isinstance(model.decode_head, BaseDecodeHead) else None
     return (
         type(model).encode_decode is EncoderDecoder.encode_decode

@@ -1,6 +1,6 @@
-"""Writes a network in a form that needs no framework, and opens it again.
+"""Writing a network in a form that needs no framework, and opening the file again.
 
-Shape shorthand in this module: N: batch; K: output channels; H, W: height and width of the picture.
+Shape shorthand in this module: N: batch; K: output channels; H, W: height and width of the image.
 """
 
 import contextlib
@@ -17,15 +17,14 @@ from torch import Tensor
 
 from pspnet_plugin.apis.export.deployed_network import DeployedNetwork
 
-# The end that a file's name has to have.
+# Formats, and the suffix of each.
 FORMATS = {'onnx': '.onnx', 'torch_export': '.pt2', 'torchscript': '.pt'}
 INPUT, OUTPUTS = 'picture', ('index_map', 'logits')
 METADATA = 'metadata.json'
-# Whose loggers speak of exports.
-TALKERS = ('torch', 'onnxscript', 'onnx_ir', 'keras', 'tensorflow', 'absl')
-OPSET = 20
-SMALL = 2**20  # sizes beyond are no limit
-OLDEST_OPSET = 18  # that torch's exporter writes
+# Names of loggers that report on exports.
+EXPORT_LOGGERS = ('torch', 'onnxscript', 'onnx_ir', 'keras', 'tensorflow', 'absl')
+OPSET, OLDEST_OPSET = 20, 18  # default, and oldest that torch's exporter writes
+UNLIMITED = 2**20  # limits of a size from here up are none
 
 Run = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -35,10 +34,10 @@ class ExportError(RuntimeError):
 
 
 def check_packages(form: str) -> None:
-    """Makes sure that what a format needs is installed.
+    """Check that the packages that a format needs are installed.
 
     Raises:
-        ImportError: it is not; the message says how to install it.
+        ImportError: One is not; the message says how to install it.
     """
     if form != 'onnx':
         return
@@ -62,24 +61,24 @@ def write(
     opset: int,
     metadata: dict,
 ) -> int:
-    """Exports a network; the batch is free in every format.
+    """Export a network; the batch is free in every format.
 
     Args:
         network: In eval mode.
-        picture: (2, 3, H, W), an example of what the file will take.
+        picture: (2, 3, H, W) example of the images that the file will take.
         path: File to write.
         form: One of ``FORMATS``.
-        dynamic: Whether H and W are free too.
-        opset: Of ONNX.
-        metadata: Goes into the file: as ``metadata_props``, or as the extra file ``METADATA``;
-            strings as they are, other values as JSON.
+        dynamic: If true, H and W are free too.
+        opset: Version of the ONNX operators.
+        metadata: Values for ``metadata_props`` of ONNX, or the extra file ``METADATA``; strings as
+            they are, others as JSON.
 
     Returns:
         The least H and W that the file takes, if they are free.
 
     Raises:
-        ExportError: the exporter failed.
-        OSError: the file cannot be written.
+        ExportError: The exporter failed.
+        OSError: The file cannot be written.
     """
     extra = {METADATA: json.dumps(metadata, indent=1)}
     try:
@@ -99,14 +98,15 @@ def write(
                 program, dynamo=True, input_names=[INPUT], output_names=list(OUTPUTS),
                 opset_version=opset, verbose=False,
             )  # fmt: skip
+            assert written
             for key, value in metadata.items():
                 text = value if isinstance(value, str) else json.dumps(value)
                 written.model.metadata_props[key] = text
             written.save(str(path), external_data=False)
-            return 1  # it checks nothing
+            return 1  # ONNX checks no sizes
     except (OSError, MemoryError, ExportError):
         raise
-    except Exception as error:  # exporters raise whatever a part of the network made them raise
+    except Exception as error:  # of any part of the network
         text = ' '.join(str(error).split())
         raise ExportError(f'{type(error).__name__}: {text[:600]}') from error
 
@@ -114,20 +114,20 @@ def write(
 def _graph(
     network: DeployedNetwork, picture: Tensor, *, dynamic: bool
 ) -> torch.export.ExportedProgram:
-    """The graph with a free batch and, if ``dynamic``, free sides."""
+    """Trace the graph with a free batch and, if ``dynamic``, free sides."""
     free = torch.export.Dim.DYNAMIC
     shapes = ({0: free, 2: free, 3: free} if dynamic else {0: free},)
     try:
         return torch.export.export(network, (picture,), dynamic_shapes=shapes, strict=False)
-    except Exception:  # of many kinds; nn.MultiheadAttention, for one, would fix the batch
+    except Exception:  # of many kinds; nn.MultiheadAttention, for example, would fix the batch
         return torch.export.export(network, (picture,), dynamic_shapes=shapes, strict=True)
 
 
 def _least_side(program: torch.export.ExportedProgram) -> int:
-    """The least free height or width.
+    """Return the least free height or width.
 
     Raises:
-        ExportError: a free size has an upper limit.
+        ExportError: A free size has an upper limit.
     """
     (name,) = program.graph_signature.user_inputs
     (node,) = (node for node in program.graph.nodes if node.name == name)
@@ -136,7 +136,7 @@ def _least_side(program: torch.export.ExportedProgram) -> int:
         if isinstance(size, int):
             continue
         bounds = program.range_constraints[size.node.expr]
-        if bounds.upper.is_finite and bounds.upper < SMALL:
+        if bounds.upper.is_finite and bounds.upper < UNLIMITED:
             what = ('batch', 'channels', 'height', 'width')[axis]
             raise ExportError(f'its graph takes a {what} of at most {bounds.upper}')
         if axis > 1:
@@ -145,15 +145,15 @@ def _least_side(program: torch.export.ExportedProgram) -> int:
 
 
 def open_exported(path: Path, *, form: str, threads: int = 0) -> Run:
-    """A function that runs an exported file.
+    """Open an exported file.
 
     Args:
-        path: One that ``write`` has written.
+        path: File of ``write``.
         form: Its format.
-        threads: Of onnxruntime; by default it takes one a core.
+        threads: Number of onnxruntime's threads; 0: one a core.
 
     Returns:
-        What takes pictures (N, 3, H, W) and gives index maps (N, H, W) and logits (N, K, H, W).
+        A function from images (N, 3, H, W) to label maps (N, H, W) and logits (N, K, H, W).
     """
     if form == 'torch_export':
         with quiet():
@@ -171,28 +171,23 @@ def open_exported(path: Path, *, form: str, threads: int = 0) -> Run:
     session = onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
 
     def run(picture: Tensor) -> tuple[Tensor, Tensor]:
-        index_map, logits = session.run(list(OUTPUTS), {INPUT: picture.numpy()})
-        return torch.from_numpy(index_map), torch.from_numpy(logits)
+        labels, logits = session.run(list(OUTPUTS), {INPUT: picture.numpy()})
+        return torch.from_numpy(labels), torch.from_numpy(logits)
 
     return run
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps what exporters say about themselves off the screen; errors are raised all the same.
-
-    Warnings of the framework stay, such as that a checkpoint is loaded without protection.
-    """
-    # Not logging.disable: it forgets to tell mmengine's loggers, which remember that they are off.
-    known = [logging.getLogger(name) for name in TALKERS]
-    known += [
-        logger
-        for name, logger in list(logging.root.manager.loggerDict.items())
-        if isinstance(logger, logging.Logger) and name.startswith(tuple(f'{t}.' for t in TALKERS))
-    ]
-    levels = dict.fromkeys(known, logging.ERROR) | {
-        MMLogger.get_current_instance(): logging.WARNING
+    """Silence the reports of exporters; the framework's own warnings, and errors, stay."""
+    # Not logging.disable: mmengine's loggers cache that they are off, and would stay so.
+    names = {name: logging.getLogger(name) for name in EXPORT_LOGGERS}
+    levels = {
+        logger: logging.ERROR
+        for name, logger in {**names, **logging.root.manager.loggerDict}.items()
+        if isinstance(logger, logging.Logger) and name.partition('.')[0] in names
     }
+    levels[MMLogger.get_current_instance()] = logging.WARNING
     before = {logger: logger.level for logger in levels}
     try:
         for logger, level in levels.items():

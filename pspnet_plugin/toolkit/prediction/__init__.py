@@ -1,1 +1,1 @@
-"""Files and folders of photos, pairs and videos through a network, into files."""
+"""Files and directories of photos, pairs and videos, labelled into files."""

@@ -1,8 +1,8 @@
-"""Files made of labelled pictures, and a journal of them by which an interrupted run goes on.
+"""Output files of labelled images, and a journal of them by which an interrupted run resumes.
 
-Below the output folder: ``index/NAME.png`` (grey values are class indices), ``color/NAME.png``,
+Below the output directory: ``index/NAME.png`` (grey values are class indices), ``color/NAME.png``,
 ``overlay/NAME.jpg``, ``pairs/NAME.png`` (photo left, colours right, as the datasets read them) and
-``shares.csv``, with ``classes.csv`` to read them by; of a video ``index/NAME/000001.png`` and so
+``shares.csv``, with ``classes.csv`` to read them by; for a video ``index/NAME/000001.png`` and so
 on, and ``overlay/NAME.mp4``.
 """
 
@@ -14,45 +14,46 @@ import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
+from pspnet_plugin.apis import BadImage
 from pspnet_plugin.apis.drawing import colored, overlay
-from pspnet_plugin.apis.readers import InputImage, frame_rate
-from pspnet_plugin.apis.sources import BadImage, Source
 from pspnet_plugin.evaluation.areas import areas, scores
-from pspnet_plugin.toolkit.prediction.videos import Film
+from pspnet_plugin.toolkit.prediction.sources import InputImage, Source
+from pspnet_plugin.toolkit.prediction.videos import VideoWriter, frame_rate
 from pspnet_plugin.utils.files import lock, write_atomic
 
 KINDS = ('index', 'color', 'overlay', 'pairs', 'shares')
-ENDS = dict(index='.png', color='.png', overlay='.jpg', pairs='.png')
+SUFFIXES = dict(index='.png', color='.png', overlay='.jpg', pairs='.png')
 JOURNAL = '.labelled.jsonl'
 CLASSES = 'classes.csv'
-ENTRY = {'name', 'source', 'stamp', 'pixels', 'counts'}  # of the journal, at least
+ENTRY_KEYS = {'name', 'source', 'stamp', 'pixels', 'counts'}  # of the journal, at least
 # Fast to write; the best compression takes ten times as long for a tenth less.
 _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 92]
 
 
 class Outputs:
-    """Writes what was asked for of each picture.
+    """Writer of the files of each labelled image.
 
     Args:
-        folder: It exists.
-        kinds: Of ``KINDS``.
-        classes: Their names.
+        directory: Output directory; it exists.
+        kinds: Kinds of files, of ``KINDS``.
+        classes: Class names.
         palette: (K, 3) uint8, RGB.
-        opacity: Of overlays.
-        photo_side: Of pairs, ``'left'`` or ``'right'``.
+        opacity: Opacity of the colours in overlays, 0 to 1.
+        photo_side: Side of the photo in pairs, ``'left'`` or ``'right'``.
 
     Raises:
-        ValueError: another run writes into the folder.
+        ValueError: Another run writes into the directory.
     """
 
     def __init__(
         self,
-        folder: Path,
+        directory: Path,
         *,
         kinds: Sequence[str],
         classes: Sequence[str],
@@ -60,93 +61,97 @@ class Outputs:
         opacity: float,
         photo_side: str = 'left',
     ) -> None:
-        self.folder = folder
+        self.directory = directory
         self.kinds = kinds
         self.classes = classes
         self.palette = palette
         self.opacity = opacity
         self.photo_side = photo_side
-        self._journal = (folder / JOURNAL).open('a')
+        self._journal = (directory / JOURNAL).open('a')
         if lock(self._journal) is False:
-            raise ValueError(f'{folder} is written to by another run; wait, or give another folder')
-        entries, whole = read_journal(folder)
-        self._made: dict[str, dict[str, dict]] = defaultdict(dict)  # by source and name
+            raise ValueError(
+                f'another run writes into {directory}; wait, or give another directory'
+            )
+        entries, complete = read_journal(directory)
+        self._entries: dict[str, dict[str, dict]] = defaultdict(dict)  # by source and image name
         for entry in entries:
-            self._made[entry['source']][entry['name']] = entry
-        if not whole:
+            self._entries[entry['source']][entry['name']] = entry
+        if not complete:
             self._journal.write('\n')
-        self._films: dict[str, Film] = {}
+        self._videos: dict[str, VideoWriter] = {}
 
     def __enter__(self) -> 'Outputs':
         return self
 
     def __exit__(self, kind: type | None, *error: object) -> None:
-        """Of films, those that lack their last frame are kept, those of a broken-off run not."""
+        """Keep videos that lack their last frames, but not those of an interrupted run."""
         try:
-            for film in self._films.values():
+            for video in self._videos.values():
                 if kind is None:
-                    film.finish()
+                    video.finish()
                 else:
-                    film.discard()
+                    video.discard()
         finally:
             self._journal.close()
 
     def has(self, source: Source) -> bool:
-        """Whether all that is asked for of a file is there already.
+        """Return whether all outputs of a file exist.
 
         Raises:
-            ValueError: what is there under its name was made of another file.
+            ValueError: Outputs of its name were made from another file.
         """
         path = source.stamp[0]
-        for entry in self._made[source.name].values():
-            if (there := entry['stamp'][0]) != path:
+        for entry in self._entries[source.name].values():
+            if (other := entry['stamp'][0]) != path:
                 raise ValueError(
-                    f'{self.folder} holds {source.name} made of {there}, and {path} would replace '
-                    'it; give another folder'
+                    f'{self.directory} holds {source.name} made from {other}, and {path} would '
+                    'replace it; give another directory'
                 )
-        own = self.of([source])
-        if not own or not all(self._has_files(source, entry['name']) for entry in own):
+        entries = self.entries([source])
+        if not entries or not all(self._has_files(source, entry['name']) for entry in entries):
             return False
         if not source.is_video:
             return True
-        all_frames = any(entry.get('frames') == len(own) for entry in own)
-        return all_frames and ('overlay' not in self.kinds or _has_content(self._film(source.name)))
+        has_all = any(entry.get('frames') == len(entries) for entry in entries)
+        return has_all and ('overlay' not in self.kinds or _has_content(self._video(source.name)))
 
     def has_frame(self, frame: InputImage) -> bool:
-        """Whether nothing is to be done for a frame; a film is made of all of them at once."""
-        entry = self._made[frame.source.name].get(frame.name)
+        """Return whether a frame is done; never if an overlay video needs all of them."""
+        assert frame.source
+        entry = self._entries[frame.source.name].get(frame.name)
         known = entry is not None and entry['stamp'] == frame.source.stamp
         return known and 'overlay' not in self.kinds and self._has_files(frame.source, frame.name)
 
     def count_frames(self, video: Source) -> int:
-        """Of how many ``has_frame`` is true."""
+        """Return the number of frames of which ``has_frame`` is true."""
         if 'overlay' in self.kinds:
             return 0
-        return sum(self._has_files(video, entry['name']) for entry in self.of([video]))
+        return sum(self._has_files(video, entry['name']) for entry in self.entries([video]))
 
-    def forget(self, sources: Sequence[Source]) -> None:
-        """Removes what was made of former content of files; not of files that are gone."""
-        for source in (source for source in sources if source.is_there):
-            entries = self._made[source.name]
+    def remove_outdated(self, sources: Sequence[Source]) -> None:
+        """Remove outputs of former content of files, but not of files that are missing now."""
+        for source in (source for source in sources if source.exists):
+            entries = self._entries[source.name]
             for name in [n for n, entry in entries.items() if entry['stamp'] != source.stamp]:
                 del entries[name]
-                for kind, end in ENDS.items():
-                    (self.folder / kind / f'{name}{end}').unlink(missing_ok=True)
-                self._film(source.name).unlink(missing_ok=True)
+                for kind in SUFFIXES:
+                    self._file(kind, name).unlink(missing_ok=True)
+                self._video(source.name).unlink(missing_ok=True)
 
-    def write(self, picture: InputImage, labels: np.ndarray) -> None:
-        """Files of one picture, then its line in the journal.
+    def write(self, image: InputImage, labels: np.ndarray) -> None:
+        """Write the files of one image, then its line in the journal.
 
         Raises:
-            BadImage: what is asked for cannot be made of it; nothing was written.
-            OSError: it cannot be written.
+            BadImage: A file cannot hold it; nothing was written.
+            OSError: A file cannot be written.
         """
-        source = picture.source
-        drawn = {kind: self._draw(kind, picture, labels) for kind in self.kinds if kind in ENDS}
+        source = image.source
+        assert source
+        drawn = {kind: self._draw(kind, image, labels) for kind in self.kinds if kind in SUFFIXES}
         frame = drawn.pop('overlay', None) if source.is_video else None
         files = {
-            self._file(kind, picture.name): _encoded(ENDS[kind], made)
-            for kind, made in drawn.items()
+            self._file(kind, image.name): _encode(SUFFIXES[kind], array)
+            for kind, array in drawn.items()
         }
         for path, content in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -155,85 +160,87 @@ class Outputs:
             self._add_frame(source, frame)
         counts = np.bincount(labels.ravel(), minlength=256)[: len(self.classes)]
         entry = dict(
-            name=picture.name, source=source.name, stamp=source.stamp, pixels=int(labels.size),
+            name=image.name, source=source.name, stamp=source.stamp, pixels=int(labels.size),
             counts=counts.tolist(),
         )  # fmt: skip
-        if picture.truth is not None:
-            entry['areas'] = areas(labels, picture.truth, len(self.classes)).tolist()
-        if picture.frames is not None:
-            entry['frames'] = picture.frames
-            if film := self._films.pop(source.name, None):
-                film.finish()
-        self._made[source.name][picture.name] = entry
+        if image.truth is not None:
+            entry['areas'] = areas(labels, image.truth, len(self.classes)).tolist()
+        if image.frames is not None:
+            entry['frames'] = image.frames
+            if video := self._videos.pop(source.name, None):
+                video.finish()
+        self._entries[source.name][image.name] = entry
         self._journal.write(json.dumps(entry) + '\n')
         self._journal.flush()
 
-    def of(self, sources: Sequence[Source]) -> list[dict]:
-        """What the journal says of the pictures of these files."""
+    def entries(self, sources: Sequence[Source]) -> list[dict]:
+        """Return the journal's entries for the images in these files, as the files are now."""
         return [
             entry
             for source in sources
-            for entry in self._made[source.name].values()
+            for entry in self._entries[source.name].values()
             if entry['stamp'] == source.stamp
         ]
 
     def write_shares(self, sources: Sequence[Source]) -> Path:
-        """``shares.csv``: of each of their pictures the percentage of its pixels in each class."""
-        text = io.StringIO()
-        table = csv.writer(text)
-        table.writerow(['name', *self.classes])
-        for entry in self.of(sources):
+        """Write ``shares.csv``: for each image the percentage of its pixels in each class."""
+        rows: list[list] = [['name', *self.classes]]
+        for entry in self.entries(sources):
             shares = (f'{100 * count / entry["pixels"]:.3f}' for count in entry['counts'])
-            table.writerow([entry['name'], *shares])
-        path = self.folder / 'shares.csv'
+            rows.append([entry['name'], *shares])
+        return self._write_table('shares.csv', rows)
+
+    def write_classes(self) -> None:
+        """Write ``classes.csv``: number, name and colour of each class."""
+        rows: list[list] = [['number', 'class', 'red', 'green', 'blue']]
+        for number, (name, color) in enumerate(zip(self.classes, self.palette, strict=True)):
+            rows.append([number, name, *map(int, color)])
+        self._write_table(CLASSES, rows)
+
+    def scores(self, sources: Sequence[Source]) -> dict[str, float] | None:
+        """Return ``aAcc``, ``mIoU``, ``mDice`` and ``IoU.CLASS`` over pairs, in percent."""
+        counts = [entry['areas'] for entry in self.entries(sources) if 'areas' in entry]
+        if not counts:
+            return None
+        values: dict[str, Any] = scores(np.sum(counts, 0))
+        by_class = zip(self.classes, values.pop('IoU'), strict=True)
+        return values | {f'IoU.{name}': float(value) for name, value in by_class}
+
+    def _write_table(self, name: str, rows: list[list]) -> Path:
+        text = io.StringIO()
+        csv.writer(text).writerows(rows)
+        path = self.directory / name
         # Names that are not UTF-8 stay the bytes that they are.
         write_atomic(path, text.getvalue().encode(errors='surrogateescape'))
         return path
 
-    def write_classes(self) -> None:
-        """``classes.csv``: which number is which class, in which colour."""
-        text = io.StringIO()
-        table = csv.writer(text)
-        table.writerow(['number', 'class', 'red', 'green', 'blue'])
-        for number, (name, color) in enumerate(zip(self.classes, self.palette, strict=True)):
-            table.writerow([number, name, *map(int, color)])
-        write_atomic(self.folder / CLASSES, text.getvalue().encode())
-
-    def scores(self, sources: Sequence[Source]) -> dict[str, float] | None:
-        """Over these pairs: ``aAcc``, ``mIoU``, ``mDice`` and ``IoU.CLASS`` in percent."""
-        found = [entry['areas'] for entry in self.of(sources) if 'areas' in entry]
-        if not found:
-            return None
-        found = scores(np.sum(found, 0))
-        by_class = zip(self.classes, found.pop('IoU'), strict=True)
-        return found | {f'IoU.{name}': float(value) for name, value in by_class}
-
-    def _draw(self, kind: str, picture: InputImage, labels: np.ndarray) -> np.ndarray:
+    def _draw(self, kind: str, image: InputImage, labels: np.ndarray) -> np.ndarray:
         if kind == 'index':
             return labels
         if kind == 'color':
             return colored(labels, self.palette)
         if kind == 'pairs':
-            halves = [picture.photo, colored(labels, self.palette)]
+            halves = [image.photo, colored(labels, self.palette)]
             return np.hstack(halves if self.photo_side == 'left' else halves[::-1])
-        return overlay(picture.photo, labels, self.palette, self.classes, opacity=self.opacity)
+        return overlay(image.photo, labels, self.palette, self.classes, opacity=self.opacity)
 
-    def _add_frame(self, video: Source, frame: np.ndarray) -> None:
-        if video.name not in self._films:
-            path, size = self._film(video.name), frame.shape[1::-1]
+    def _add_frame(self, source: Source, frame: np.ndarray) -> None:
+        if source.name not in self._videos:
+            path, size = self._video(source.name), frame.shape[1::-1]
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._films[video.name] = Film(path, rate=frame_rate(video.path), size=size)
-        self._films[video.name].add(frame)
+            self._videos[source.name] = VideoWriter(path, rate=frame_rate(source.path), size=size)
+        self._videos[source.name].add(frame)
 
-    def _film(self, name: str) -> Path:
-        return self.folder / 'overlay' / f'{name}.mp4'
+    def _video(self, name: str) -> Path:
+        return self.directory / 'overlay' / f'{name}.mp4'
 
     def _file(self, kind: str, name: str) -> Path:
-        return self.folder / kind / f'{name}{ENDS[kind]}'
+        return self.directory / kind / f'{name}{SUFFIXES[kind]}'
 
     def _has_files(self, source: Source, name: str) -> bool:
-        """Whether the files of a picture, which people may have removed, are there."""
-        kinds = [k for k in self.kinds if k in ENDS and not (k == 'overlay' and source.is_video)]
+        """Return whether the files of an image exist, which people may have removed."""
+        kinds = [k for k in self.kinds if k in SUFFIXES]
+        kinds = [k for k in kinds if not (k == 'overlay' and source.is_video)]
         return all(_has_content(self._file(kind, name)) for kind in kinds)
 
 
@@ -241,28 +248,28 @@ def _has_content(path: Path) -> bool:
     return path.is_file() and os.path.getsize(path) > 0
 
 
-def _encoded(end: str, picture: np.ndarray) -> bytes:
+def _encode(suffix: str, array: np.ndarray) -> bytes:
     try:
-        done, content = cv2.imencode(end, picture, _JPEG if end == '.jpg' else _PNG)
+        success, content = cv2.imencode(suffix, array, _JPEG if suffix == '.jpg' else _PNG)
     except cv2.error:
-        done = False
-    if not done:
-        height, width = picture.shape[:2]
+        success = False
+    if not success:
+        height, width = array.shape[:2]
         raise BadImage(
-            f'{width}x{height} pixels cannot be written as a {end} file (.jpg takes 65,500 on a '
+            f'{width}x{height} pixels cannot be written as a {suffix} file (.jpg takes 65,500 on a '
             'side); --save index color writes .png'
         )
     return content.tobytes()
 
 
-def read_journal(folder: Path) -> tuple[list[dict], bool]:
-    """What a folder's journal says of each picture, and whether its end is whole."""
-    path = folder / JOURNAL
+def read_journal(directory: Path) -> tuple[list[dict], bool]:
+    """Read the entries of a directory's journal, and whether its last line is complete."""
+    path = directory / JOURNAL
     text = path.read_text() if path.is_file() else ''
     entries = []
     for line in text.splitlines():
         with contextlib.suppress(ValueError):  # torn by an interruption
             entry = json.loads(line)
-            if isinstance(entry, dict) and entry.keys() >= ENTRY:
+            if isinstance(entry, dict) and entry.keys() >= ENTRY_KEYS:
                 entries.append(entry)
     return entries, text[-1:] in ('', '\n')

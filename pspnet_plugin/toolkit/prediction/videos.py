@@ -1,60 +1,128 @@
-"""Films of labelled frames: under their name when they are whole, and not before."""
+"""Videos: frames read from them, and overlays written to them."""
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from pspnet_plugin.apis.readers import count_frames
+from pspnet_plugin.apis.photos import BadImage
+from pspnet_plugin.toolkit.prediction.sources import InputImage, Source
+
+# Share of the frames that a header promises below which a video counts as cut off. Headers that
+# count by time and rate may be a little wrong.
+MIN_FRAMES = 0.95
 
 
-class Film:
-    """An ``.mp4`` that is being written.
+class VideoWriter:
+    """An ``.mp4`` file, which has its name only when it is complete.
 
     Args:
-        path: What it is called in the end; its folder exists.
+        path: Its name in the end; the directory exists.
         rate: Frames a second.
         size: (width, height) of its frames.
 
     Raises:
-        ValueError: there is no encoder.
+        ValueError: There is no encoder.
     """
 
     def __init__(self, path: Path, *, rate: float, size: tuple[int, int]) -> None:
         self.path = path
-        # Hidden, so no input's; the same at the next try, so that nothing piles up; and short.
+        # Hidden, so that it is no input; the same at the next try, so that none pile up; and short.
         digest = hashlib.sha256(path.name.encode(errors='surrogateescape')).hexdigest()[:8]
         self._part = path.with_name(f'.{digest}.part.mp4')
         self._frames = 0
-        self._file = cv2.VideoWriter(str(self._part), cv2.VideoWriter_fourcc(*'mp4v'), rate, size)
+        codec = cv2.VideoWriter.fourcc(*'mp4v')
+        self._file = cv2.VideoWriter(str(self._part), codec, rate, size)
         if not self._file.isOpened():
             raise ValueError(
-                f'{path} cannot be written: this OpenCV has no encoder for mp4v. Save what needs '
-                'none: --save index color'
+                f'{path} cannot be written: this OpenCV has no encoder for mp4v. Save other kinds: '
+                '--save index color'
             )
 
     def add(self, frame: np.ndarray) -> None:
-        """(H, W, 3) uint8 BGR."""
+        """Append a frame, (H, W, 3) uint8 BGR."""
         self._file.write(frame)
         self._frames += 1
 
     def finish(self) -> None:
-        """Gives it its name.
+        """Give the file its name.
 
         Raises:
-            OSError: not all of it could be written.
+            OSError: Not all frames could be written.
         """
         self._file.release()
         written = count_frames(self._part)
         if written != self._frames:
             self._part.unlink(missing_ok=True)
             raise OSError(
-                f'{self.path}: {written} of {self._frames} frames could be written; is there space?'
+                f'{self.path}: {written} of {self._frames} frames could be written; is the disk '
+                'full?'
             )
         self._part.replace(self.path)
 
     def discard(self) -> None:
-        """Removes what is there of it."""
+        """Remove the unfinished file."""
         self._file.release()
         self._part.unlink(missing_ok=True)
+
+
+def read_frames(source: Source) -> Iterator[InputImage]:
+    """Read the frames of a video, named ``NAME/000001`` and so on.
+
+    Raises:
+        BadImage: It cannot be opened, or has no frame; or, after its last frame, it is cut off.
+    """
+    with _open(source.path) as video:
+        success, photo = video.read()
+        if not success:
+            raise BadImage(f'{source.path} is not a video that OpenCV reads')
+        promised, count = _count(video), 1
+        while success:
+            success, following = video.read()
+            frames = None if success else promised if count < MIN_FRAMES * promised else count
+            yield InputImage(f'{source.name}/{count:06}', photo, source=source, frames=frames)
+            photo, count = following, count + 1
+        if count - 1 < MIN_FRAMES * promised:
+            raise BadImage(
+                f'{source.path} ends after {count - 1} of the {promised} frames that its header '
+                'promises: it is cut off or damaged; copy it again'
+            )
+
+
+def count_frames(path: Path) -> int:
+    """Return the number of frames by the header, which may be wrong; 0 if it has none."""
+    try:
+        with _open(path) as video:
+            return _count(video)
+    except BadImage:
+        return 0
+
+
+def frame_rate(path: Path) -> float:
+    """Return the frames a second; 25 if the header has no rate."""
+    with _open(path) as video:
+        rate = video.get(cv2.CAP_PROP_FPS)
+    return rate if 0 < rate < 1000 else 25.0
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[cv2.VideoCapture]:
+    try:
+        # Reading a pipe might never end.
+        video = cv2.VideoCapture(str(path).encode().decode() if path.is_file() else '')
+    except UnicodeEncodeError:
+        raise BadImage(
+            f'{str(path)!a} has a name that is not UTF-8, which OpenCV cannot open as a video; '
+            'rename it'
+        ) from None
+    try:
+        yield video
+    finally:
+        video.release()
+
+
+def _count(video: cv2.VideoCapture) -> int:
+    return max(int(video.get(cv2.CAP_PROP_FRAME_COUNT)), 0)

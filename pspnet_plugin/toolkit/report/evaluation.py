@@ -3,7 +3,6 @@
 Shapes: M images, K classes.
 """
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,15 +13,14 @@ from mmengine.dataset import BaseDataset, Compose
 from mmseg.registry import DATASETS
 from tqdm import tqdm
 
-from pspnet_plugin.apis.networks import TorchNetwork, open_torch_network
-from pspnet_plugin.apis.readers import InputImage
-from pspnet_plugin.apis.stream import Network, label_stream
+from pspnet_plugin.apis import Predictor
 from pspnet_plugin.datasets.pair_backends import with_decoding
 from pspnet_plugin.evaluation.areas import areas_of, mean, scores
 from pspnet_plugin.evaluation.iou_metric import main_rule
 from pspnet_plugin.labels.palettes import IGNORE_INDEX
+from pspnet_plugin.toolkit.prediction.sources import InputImage
+from pspnet_plugin.toolkit.prediction.stream import label_stream
 from pspnet_plugin.toolkit.report.bootstrap import ScoreRanges, score_ranges
-from pspnet_plugin.toolkit.report.runs import TrainingRun
 
 
 class ValidationSet:
@@ -120,13 +118,7 @@ class Evaluation:
         return int(missed.argmax()) if missed.any() else None
 
 
-def open_network(run: TrainingRun, *, device: str) -> TorchNetwork:
-    """Open the network of a run that has a checkpoint; raise what ``open_torch_network`` does."""
-    assert run.checkpoint
-    return open_torch_network(copy.deepcopy(run.config), run.checkpoint, device=device)
-
-
-def evaluate(network: Network, images: ValidationSet, *, batch: int = 4) -> Evaluation:
+def evaluate(predictor: Predictor, images: ValidationSet, *, batch: int = 4) -> Evaluation:
     """Label all images of a set, up to ``batch`` of one size at once, and count the pixels."""
     names, areas, pixels = [], [], 0
     count = len(images.classes)
@@ -153,6 +145,6 @@ def evaluate(network: Network, images: ValidationSet, *, batch: int = 4) -> Eval
         raise ValueError(f'{name}: {error}' if name else str(error))
 
     with tqdm(total=len(images), unit='image') as bar:
-        for done in label_stream(images, network, add, batch=batch, bad=fail):
+        for done in label_stream(images, predictor, add, batch=batch, skip=fail):
             bar.update(done)
     return Evaluation(names, confusion, np.stack(areas), pixels)

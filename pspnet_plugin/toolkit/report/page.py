@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 from mmengine.config import Config
 
-from pspnet_plugin.apis.fonts import PLAIN, font_of
+from pspnet_plugin.apis.drawing import DEFAULT_FONT, find_font
 from pspnet_plugin.toolkit.report import bootstrap
 from pspnet_plugin.toolkit.report.evaluation import Evaluation, ValidationSet
 from pspnet_plugin.toolkit.report.figures import draw_classes, draw_confusion, draw_curves, percent
@@ -141,7 +141,7 @@ def write_report(
     folder = out.with_suffix('')
     folder.mkdir(parents=True, exist_ok=True)
     texts = [*images.classes, *runs, *(row.caption for row in (*examples, *weak_examples))]
-    families = dict.fromkeys([PLAIN, *(font_of(text)[0] for text in texts)])
+    families = dict.fromkeys([DEFAULT_FONT, *(find_font(text)[0] for text in texts)])
     embedded = {}
     with matplotlib.rc_context({'font.family': list(families)}):
         figures = {'curves': draw_curves(runs)}

@@ -1,4 +1,4 @@
-"""Photos to choose from on the page: of whoever runs it, or generated street scenes."""
+"""Example photos of the page: given by whoever runs it, or generated street scenes."""
 
 import sys
 from collections.abc import Sequence
@@ -6,46 +6,45 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from pspnet_plugin.apis.readers import read_photo, shrunk
-from pspnet_plugin.apis.sources import find_sources
+from pspnet_plugin.apis.photos import read_photo, shrink
+from pspnet_plugin.toolkit.prediction.sources import find_sources
 from pspnet_plugin.toolkit.synthetic import street_scene
 from pspnet_plugin.toolkit.web.uploads import Upload
 
 SCENES = 4
-# More would push what lies below them off the screen.
-MOST = 8
+MAX_EXAMPLES = 8  # more would push what is below them off the screen
 
 
 def street_scenes(count: int = SCENES) -> list[Upload]:
-    """Generated scenes of 512 x 256 pixels, with things of the classes of Cityscapes."""
+    """Generate street scenes of 512 x 256 pixels, with objects of the classes of Cityscapes."""
+    size = 512, 256
     scenes = (street_scene(np.random.default_rng([2024, i]))[0] for i in range(count))  # RGB
     return [
-        Upload(cv2.resize(scene[..., ::-1], (512, 256), interpolation=cv2.INTER_AREA), (512, 256))
+        Upload(cv2.resize(scene[..., ::-1], size, interpolation=cv2.INTER_AREA), size)
         for scene in scenes
     ]
 
 
 def read_examples(inputs: Sequence[str], *, max_side: int) -> list[Upload]:
-    """The first photos of those that a command line names.
+    """Read the first photos that a command line names.
 
     Args:
-        inputs: Photos, folders of them, patterns.
-        max_side: As of ``open_upload``.
+        inputs: Photos, directories of them, patterns.
+        max_side: Length in pixels to which a longer side is shrunk.
 
     Raises:
-        FileNotFoundError: one names nothing.
-        ValueError: one is a video, or cannot be read.
+        FileNotFoundError: An input names nothing.
+        ValueError: One is a video, or cannot be read.
     """
-    # One at a time: photos of two folders may have one name, since no file is made of them.
+    # One at a time: photos of two directories may share a name here, where no outputs are written.
     sources = [source for text in inputs for source in find_sources([text])]
-    for source in sources[:MOST]:
+    if len(sources) > MAX_EXAMPLES:
+        print(f'web_demo: {MAX_EXAMPLES} of the {len(sources)} examples are shown', file=sys.stderr)
+    examples = []
+    for source in sources[:MAX_EXAMPLES]:
         if source.is_video:
             raise ValueError(f'--examples: {source.path} is a video; give photos')
-    if len(sources) > MOST:
-        print(f'web_demo: {MOST} of the {len(sources)} examples are shown', file=sys.stderr)
-    examples = []
-    for source in sources[:MOST]:
-        photo = read_photo(source).photo
+        photo = read_photo(source.path)
         height, width = photo.shape[:2]
-        examples.append(Upload(shrunk(photo, max_side), (width, height)))
+        examples.append(Upload(shrink(photo, max_side), (width, height)))
     return examples

@@ -1,27 +1,36 @@
-"""What strangers upload, as photos: from bytes alone, never from a name or path of theirs."""
+"""Photos uploaded by strangers: read from bytes alone, never by a name or path of theirs.
+
+The server checks every file. The browser checks it before it is sent, because gradio's own message
+there disappears after ten seconds and leaves a badge that only says 'Error'.
+"""
 
 import io
+import json
 import math
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from pspnet_plugin.apis.readers import decode_photo, shrunk
-from pspnet_plugin.apis.sources import BadImage
+from pspnet_plugin.apis import BadImage
+from pspnet_plugin.apis.photos import shrink
+from pspnet_plugin.utils.images import decode_image
 
-# Bytes of a file, and pixels in it: a 100-megapixel phone photo passes, a bomb does not.
+# Bytes of a file, and pixels in it: a 100-megapixel phone photo passes, a decompression bomb not.
 MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 110 * 10**6
-NO_PICTURE = (
-    'This is not a picture of a kind that is known here, whatever its name says. Choose a JPEG or '
-    "PNG file; a phone's HEIC photo can be saved as one."
+NOT_AN_IMAGE = (
+    'This is not an image of a known kind, whatever its name says. Choose a JPEG or PNG file; a '
+    "phone's HEIC photo can be saved as one."
 )
+# Filled and shown by the script, and hidden again when another photo is given or chosen.
+MESSAGE = '<p class="problem" role="alert" hidden></p>'
+CSS = '#refusal:has([hidden]) { display: none; }'
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A photo to be labelled.
+    """A photo to label.
 
     Attributes:
         photo: (H, W, 3) uint8 BGR, no side longer than asked for.
@@ -32,61 +41,83 @@ class Upload:
     original: tuple[int, int]
 
     @property
-    def was_shrunk(self) -> bool:
-        """Whether it is smaller than the file."""
+    def is_shrunk(self) -> bool:
+        """Whether the photo is smaller than the file."""
         return self.photo.shape[1::-1] != self.original
 
 
 def open_upload(content: bytes, *, max_side: int) -> Upload:
-    """A photo from the content of a file.
+    """Read a photo from the content of a file.
 
     Args:
-        content: All of it.
-        max_side: Pixels; a longer side is shrunk to it, the other in proportion.
+        content: The whole file.
+        max_side: Length in pixels to which a longer side is shrunk.
 
     Raises:
-        BadImage: it is empty, no picture, or too large; the message is for whoever sent it.
+        BadImage: It is empty, not an image, or too large; the message is for whoever sent it.
     """
     if not content:
         raise BadImage('This file is empty. Choose a photo, such as a JPEG or PNG file.')
     if len(content) > MAX_BYTES:
-        raise BadImage(too_large(str(math.ceil(len(content) / 2**20))))
-    size = _size(content)
+        raise BadImage(_too_large(str(math.ceil(len(content) / 2**20))))
+    size = _header_size(content)
     if size is None or size[0] * size[1] > MAX_PIXELS:
         has = f'has {size[0]} x {size[1]} pixels' if size else 'is far too large'
         raise BadImage(
-            f'This picture {has}; at most {MAX_PIXELS // 10**6} million pixels are taken. Shrink '
-            'it first.'
+            f'This image {has}; the limit is {MAX_PIXELS // 10**6} million pixels. Shrink it first.'
         )
     try:
-        photo = decode_photo(content, 'This file')
-    except BadImage:
+        photo = decode_image(content, name='upload', strict=False)
+    except ValueError:
         raise BadImage(
-            'This file cannot be decoded: it is damaged, or of a kind that is not known here. '
-            'Save it anew as a JPEG or PNG file.'
+            'This file cannot be decoded: it is damaged, or of an unknown kind. Save it again as a '
+            'JPEG or PNG file.'
         ) from None
-    height, width = photo.shape[:2]  # turned as its camera was held
-    return Upload(shrunk(photo, max_side), (width, height))
+    height, width = photo.shape[:2]  # upright, unlike the header's
+    return Upload(shrink(photo, max_side), (width, height))
 
 
-def too_large(megabytes: str) -> str:
-    """What is said of a file beyond ``MAX_BYTES``.
-
-    Args:
-        megabytes: That it has, rounded up, lest '64; at most 64' is said.
-    """
-    return (
-        f'This file has {megabytes} MB; at most {MAX_BYTES // 2**20} are taken. Choose a smaller '
-        'one.'
-    )
-
-
-def _size(content: bytes) -> tuple[int, int] | None:
-    """Width and height by the header, before memory is taken for the pixels; None: a bomb."""
+def _header_size(content: bytes) -> tuple[int, int] | None:
+    """Read (width, height) before memory is taken for the pixels; None for a bomb."""
     try:
-        with Image.open(io.BytesIO(content)) as picture:
-            return picture.size
+        with Image.open(io.BytesIO(content)) as image:
+            return image.size
     except Image.DecompressionBombError:
         return None
     except Exception:  # of any decoder, on any bytes
-        raise BadImage(NO_PICTURE) from None
+        raise BadImage(NOT_AN_IMAGE) from None
+
+
+def _too_large(megabytes: str) -> str:
+    """Say that a file is beyond ``MAX_BYTES``; its megabytes are rounded up, lest '64 of 64'."""
+    return (
+        f'This file has {megabytes} MB; the limit is {MAX_BYTES // 2**20} MB. Choose a smaller one.'
+    )
+
+
+# It listens in the capturing phase, before gradio.
+SCRIPT = f"""<script>
+{{
+  const filesOf = {{
+    change: event => event.target.files,
+    drop: event => event.dataTransfer?.files,
+    click: () => [],
+  }};
+  const problemOf = file => {{
+    if (file.size > {MAX_BYTES})
+      return {json.dumps(_too_large('#'))}.replace('#', Math.ceil(file.size / 2 ** 20));
+    return file.type.startsWith('image/') ? '' : {json.dumps(NOT_AN_IMAGE)};
+  }};
+  const check = event => {{
+    const message = document.querySelector('#refusal p');
+    const files = event.target.closest('#upload, #examples') && filesOf[event.type](event);
+    if (!message || !files) return;
+    message.textContent = [...files].map(problemOf).find(text => text) ?? '';
+    message.hidden = !message.textContent;
+    if (message.hidden) return;
+    event.preventDefault();
+    event.stopPropagation();
+  }};
+  for (const type in filesOf) document.addEventListener(type, check, true);
+}}
+</script>"""

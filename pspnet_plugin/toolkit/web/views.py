@@ -1,95 +1,115 @@
-"""What the page shows of a labelled photo, as HTML that needs no other file.
+"""Views of a labelled photo, as HTML that needs no other file.
 
 The colours lie over the photo in an element of their own, whose opacity is the CSS variable
-``--opacity``: a slider moves it without asking the server.
+``--opacity``: a slider moves it without asking the server. gradio's ``AnnotatedImage`` bakes the
+opacity into its mask files, and has no shares and no downloads.
 """
 
 import base64
-from collections.abc import Sequence
+import sys
+import time
+from collections.abc import Mapping
 from html import escape
 
 import cv2
 import numpy as np
 
-from pspnet_plugin.apis.drawing import colored, overlay, percent
+from pspnet_plugin.apis import BadImage, ImageTooLarge, Prediction, Predictor
+from pspnet_plugin.apis.drawing import class_shares, colored, largest_first, percent
+from pspnet_plugin.toolkit.web.uploads import Upload
 
-# Of the colours in the overlay that is downloaded; the slider only moves what is seen.
-OVERLAY_OPACITY = 0.5
 _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 90]
 CSS = """
-.seen { margin: 0 0 1rem; }
-.seen figcaption { margin-bottom: .4rem; overflow-wrap: anywhere; }
-.seen figcaption span { display: inline-block; }
-.seen .stack { position: relative; line-height: 0; }
-.seen .stack img { width: 100%; height: auto; }
-.seen .stack img.classes { position: absolute; inset: 0; opacity: var(--opacity, .5);
+.view { margin: 0 0 1rem; }
+.view figcaption { margin-bottom: .4rem; overflow-wrap: anywhere; }
+.view figcaption span { display: inline-block; }
+.view .stack { position: relative; line-height: 0; }
+.view .stack img { width: 100%; height: auto; }
+.view .stack img.classes { position: absolute; inset: 0; opacity: var(--opacity, .5);
   image-rendering: pixelated; }
-.seen ul.legend { list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1rem;
+.view ul.legend { list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1rem;
   padding: 0; margin: .6rem 0; }
-.seen ul.legend li { margin: 0; }
-.seen ul.legend i { display: inline-block; width: 1em; height: 1em; margin-right: .4em;
+.view ul.legend li { margin: 0; }
+.view ul.legend i { display: inline-block; width: 1em; height: 1em; margin-right: .4em;
   vertical-align: -.12em; border: 1px solid #0006; }
-.seen ul.downloads { list-style: none; padding: 0; margin: .6rem 0 0; }
-.seen ul.downloads a { padding: 0; }
+.view ul.downloads { list-style: none; padding: 0; margin: .6rem 0 0; }
+.view ul.downloads a { padding: 0; }
 .problem { border-left: 4px solid #d62728; background: #d6272818; padding: .6rem .9rem; }
 """
 
 
-def view(
-    title: str,
-    photo: np.ndarray,
-    labels: np.ndarray,
-    palette: np.ndarray,
-    classes: Sequence[str],
-    *,
-    note: str = '',
-    was_shrunk: bool = False,
-) -> str:
-    """Photo and classes, the legend with shares, overlay and index map to download.
+def label_photo(predictors: Mapping[str, Predictor], upload: Upload) -> list[str]:
+    """Return a view for each network, or in its place the reason why there is none.
 
     Args:
-        title: Of the network.
-        photo: (H, W, 3) uint8 BGR.
-        labels: (H, W) uint8.
-        palette: (K, 3) uint8, RGB.
-        classes: Their names.
-        note: Said beside the title.
-        was_shrunk: Whether the index map is smaller than the file, which is then said.
+        predictors: Networks by their names.
+        upload: The photo.
     """
-    photo_file = _data('jpeg', cv2.imencode('.jpg', photo, _JPEG)[1])
-    colors = _data('png', cv2.imencode('.png', colored(labels, palette))[1])
-    index = _data('png', cv2.imencode('.png', labels)[1])
-    seen = overlay(photo, labels, palette, classes, opacity=OVERLAY_OPACITY)
-    seen_file = _data('jpeg', cv2.imencode('.jpg', seen, _JPEG)[1])
-    size = f'{labels.shape[1]} x {labels.shape[0]}, ' if was_shrunk else ''
-    shares = np.bincount(labels.ravel(), minlength=256)[: len(classes)] / labels.size
+    results = []
+    height, width = upload.photo.shape[:2]
+    shrunk_from = '; shrunk from {} x {}'.format(*upload.original) if upload.is_shrunk else ''
+    for name, predictor in predictors.items():
+        start = time.perf_counter()
+        try:
+            prediction = predictor(upload.photo)
+        except BadImage as error:  # its message is for whoever runs the page
+            print(f'web_demo: {name}: {error}', file=sys.stderr, flush=True)
+            if isinstance(error, ImageTooLarge):
+                reason = 'is too large for this machine'
+            else:
+                reason = 'cannot be labelled by this network; try one of another size'
+            results.append(problem(f'{name}: this photo {reason}.'))
+            continue
+        seconds = time.perf_counter() - start
+        note = f'{width} x {height} pixels, {seconds:.2f} s{shrunk_from}'
+        results.append(view(name, prediction, note=note, is_shrunk=upload.is_shrunk))
+    return results
+
+
+def view(title: str, prediction: Prediction, *, note: str = '', is_shrunk: bool = False) -> str:
+    """Show photo, classes and a legend with shares; overlay and label map can be downloaded.
+
+    Args:
+        title: Name of the network.
+        prediction: Prediction for the photo, which has class names.
+        note: Text beside the title.
+        is_shrunk: If true, the label map is smaller than the file, and its size is shown.
+    """
+    labels, palette, classes = prediction.labels, prediction.palette, prediction.classes
+    photo = _data('.jpg', prediction.photo)
+    colors = _data('.png', colored(labels, palette))
+    overlay = _data('.jpg', prediction.overlay())
+    size = f'{labels.shape[1]} x {labels.shape[0]}, ' if is_shrunk else ''
+    shares = class_shares(labels, len(classes))
     entries = ''.join(
         f'<li><i style="background:{_hex(palette[i])}"></i>{escape(classes[i])} '
         f'<b>{escape(percent(shares[i]))}</b></li>'
-        for i in np.argsort(-shares, kind='stable')
-        if shares[i] > 0
+        for i in largest_first(shares)
     )
     return (
-        f'<figure class="seen"><figcaption><b>{escape(title).replace("/", "/<wbr>")}</b> '
+        f'<figure class="view"><figcaption><b>{escape(title).replace("/", "/<wbr>")}</b> '
         f'<span>{escape(note)}</span></figcaption>'
-        f'<div class="stack"><img class="photo" src="{photo_file}" alt="the photo">'
+        f'<div class="stack"><img class="photo" src="{photo}" alt="the photo">'
         f'<img class="classes" src="{colors}" alt="the classes in their colours"></div>'
         f'<ul class="legend">{entries}</ul>'
         '<ul class="downloads">'
-        f'<li><a class="overlay" download="overlay.jpg" href="{seen_file}">Download the overlay'
+        f'<li><a class="overlay" download="overlay.jpg" href="{overlay}">Download the overlay'
         '</a> (JPEG with the legend)</li>'
-        f'<li><a class="index" download="index.png" href="{index}">Download the index map</a> '
-        f'(PNG, {size}its grey values are class numbers from 0)</li></ul></figure>'
+        f'<li><a class="index" download="index.png" href="{_data(".png", labels)}">'
+        f'Download the label map</a> (PNG, {size}grey values are class numbers from 0)</li>'
+        '</ul></figure>'
     )
 
 
 def problem(text: str) -> str:
-    """A message in place of a view."""
+    """Show a message in place of a view."""
     return f'<p class="problem" role="alert">{escape(text)}</p>'
 
 
-def _data(kind: str, content: np.ndarray) -> str:
-    return f'data:image/{kind};base64,{base64.b64encode(content.tobytes()).decode()}'
+def _data(suffix: str, image: np.ndarray) -> str:
+    kind, options = ('jpeg', _JPEG) if suffix == '.jpg' else ('png', [])
+    content = cv2.imencode(suffix, image, options)[1].tobytes()
+    return f'data:image/{kind};base64,{base64.b64encode(content).decode()}'
 
 
 def _hex(color: np.ndarray) -> str:

@@ -1,8 +1,9 @@
-"""``tools/predict.py`` on a folder that holds something already: nothing is lost or mixed."""
+"""``tools/predict.py`` resumes in a directory that holds something: nothing is lost or mixed."""
 
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,29 +16,27 @@ from helpers.label_files import read
 from helpers.pairs import ROOT, photo
 from helpers.programs import load_tool, run_tool
 
-from pspnet_plugin.apis.sources import find_sources
 from pspnet_plugin.utils.files import lock
 
 TOOL = ROOT / 'tools/predict.py'
 main = load_tool('predict.py').main
 
 
-def test_a_folder_is_of_one_network_and_each_name_of_one_file(
+def test_a_directory_is_of_one_network_and_each_name_of_one_file(
     demo_root, trained, network, tmp_path, capsys
 ):
     out = ['--out', str(tmp_path / 'out'), '--pairs', '--save', 'shares']
     few = [str(demo_root / 'val' / f'{i}.jpg') for i in (1, 2)]
     assert main([few[0], *network, *out]) == 0
     assert main([few[0], *network[:3], str(trained / 'iter_1.pth'), *out]) == 2
-    assert 'iter_2.pth' in capsys.readouterr().err, 'though it holds no picture'
+    assert 'iter_2.pth' in capsys.readouterr().err, 'though it holds no image'
     assert main([str(demo_root / 'train' / '1.jpg'), *network, *out]) == 2
-    assert f'holds 1 made of {few[0]}' in capsys.readouterr().err
+    assert few[0] in capsys.readouterr().err
     one = json.loads((tmp_path / 'out/scores.json').read_text())
     assert main([*few, *network, *out]) == 0
     both = json.loads((tmp_path / 'out/scores.json').read_text())
     assert main([few[0], *network, *out]) == 0
-    said = capsys.readouterr().out
-    assert '1 of 1 files are labelled already' in said and '1 pictures are labelled' in said
+    assert count(capsys.readouterr().out)[-2:] == [1, 1]
     assert json.loads((tmp_path / 'out/scores.json').read_text()) == one != both
     assert len((tmp_path / 'out/shares.csv').read_text().splitlines()) == 2
 
@@ -54,37 +53,42 @@ def test_a_photo_that_has_changed_is_labelled_again_and_a_torn_journal_read(
     for already in (1, 3):
         capsys.readouterr()
         assert main(arguments) == 0
-        assert f'{already} of 3 files are labelled already' in capsys.readouterr().out
+        assert count(capsys.readouterr().out) == [already, 3]
         assert read(out / 'index' / '0.png').shape == (40, 30)
 
 
-def test_what_was_made_of_other_content_does_not_count(street, network, tmp_path, capsys):
+def test_outputs_of_former_content_do_not_count(street, network, tmp_path, capsys):
     out = tmp_path / 'out'
     arguments = [str(street / 'day'), *network, '--out', str(out), '--save', 'index', 'shares']
     assert main(arguments) == 0
     (street / 'day' / '1.png').write_bytes(b'no picture')
     capsys.readouterr()
     assert main(arguments) == 1
-    assert '2 pictures are labelled' in capsys.readouterr().out
+    assert count(capsys.readouterr().out)[-1] == 2
     assert [path.name for path in sorted((out / 'index').iterdir())] == ['0.png', '2.png']
     assert [row['name'] for row in csv.DictReader((out / 'shares.csv').open())] == ['0', '2']
+
+
+def count(text: str) -> list[int]:
+    """The numbers in the lines on files that were labelled already, and on images that are."""
+    return [int(n) for n in re.findall(r'^(\d+) (?:of \d+ files|images)', text, re.M)]
 
 
 @pytest.mark.parametrize(
     'name', ['pairs/train/1.png', 'overlay/holiday.mp4', 'shares.csv', 'scores.json']
 )
-def test_files_of_somebody_else_are_left_alone(name, demo_root, network, tmp_path, capsys):
+def test_foreign_files_are_left_alone(name, demo_root, network, tmp_path, capsys):
     own = tmp_path / 'out' / name
     own.parent.mkdir(parents=True)
     own.write_bytes(b'mine')
     arguments = [str(demo_root / 'val'), *network, '--out', str(tmp_path / 'out'), '--pairs']
     assert main([*arguments, '--save', 'pairs', 'overlay', 'shares']) == 2
-    assert f'{own} was not made by this tool' in capsys.readouterr().err
+    assert str(own) in capsys.readouterr().err
     assert own.read_bytes() == b'mine'
 
 
 @pytest.mark.parametrize('lost', ['[!.]*', 'overlay', 'index/1.png'])
-def test_what_was_removed_is_made_again(lost, street, network, tmp_path, capsys):
+def test_removed_outputs_are_written_again(lost, street, network, tmp_path, capsys):
     out = tmp_path / 'out'
     arguments = [str(street / 'day'), *network, '--out', str(out)]
     assert main([*arguments, '--save', 'index', 'overlay']) == 0
@@ -93,13 +97,12 @@ def test_what_was_removed_is_made_again(lost, street, network, tmp_path, capsys)
     for path in out.glob(lost):
         shutil.rmtree(path) if path.is_dir() else path.write_bytes(b'')
     capsys.readouterr()
-    assert main([*arguments, '--save', 'overlay', 'index', 'index']) == 0, 'the order says nothing'
+    assert main([*arguments, '--save', 'overlay', 'index', 'index']) == 0, 'in any order'
     assert {path: path.read_bytes() for path in out.glob('*/*')} == made
-    expected = '2 of 3 files are labelled already' if lost.endswith('.png') else '3 pictures'
-    assert expected in capsys.readouterr().out
+    assert count(capsys.readouterr().out) == ([2, 3] if lost.endswith('.png') else [3])
 
 
-def test_scores_of_former_content_go(demo_root, network, tmp_path):
+def test_scores_of_former_content_are_removed(demo_root, network, tmp_path):
     pair = shutil.copy(demo_root / 'val/1.jpg', tmp_path)
     out = tmp_path / 'out'
     arguments = [str(pair), *network, '--out', str(out), '--pairs', '--save', 'shares']
@@ -108,7 +111,7 @@ def test_scores_of_former_content_go(demo_root, network, tmp_path):
     assert main(arguments) == 1 and not (out / 'scores.json').exists()
 
 
-def test_what_was_made_stays_while_its_file_is_away(street, network, tmp_path, capsys):
+def test_outputs_stay_while_their_file_is_missing(street, network, tmp_path, capsys):
     out = tmp_path / 'out'
     link = tmp_path / 'links/0.png'
     link.parent.mkdir()
@@ -118,18 +121,18 @@ def test_what_was_made_stays_while_its_file_is_away(street, network, tmp_path, c
     before = read(out / 'index/0.png')
     (street / 'day').rename(street / 'away')
     assert main(arguments) == 1
-    assert f'{link} cannot be read: No such file' in capsys.readouterr().err
+    assert str(link) in capsys.readouterr().err
     assert (read(out / 'index/0.png') == before).all()
 
 
-def test_a_second_run_into_a_folder_in_use_is_refused(street, network, tmp_path, capsys):
+def test_a_second_run_into_a_directory_in_use_is_refused(street, network, tmp_path, capsys):
     out = tmp_path / 'out'
     arguments = [str(street / 'day'), *network, '--out', str(out)]
     out.mkdir()
     with (out / '.labelled.jsonl').open('a') as journal:
         assert lock(journal)
         assert main(arguments) == 2
-    assert 'is written to by another run' in capsys.readouterr().err
+    assert str(out) in capsys.readouterr().err
     assert main(arguments) == 0
 
 
@@ -148,33 +151,25 @@ def test_a_run_that_another_one_overtook_changes_nothing(
 
     monkeypatch.setattr(tool, 'Outputs', Late)
     assert tool.main([str(street / 'day'), *network, '--out', str(out)]) == 2
-    assert 'made with weights' in capsys.readouterr().err
+    assert 'iter_1.pth' in capsys.readouterr().err
     assert 'iter_1.pth' in (out / '.labelled.json').read_text()
 
 
-def test_lines_of_a_journal_that_are_no_entries_do_not_count(street, network, tmp_path, capsys):
+def test_journal_lines_that_are_no_entries_do_not_count(street, network, tmp_path, capsys):
     out = tmp_path / 'out'
     arguments = [str(street / 'day'), *network, '--out', str(out), '--save', 'index']
     assert main(arguments) == 0
     with (out / '.labelled.jsonl').open('a') as journal:
         journal.write('5\n{}\n[]\n')
+    capsys.readouterr()
     assert main(arguments) == 0
-    assert '3 of 3 files are labelled already' in capsys.readouterr().out
-
-
-def test_what_was_made_is_no_input(street):
-    (street / 'day' / 'made').mkdir()
-    shutil.copy(street / 'day' / '0.png', street / 'day' / 'made' / 'x.png')
-    found = find_sources([str(street / 'day')], without=street / 'day' / 'made')
-    assert [source.name for source in found] == ['0', '1', '2']
-    with pytest.raises(FileNotFoundError, match='lies in'):
-        find_sources([str(street / 'day' / 'made' / 'x.png')], without=street / 'day' / 'made')
+    assert count(capsys.readouterr().out) == [3, 3]
 
 
 @pytest.mark.parametrize(
     ('sent', 'status'), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)]
 )
-def test_an_interrupted_run_goes_on(sent, status, network, tmp_path):
+def test_an_interrupted_run_resumes(sent, status, network, tmp_path):
     folder = tmp_path / 'many'
     folder.mkdir()
     for i in range(30):
@@ -195,14 +190,7 @@ def test_an_interrupted_run_goes_on(sent, status, network, tmp_path):
     assert 2 < len(before) < 30
     assert all(read(path).shape == (256, 256) for path in before)
     output = run_tool(TOOL, *arguments)
-    assert 'of 30 files are labelled already' in output
+    assert 0 < count(output)[0] < 30 == count(output)[1]
     assert len(list(out.glob('index/*.png'))) == 30
     kept = [path for path, time in before.items() if path.stat().st_mtime_ns == time]
     assert len(kept) >= len(before) - 1  # one may not be in the journal yet
-
-
-def test_another_network_does_not_mix(street, network, trained, tmp_path, capsys):
-    out = ['--out', str(tmp_path / 'out')]
-    assert main([str(street / 'day'), *network, *out]) == 0
-    assert main([str(street / 'day'), *network[:3], str(trained / 'iter_1.pth'), *out]) == 2
-    assert 'iter_2.pth' in capsys.readouterr().err

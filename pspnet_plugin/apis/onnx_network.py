@@ -1,0 +1,154 @@
+"""onnxruntime backend of ``Predictor``, for files of ``tools/deployment/export_onnx.py``.
+
+``tools/deployment/predict_onnx.py`` does the same without torch and without this package.
+"""
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from pspnet_plugin.apis.network import NetworkOutput
+from pspnet_plugin.apis.photos import BadImage
+
+PROVIDERS = ('CUDAExecutionProvider', 'CPUExecutionProvider')
+
+
+class OnnxNetwork:
+    """An exported network and what its metadata says; labels a photo at a time.
+
+    Args:
+        path: The ``.onnx`` file.
+
+    Attributes:
+        classes: Class names; empty if unknown.
+        palette: (K, 3) uint8, RGB; empty if unknown.
+        size: (height, width) to which photos are resized, None if the file takes any.
+        trained_side: Longer side in pixels of the largest training photos, None if unknown.
+        workers: 1, as onnxruntime has threads of its own.
+
+    Raises:
+        FileNotFoundError: The file is missing.
+        ImportError: onnxruntime is not installed.
+        ValueError: It is not an ONNX file, or lacks the metadata of an export.
+    """
+
+    workers = 1
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._session = _open_session(path)
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        try:
+            mean, std, self.classes, palette = (
+                json.loads(metadata[key]) for key in ('mean', 'std', 'classes', 'palette')
+            )
+            self._to_rgb = metadata['channel_order'] == 'RGB'
+            self._normalize = metadata['normalization'] == 'outside'
+            # Not in files of older versions.
+            self._by_min_max = metadata.get('scaling', 'mean_std') == 'min_max'
+            trained_side = json.loads(metadata.get('trained_side', 'null'))
+        except (KeyError, ValueError) as error:
+            raise ValueError(
+                f'{path} lacks metadata that export_onnx.py writes ({error}); export it again'
+            ) from None
+        self._mean, self._std = (
+            np.array(values, np.float32).reshape(1, 3, 1, 1) for values in (mean, std)
+        )
+        self.palette = np.array(palette, np.uint8).reshape(-1, 3)
+        sides = self._session.get_inputs()[0].shape[2:]  # names where they are free
+        fixed = all(isinstance(side, int) for side in sides)
+        self.size: tuple[int, int] | None = tuple(sides) if fixed else None
+        self.trained_side: int | None = None if fixed else trained_side
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def start_worker(self) -> None:
+        """Do nothing: there are no worker threads."""
+
+    def input_pixels(self, height: int, width: int) -> int:
+        """Return the number of pixels that the network gets of a photo of this size."""
+        height, width = self.size or (height, width)
+        return height * width
+
+    def run(self, photos: Sequence[np.ndarray]) -> list[NetworkOutput]:
+        """Label photos, see ``Network.run``."""
+        try:
+            return [self._run(photo) for photo in photos]
+        except Exception as error:  # onnxruntime's errors have no common base
+            text = ' '.join(str(error).split())[-300:]
+            raise BadImage(f'cannot be labelled: {text}') from error
+
+    def _run(self, photo: np.ndarray) -> NetworkOutput:
+        size = photo.shape[:2]
+        if self.size and self.size != size:
+            shrinks = self.size[0] * self.size[1] < size[0] * size[1]
+            method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+            photo = cv2.resize(photo, self.size[::-1], interpolation=method)
+        if self._to_rgb:
+            photo = photo[..., ::-1]
+        batch = np.ascontiguousarray(photo.transpose(2, 0, 1)[None])  # (1, 3, H, W)
+        if self._normalize:
+            batch = self._normalized(batch.astype(np.float32))
+        # The values stay in onnxruntime until their arrays are asked for.
+        values = self._session.run_with_ort_values(
+            [name for name in ('index_map', 'logits') if name in self._outputs],
+            {'picture': _ort_value(batch)},
+        )
+        labels = values[0].numpy()[0]  # (H, W)
+        confidence = partial(self._confidence, values[-1], labels, size)
+        return NetworkOutput(_resize_back(labels, size), confidence)
+
+    def _normalized(self, batch: np.ndarray) -> np.ndarray:
+        if not self._by_min_max:
+            return (batch - self._mean) / self._std
+        low, high = batch.min(), batch.max()
+        return (batch - low) / (high - low if high > low else 1)
+
+    def _confidence(self, logits: Any, labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """Return (H, W) float32 probabilities of the chosen classes, from logits (1, K, h, w)."""
+        if 'logits' not in self._outputs:
+            raise ValueError(f'{self._path} has no output "logits", which confidence is made from')
+        values = logits.numpy()[0]
+        if len(values) == 1:
+            probability = 1 / (1 + np.exp(np.where(labels > 0, -values[0], values[0])))
+        else:
+            highest = values.max(0)
+            probability = 1 / np.exp(values - highest).sum(0)
+        return _resize_back(probability.astype(np.float32), size)
+
+
+def _resize_back(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if values.shape == size:
+        return values
+    return cv2.resize(values, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def _ort_value(batch: np.ndarray) -> Any:
+    import onnxruntime
+
+    return onnxruntime.OrtValue.ortvalue_from_numpy(batch)
+
+
+def _open_session(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f'{path} does not exist; give a file of export_onnx.py')
+    try:
+        import onnxruntime
+    except ImportError:
+        raise ImportError(
+            f"{path} needs onnxruntime: pip install 'pspnet-plugin[deploy]'"
+        ) from None
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    available = onnxruntime.get_available_providers()
+    providers = [provider for provider in PROVIDERS if provider in available]
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # onnxruntime's errors have no common base
+        text = ' '.join(str(error).split())[:300]
+        hint = ' (.pt2 and .pt files are for torch)' if path.suffix != '.onnx' else ''
+        raise ValueError(f'{path} cannot be loaded as an ONNX network: {text}{hint}') from None
