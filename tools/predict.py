@@ -14,7 +14,7 @@ from pspnet_plugin import Predictor
 from pspnet_plugin.apis import BadImage
 from pspnet_plugin.apis.onnx_network import OnnxNetwork
 from pspnet_plugin.toolkit.arguments import add_cfg_options, read_config
-from pspnet_plugin.toolkit.prediction.marker import check_directory, claim_directory, describe_run
+from pspnet_plugin.toolkit.prediction.marker import MARKER, check_directory, describe_run
 from pspnet_plugin.toolkit.prediction.outputs import KINDS, Outputs
 from pspnet_plugin.toolkit.prediction.pair_reader import PairReader, make_pair_reader, photo_side_of
 from pspnet_plugin.toolkit.prediction.sources import find_sources
@@ -23,6 +23,7 @@ from pspnet_plugin.toolkit.prediction.videos import count_frames
 from pspnet_plugin.utils.command_line import add_debug, complain, run_command
 from pspnet_plugin.utils.files import write_atomic
 from pspnet_plugin.utils.jobs import Stopped, stopping
+from pspnet_plugin.utils.output_directory import claim
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = """examples:
@@ -46,7 +47,7 @@ class Progress:
         self.bar = tqdm(total=total or None, unit='image')
         self.strict = strict
         self.debug = debug
-        self.skipped: list[str] = []  # by several threads
+        self.skipped: list[str] = []
 
     def skip(self, name: str, error: BadImage) -> None:
         """Name an image that is skipped; with ``strict``, end the run."""
@@ -141,7 +142,7 @@ def predict(args: argparse.Namespace) -> int:
     )  # fmt: skip
     with outputs:
         check_directory(args.out, run_info)  # once more, now that no other run can come in between
-        claim_directory(args.out, run_info)
+        claim(args.out, marker=MARKER, made_by=run_info)
         todo = [source for source in sources if not outputs.has(source)]
         outputs.remove_outdated(todo)
         outputs.write_classes()

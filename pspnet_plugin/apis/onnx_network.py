@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,10 @@ PROVIDERS = ('CUDAExecutionProvider', 'CPUExecutionProvider')
 
 
 class OnnxNetwork:
-    """An exported network and what its metadata says; labels a photo at a time.
-
-    Args:
-        path: The ``.onnx`` file.
+    """A ``Network`` in an ``.onnx`` file, which takes a photo at a time.
 
     Attributes:
-        classes: Class names; empty if unknown.
-        palette: (K, 3) uint8, RGB; empty if unknown.
         size: (height, width) to which photos are resized, None if the file takes any.
-        trained_side: Longer side in pixels of the largest training photos, None if unknown.
-        workers: 1, as onnxruntime has threads of its own.
 
     Raises:
         FileNotFoundError: The file is missing.
@@ -37,11 +30,11 @@ class OnnxNetwork:
         ValueError: It is not an ONNX file, or lacks the metadata of an export.
     """
 
-    workers = 1
+    workers = 1  # onnxruntime has threads of its own
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._session = _open_session(path)
+        self._session, self._ort_value = _open_session(path)
         metadata = self._session.get_modelmeta().custom_metadata_map
         try:
             mean, std, self.classes, palette = (
@@ -96,7 +89,7 @@ class OnnxNetwork:
         # The values stay in onnxruntime until their arrays are asked for.
         values = self._session.run_with_ort_values(
             [name for name in ('index_map', 'logits') if name in self._outputs],
-            {'picture': _ort_value(batch)},
+            {'picture': self._ort_value(batch)},
         )
         labels = values[0].numpy()[0]  # (H, W)
         confidence = partial(self._confidence, values[-1], labels, size)
@@ -127,13 +120,8 @@ def _resize_back(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(values, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
 
-def _ort_value(batch: np.ndarray) -> Any:
-    import onnxruntime
-
-    return onnxruntime.OrtValue.ortvalue_from_numpy(batch)
-
-
-def _open_session(path: Path) -> Any:
+def _open_session(path: Path) -> tuple[Any, Callable[[np.ndarray], Any]]:
+    """Return a session, and the function that makes its inputs from arrays."""
     if not path.is_file():
         raise FileNotFoundError(f'{path} does not exist; give a file of export_onnx.py')
     try:
@@ -147,8 +135,9 @@ def _open_session(path: Path) -> Any:
     available = onnxruntime.get_available_providers()
     providers = [provider for provider in PROVIDERS if provider in available]
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime's errors have no common base
         text = ' '.join(str(error).split())[:300]
         hint = ' (.pt2 and .pt files are for torch)' if path.suffix != '.onnx' else ''
         raise ValueError(f'{path} cannot be loaded as an ONNX network: {text}{hint}') from None
+    return session, onnxruntime.OrtValue.ortvalue_from_numpy

@@ -24,7 +24,7 @@ MAX_WORKERS = 4
 
 
 class TorchNetwork:
-    """A segmentor that labels batches of photos as the framework's test loop does.
+    """A ``Network`` that labels batches of photos as the framework's test loop does.
 
     Args:
         config: One of ``load_config``; opening the network changes it.
@@ -33,11 +33,6 @@ class TorchNetwork:
 
     Attributes:
         model: The segmentor in eval mode.
-        classes: Class names; empty if neither checkpoint nor config has them.
-        palette: (K, 3) uint8, RGB; empty likewise.
-        trained_side: Longer side in pixels of the largest training photos, None if unknown.
-        workers: Number of worker threads for small batches: one a core of a CPU, up to four; 1 on
-            other devices.
 
     Raises:
         FileNotFoundError: The checkpoint is missing.

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pspnet_plugin.toolkit.prediction.outputs import CLASSES, read_journal
-from pspnet_plugin.utils.output_directory import check_free, claim, image_files
+from pspnet_plugin.utils.output_directory import check_free, image_files
 
 MARKER = '.labelled.json'
 
@@ -42,11 +42,6 @@ def check_directory(directory: Path, run: dict) -> None:
     begun = bool(read_journal(directory)[0])
     foreign = _foreign(directory, save=run['save'], scored=run['pairs'])
     check_free(directory, marker=MARKER, made_by=run, foreign=foreign, begun=begun)
-
-
-def claim_directory(directory: Path, run: dict) -> None:
-    """Mark a directory that ``check_directory`` found free and no other run can take meanwhile."""
-    claim(directory, marker=MARKER, made_by=run)
 
 
 def _foreign(directory: Path, *, save: Sequence[str], scored: bool) -> Iterator[Path]:

@@ -1,9 +1,9 @@
 """Reading, labelling and writing at the same time, in order, with bounded memory."""
 
-import queue
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
@@ -28,20 +28,8 @@ def label_files(
     batch: int,
     skip: Callable[[str, BadImage], None],
 ) -> Iterator[int]:
-    """Label files into an output directory, see ``label_stream``.
-
-    Args:
-        sources: Photos and videos, or pairs.
-        predictor: The network.
-        outputs: Writer of the files of each image.
-        pairs: Reader of the files if they are pairs.
-        batch: Largest number of images that are labelled at once.
-        skip: Function called for each image that is skipped.
-
-    Yields:
-        The number of images in each batch, after it.
-    """
-    images = _read_all(sources, pairs, outputs)
+    """Label photos and videos, or pairs if their reader is given, see ``label_stream``."""
+    images = _read(sources, pairs, outputs)
     return label_stream(images, predictor, outputs.write, batch=batch, skip=skip)
 
 
@@ -57,11 +45,11 @@ def label_stream(
 
     Args:
         images: Images, and errors in place of those that cannot be read; consumed in a thread.
-        predictor: The network, called in this thread.
+        predictor: The network.
         write: Function called with each image and its labels, in order, in a thread.
         batch: Largest number of consecutive images of one size that are labelled at once.
         skip: Function called with the name of each image that is skipped, empty if the error has
-            it, and the error; in any of these threads.
+            it, and the error.
 
     Yields:
         The number of images in each batch, after it.
@@ -69,20 +57,22 @@ def label_stream(
     Raises:
         Exception: Errors of reading, labelling, writing and ``skip``, except ``BadImage``.
     """
-    inputs: queue.Queue = queue.Queue(AHEAD * batch)
-    results: queue.Queue = queue.Queue(AHEAD * batch)
-    stop = threading.Event()
-    errors: list[BaseException] = []
-    reader = threading.Thread(target=_read, args=(images, inputs, stop), daemon=True)
-    writer = threading.Thread(target=_write, args=(results, write, skip, errors, stop), daemon=True)
-    reader.start()
-    writer.start()
+    reader, writer = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
     in_work: deque[list[InputImage]] = deque()
+    writing: deque[tuple[str, Future[None]]] = deque()
 
     def batches() -> Iterator[list[np.ndarray]]:
-        for group in _groups(inputs, batch, skip, stop):
+        for group in _groups(_read_ahead(images, reader, AHEAD * batch), batch, skip):
             in_work.append(group)
             yield [image.photo for image in group]
+
+    def finish_writing(most: int) -> None:
+        while writing and (len(writing) > most or writing[0][1].done()):
+            name, written = writing.popleft()
+            try:
+                written.result()
+            except BadImage as error:
+                skip(name, error)
 
     try:
         for labelled in predictor.label_batches(batches()):
@@ -93,23 +83,17 @@ def label_stream(
                 for image in group:
                     skip(image.name, error)
             else:
-                for pair in zip(group, labels, strict=True):
-                    _put(results, pair, stop)
-            if errors:
-                break
+                for image, one in zip(group, labels, strict=True):
+                    writing.append((image.name, writer.submit(write, image, one)))
+            finish_writing(AHEAD * batch)
             yield len(group)
-        _put(results, _END, stop)
-        writer.join()
-        if errors:
-            raise errors[0]
+        finish_writing(0)
     finally:
-        stop.set()
-        _drain(inputs)
-        reader.join()
-        writer.join()
+        reader.shutdown(cancel_futures=True)
+        writer.shutdown(cancel_futures=True)
 
 
-def _read_all(
+def _read(
     sources: Sequence[Source], pairs: PairReader | None, outputs: Outputs
 ) -> Iterator[InputImage | BadImage]:
     """Read the images that are to be labelled, with errors in place of unreadable ones."""
@@ -127,87 +111,30 @@ def _read_all(
             yield error
 
 
-def _read(
-    images: Iterable[InputImage | BadImage], inputs: queue.Queue, stop: threading.Event
-) -> None:
-    try:
-        for image in images:
-            if not _put(inputs, image, stop):
-                return
-        _put(inputs, _END, stop)
-    except BaseException as error:  # raised where the network runs
-        _put(inputs, error, stop)
-
-
-def _write(
-    results: queue.Queue,
-    write: Callable[[InputImage, np.ndarray], None],
-    skip: Callable[[str, BadImage], None],
-    errors: list[BaseException],
-    stop: threading.Event,
-) -> None:
-    try:
-        while True:
-            try:
-                result = results.get(timeout=0.1)
-            except queue.Empty:
-                if stop.is_set():
-                    return
-                continue
-            if result is _END:
-                return
-            try:
-                write(*result)
-            except BadImage as error:
-                skip(result[0].name, error)
-    except BaseException as error:
-        errors.append(error)
-        stop.set()
+def _read_ahead(images: Iterable, reader: ThreadPoolExecutor, count: int) -> Iterator[Any]:
+    """Take items in a thread, so many before they are asked for."""
+    iterator = iter(images)
+    waiting = deque(reader.submit(next, iterator, _END) for _ in range(count))
+    while (item := waiting.popleft().result()) is not _END:
+        waiting.append(reader.submit(next, iterator, _END))
+        yield item
 
 
 def _groups(
-    inputs: queue.Queue,
-    batch: int,
-    skip: Callable[[str, BadImage], None],
-    stop: threading.Event,
+    images: Iterable[InputImage | BadImage], batch: int, skip: Callable[[str, BadImage], None]
 ) -> Iterator[list[InputImage]]:
-    """Group consecutive images of one size, until all are read or everything is stopped."""
+    """Group consecutive images of one size."""
     group: list[InputImage] = []
-    while True:
-        try:
-            item = inputs.get(timeout=0.1)
-        except queue.Empty:
-            if stop.is_set():
-                return
+    for image in images:
+        if isinstance(image, BadImage):
+            skip('', image)
             continue
-        if isinstance(item, BadImage):
-            skip('', item)
-            continue
-        if isinstance(item, BaseException):
-            raise item
-        ends = item is _END or (group and item.photo.shape != group[0].photo.shape)
-        if group and (ends or len(group) == batch):
+        if group and image.photo.shape != group[0].photo.shape:
             yield group
             group = []
-        if item is _END:
-            return
-        group.append(item)
-
-
-def _put(into: queue.Queue, item: object, stop: threading.Event) -> bool:
-    """Wait for room in a queue; return whether there was some before everything was stopped."""
-    while not stop.is_set():
-        try:
-            into.put(item, timeout=0.1)
-            return True
-        except queue.Full:
-            continue
-    return False
-
-
-def _drain(waiting: queue.Queue) -> None:
-    while True:
-        try:
-            waiting.get_nowait()
-        except queue.Empty:
-            return
+        group.append(image)
+        if len(group) == batch:
+            yield group
+            group = []
+    if group:
+        yield group
