@@ -178,14 +178,15 @@ def metainfo_of(config: Config) -> dict:
     """Return ``classes``, ``palette`` and the like of the dataset that a config tests on."""
     dataset = (config.get('test_dataloader') or {}).get('dataset') or {}
     kind = DATASETS.get(dataset['type']) if 'type' in dataset else None
-    own = dataset.get('metainfo') or {}
-    if isinstance(own, str):
-        own = read_metainfo(own, option='metainfo=')
-    known = getattr(kind, 'METAINFO', {})
-    colors = dict(zip(known.get('classes', ()), known.get('palette', ()), strict=False))
-    if colors and 'palette' not in own and set(own.get('classes', ())) <= colors.keys():
-        own = {**own, 'palette': [colors[name] for name in own.get('classes', colors)]}
-    return {**known, **own}
+    configured = dataset.get('metainfo') or {}
+    if isinstance(configured, str):
+        configured = read_metainfo(configured, option='metainfo=')
+    defaults = getattr(kind, 'METAINFO', {})
+    colors = dict(zip(defaults.get('classes', ()), defaults.get('palette', ()), strict=False))
+    classes = configured.get('classes', colors)
+    if colors and 'palette' not in configured and set(classes) <= colors.keys():
+        configured = {**configured, 'palette': [colors[name] for name in classes]}
+    return {**defaults, **configured}
 
 
 def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:

@@ -64,10 +64,10 @@ def photos(tmp_path_factory):
 def test_the_predictor_gives_the_same(variant, photos, tmp_path):
     metadata, size, max_side = VARIANTS[variant]
     path = small_onnx(tmp_path / 'net.onnx', size=size or ('height', 'width'), **metadata)
-    network = tool.open_network(path)
+    network = tool.Network(path)
     predictor = Predictor(path)
     if max_side is not None:
-        network = network._replace(max_side=max_side)
+        network.max_side = max_side
         predictor = Predictor(path, max_side=max_side)
     assert predictor.classes == network.classes == META['classes']
     assert (predictor.palette == network.palette).all() and len(network.palette) == 3
@@ -112,7 +112,7 @@ def test_files_that_are_no_networks_are_refused_alike(tmp_path):
 def refusals(path, kind) -> int:
     """The number of different messages by which both refuse a file, which they name."""
     messages = set()
-    for open_ in (tool.open_network, Predictor):
+    for open_ in (tool.Network, Predictor):
         with pytest.raises(kind, match=path.name) as error:
             open_(path)
         messages.add(str(error.value))

@@ -1,6 +1,6 @@
 """Export a trained network, from image to label map, and check the file before it is kept.
 
-The format is ONNX; ``--format`` has torch's own too.
+The format is ONNX; ``--format`` has those of torch too.
 """
 
 import argparse

@@ -12,7 +12,6 @@ import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -31,32 +30,53 @@ class BadPhoto(ValueError):
     """A photo cannot be read or labelled; others can."""
 
 
-class Network(NamedTuple):
-    """A session, and the metadata of its file.
+class Network:
+    """A network and the metadata of its file.
 
     Attributes:
-        session: The session.
-        size: (height, width), None if it takes any.
-        to_rgb: If true, its channels are RGB, else BGR.
-        normalize: If true, it takes normalised floats.
-        by_min_max: If true, each image is normalised by its own extremes.
-        mean: (1, 3, 1, 1), to normalise by.
-        std: (1, 3, 1, 1), likewise.
-        classes: Class names; empty if unknown.
+        size: (height, width) to which photos are resized, None if the file takes any.
         palette: (K, 3) uint8, RGB; empty if unknown.
         max_side: Length in pixels to which a longer side is shrunk; None or 0: never.
+
+    Raises:
+        FileNotFoundError: The file is missing.
+        ValueError: It is not an ONNX file, or was not written by export_onnx.py.
     """
 
-    session: onnxruntime.InferenceSession
-    size: tuple[int, int] | None
-    to_rgb: bool
-    normalize: bool
-    by_min_max: bool
-    mean: np.ndarray
-    std: np.ndarray
-    classes: list[str]
-    palette: np.ndarray
-    max_side: int | None
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise FileNotFoundError(f'{path} does not exist; give a file of export_onnx.py')
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        available = onnxruntime.get_available_providers()
+        providers = [provider for provider in PROVIDERS if provider in available]
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        except Exception as error:  # onnxruntime's errors have no common base
+            text = ' '.join(str(error).split())[:300]
+            hint = ' (.pt2 and .pt files are for torch)' if path.suffix != '.onnx' else ''
+            raise ValueError(f'{path} cannot be loaded as an ONNX network: {text}{hint}') from None
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        try:
+            mean, std, self.classes, palette = (
+                json.loads(metadata[key]) for key in ('mean', 'std', 'classes', 'palette')
+            )
+            self._to_rgb = metadata['channel_order'] == 'RGB'
+            self._normalize = metadata['normalization'] == 'outside'
+            # Not in files of older versions.
+            self._by_min_max = metadata.get('scaling', 'mean_std') == 'min_max'
+            trained_side = json.loads(metadata.get('trained_side', 'null'))
+        except (KeyError, ValueError) as error:
+            raise ValueError(
+                f'{path} lacks metadata that export_onnx.py writes ({error}); export it again'
+            ) from None
+        self._mean, self._std = (
+            np.array(values, np.float32).reshape(1, 3, 1, 1) for values in (mean, std)
+        )
+        self.palette = np.array(palette, np.uint8).reshape(-1, 3)
+        sides = self._session.get_inputs()[0].shape[2:]  # names where they are free
+        self.size = tuple(sides) if all(isinstance(side, int) for side in sides) else None
+        self.max_side: int | None = None if self.size else trained_side
 
     def label(self, photo: np.ndarray) -> np.ndarray:
         """Label a photo, (H, W, 3) uint8 BGR: class indices (H, W), uint8."""
@@ -75,67 +95,22 @@ class Network(NamedTuple):
             shrinks = self.size[0] * self.size[1] < height * width
             method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
             photo = cv2.resize(photo, self.size[::-1], interpolation=method)
-        if self.to_rgb:
+        if self._to_rgb:
             photo = photo[..., ::-1]
         batch = np.ascontiguousarray(photo.transpose(2, 0, 1)[None])  # (1, 3, H, W)
-        if self.normalize:
+        if self._normalize:
             batch = self._normalized(batch.astype(np.float32))
-        (index_map,) = self.session.run(['index_map'], {'picture': batch})
+        (index_map,) = self._session.run(['index_map'], {'picture': batch})
         labels = index_map[0]
         if labels.shape != (height, width):
             labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         return labels
 
     def _normalized(self, batch: np.ndarray) -> np.ndarray:
-        if not self.by_min_max:
-            return (batch - self.mean) / self.std
+        if not self._by_min_max:
+            return (batch - self._mean) / self._std
         low, high = batch.min(), batch.max()
         return (batch - low) / (high - low if high > low else 1)
-
-
-def open_network(path: Path) -> Network:
-    """Open a network and read its metadata.
-
-    Raises:
-        FileNotFoundError: The file is missing.
-        ValueError: It is not an ONNX file, or was not written by export_onnx.py.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f'{path} does not exist; give a file of export_onnx.py')
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    available = onnxruntime.get_available_providers()
-    providers = [provider for provider in PROVIDERS if provider in available]
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # onnxruntime's errors have no common base
-        text = ' '.join(str(error).split())[:300]
-        hint = ' (.pt2 and .pt files are for torch)' if path.suffix != '.onnx' else ''
-        raise ValueError(f'{path} cannot be loaded as an ONNX network: {text}{hint}') from None
-    metadata = session.get_modelmeta().custom_metadata_map
-    sides = session.get_inputs()[0].shape[2:]  # names where they are free
-    size = tuple(sides) if all(isinstance(side, int) for side in sides) else None
-    try:
-        mean, std, classes, palette = (
-            json.loads(metadata[key]) for key in ('mean', 'std', 'classes', 'palette')
-        )
-        # The last two are not in files of older versions.
-        return Network(
-            session=session,
-            size=size,
-            to_rgb=metadata['channel_order'] == 'RGB',
-            normalize=metadata['normalization'] == 'outside',
-            by_min_max=metadata.get('scaling', 'mean_std') == 'min_max',
-            mean=np.array(mean, np.float32).reshape(1, 3, 1, 1),
-            std=np.array(std, np.float32).reshape(1, 3, 1, 1),
-            classes=classes,
-            palette=np.array(palette, np.uint8).reshape(-1, 3),
-            max_side=None if size else json.loads(metadata.get('trained_side', 'null')),
-        )
-    except (KeyError, ValueError) as error:
-        raise ValueError(
-            f'{path} lacks metadata that export_onnx.py writes ({error}); export it again'
-        ) from None
 
 
 def find_photos(inputs: Sequence[Path]) -> list[Path]:
@@ -232,7 +207,7 @@ def predict(args: argparse.Namespace) -> int:
         OSError: A file is missing, or may not be written.
         ValueError: The network or an argument is unusable.
     """
-    network = open_network(args.model)
+    network = Network(args.model)
     if args.color and not len(network.palette):
         raise ValueError(
             f'--color: {args.model} has no colours; export it with a config or a checkpoint that '
@@ -243,7 +218,7 @@ def predict(args: argparse.Namespace) -> int:
     if args.max_side is not None:
         if args.max_side < 0:
             raise ValueError(f'--max-side {args.max_side}: give pixels from 0 up')
-        network = network._replace(max_side=args.max_side)
+        network.max_side = args.max_side
     jobs = plan(find_photos(args.inputs), args.out, color=args.color)
     args.out.mkdir(parents=True, exist_ok=True)
     if network.size:

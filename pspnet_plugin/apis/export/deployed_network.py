@@ -46,8 +46,8 @@ class DeployedNetwork(nn.Module):
         """Label images.
 
         Args:
-            picture: (N, 3, H, W) in the network's own channel order: 0 to 255, uint8 or float, if
-                ``normalize``; else float and normalised.
+            picture: Images, (N, 3, H, W) in the network's own channel order: 0 to 255, uint8 or
+                float, if ``normalize``; else float and normalised.
 
         Returns:
             Class indices (N, H, W), uint8, and the logits (N, K, H, W) they come from. With one

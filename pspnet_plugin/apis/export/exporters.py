@@ -53,7 +53,7 @@ def check_packages(form: str) -> None:
 
 def write(
     network: DeployedNetwork,
-    picture: Tensor,
+    images: Tensor,
     path: Path,
     *,
     form: str,
@@ -65,7 +65,7 @@ def write(
 
     Args:
         network: In eval mode.
-        picture: (2, 3, H, W) example of the images that the file will take.
+        images: (2, 3, H, W), an example of what the file will take.
         path: File to write.
         form: One of ``FORMATS``.
         dynamic: If true, H and W are free too.
@@ -84,10 +84,10 @@ def write(
     try:
         with quiet(), torch.no_grad():
             if form == 'torchscript':
-                traced = torch.jit.trace(network, (picture,), check_trace=False)
+                traced = torch.jit.trace(network, (images,), check_trace=False)
                 torch.jit.save(traced, str(path), _extra_files=extra)
                 return 1
-            program = _graph(network, picture, dynamic=dynamic)
+            program = _graph(network, images, dynamic=dynamic)
             least = _least_side(program)
             if form == 'torch_export':
                 content = io.BytesIO()
@@ -112,15 +112,15 @@ def write(
 
 
 def _graph(
-    network: DeployedNetwork, picture: Tensor, *, dynamic: bool
+    network: DeployedNetwork, images: Tensor, *, dynamic: bool
 ) -> torch.export.ExportedProgram:
     """Trace the graph with a free batch and, if ``dynamic``, free sides."""
     free = torch.export.Dim.DYNAMIC
     shapes = ({0: free, 2: free, 3: free} if dynamic else {0: free},)
     try:
-        return torch.export.export(network, (picture,), dynamic_shapes=shapes, strict=False)
+        return torch.export.export(network, (images,), dynamic_shapes=shapes, strict=False)
     except Exception:  # of many kinds; nn.MultiheadAttention, for example, would fix the batch
-        return torch.export.export(network, (picture,), dynamic_shapes=shapes, strict=True)
+        return torch.export.export(network, (images,), dynamic_shapes=shapes, strict=True)
 
 
 def _least_side(program: torch.export.ExportedProgram) -> int:
@@ -170,8 +170,8 @@ def open_exported(path: Path, *, form: str, threads: int = 0) -> Run:
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
 
-    def run(picture: Tensor) -> tuple[Tensor, Tensor]:
-        labels, logits = session.run(list(OUTPUTS), {INPUT: picture.numpy()})
+    def run(images: Tensor) -> tuple[Tensor, Tensor]:
+        labels, logits = session.run(list(OUTPUTS), {INPUT: images.numpy()})
         return torch.from_numpy(labels), torch.from_numpy(logits)
 
     return run

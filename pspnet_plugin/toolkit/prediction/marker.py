@@ -50,4 +50,4 @@ def _foreign(directory: Path, *, save: Sequence[str], scored: bool) -> Iterator[
     if 'overlay' in save:
         yield from (directory / 'overlay').rglob('*.mp4')
     tables = [(CLASSES, True), ('shares.csv', 'shares' in save), ('scores.json', scored)]
-    yield from (directory / name for name, made in tables if made and (directory / name).exists())
+    yield from (directory / name for name, asked in tables if asked and (directory / name).exists())
