@@ -1,6 +1,9 @@
-"""Initial weights as Keras draws them, for the networks of the article.
+"""Keras' weight initialization, for the article's networks.
 
-Shape shorthand in this module: I, O: input and output maps; k: side of the kernel.
+Differs from mmengine's ``Kaiming`` and ``Xavier`` initializers: ``he_normal`` is a *truncated*
+normal, and one entry serves convolutions of both kinds.
+
+Shape shorthand in this module: I, O: input and output channels; k: side of the kernel.
 """
 
 import math
@@ -10,20 +13,17 @@ from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
-# Standard deviation of a standard normal cut off at two standard deviations.
-_CUT_STD = 0.87962566103423978
+# Standard deviation of a standard normal truncated at two standard deviations.
+_TRUNCATED_STD = 0.87962566103423978
 
 
 @WEIGHT_INITIALIZERS.register_module()
 class KerasInit:
-    """Draws the weights of every convolution in a module; biases are zero.
-
-    Differs from mmengine's ``Kaiming`` and ``Xavier`` in that ``he_normal`` is a *truncated*
-    normal, and in that one entry serves convolutions of both kinds.
+    """Initializer that draws the weights of every convolution in a module; biases are zero.
 
     Args:
         he_normal: Names of the modules whose convolutions get ``he_normal``: a normal of variance
-            2 / (I k k), cut off at two standard deviations before it is scaled to that variance.
+            2 / (I k k), truncated at two standard deviations before it is scaled to that variance.
             All others get Keras' default, ``glorot_uniform``, of variance 2 / ((I + O) k k).
 
     Source: Keras' documentation of its initializers; the article's ``conv_block``.
@@ -33,7 +33,7 @@ class KerasInit:
         self.he_normal = frozenset(he_normal)
 
     def __call__(self, module: nn.Module) -> None:
-        """Draws the weights of ``module`` and of what is in it."""
+        """Initialize ``module`` and its submodules."""
         for name, conv in module.named_modules():
             if not isinstance(conv, _ConvNd):
                 continue
@@ -41,7 +41,7 @@ class KerasInit:
             fan_in = conv.weight[0].numel()
             fan_out = conv.weight.shape[0] * conv.weight[0, 0].numel()
             if self.he_normal & set(name.split('.')):
-                std = math.sqrt(2 / fan_in) / _CUT_STD
+                std = math.sqrt(2 / fan_in) / _TRUNCATED_STD
                 nn.init.trunc_normal_(conv.weight, std=std, a=-2 * std, b=2 * std)
             else:
                 limit = math.sqrt(6 / (fan_in + fan_out))

@@ -1,6 +1,8 @@
-"""The article's input: each picture scaled to [0, 1] by its own smallest and largest value.
+"""The article's input: each image scaled to [0, 1] by its own smallest and largest value.
 
-Shape shorthand in this module: N: batch; H, W: height and width of the picture.
+Stock ``SegDataPreProcessor`` subtracts a fixed mean and divides by a fixed standard deviation.
+
+Shape shorthand in this module: N: batch; H, W: size of an image.
 """
 
 from mmseg.models.data_preprocessor import SegDataPreProcessor
@@ -9,13 +11,13 @@ from torch import Tensor
 
 
 def min_max(x: Tensor) -> Tensor:
-    """Scales each picture to [0, 1] by its extremes over all channels.
+    """Scale each image to [0, 1] by its extremes over all channels.
 
     Args:
         x: (..., 3, H, W) of any dtype.
 
     Returns:
-        float32; zero where a picture has a single value.
+        float32; zero for an image of a single value.
 
     Source: the article's ``cv2.normalize(..., 0, 1, NORM_MINMAX)``.
     """
@@ -27,37 +29,37 @@ def min_max(x: Tensor) -> Tensor:
 
 @MODELS.register_module()
 class MinMaxDataPreProcessor(SegDataPreProcessor):
-    """Stock ``SegDataPreProcessor`` with ``min_max`` in the place of mean and std.
+    """``SegDataPreProcessor`` with ``min_max`` instead of mean and std.
 
-    What is scaled is what the pipeline gives: a whole picture in tests, a crop if the pipeline
-    crops. Padding comes after, so it does not change the extremes. The article scales a pair before
-    it parts it, label half and all, which a photo without labels could not repeat.
+    It scales what the pipeline returns: a whole image in tests, a crop if the pipeline crops.
+    Padding comes later, so it does not change the extremes. The article scales a pair before it
+    splits it, label half included, which a photo without labels could not repeat.
 
     Args:
-        **kwargs: Arguments of ``SegDataPreProcessor`` but ``mean`` and ``std``.
+        **kwargs: Arguments of ``SegDataPreProcessor`` except ``mean`` and ``std``.
 
     Raises:
-        ValueError: one of these two is given.
+        ValueError: ``mean`` or ``std`` is given.
     """
 
     def __init__(self, **kwargs) -> None:
         if kwargs.get('mean') is not None or kwargs.get('std') is not None:
             raise ValueError(
-                'MinMaxDataPreProcessor scales each picture by its own extremes; leave out mean '
-                'and std, or choose SegDataPreProcessor'
+                f'MinMaxDataPreProcessor: mean={kwargs.get("mean")}, std={kwargs.get("std")}, but '
+                'it scales each image by its own extremes. Remove them, or use SegDataPreProcessor.'
             )
         super().__init__(**kwargs)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """As stock, of scaled pictures.
+        """Scale each image, then do as stock.
 
         Args:
-            data: ``inputs``: (3, H, W) of each picture; ``data_samples``.
-            training: Whether to pad to ``size``.
+            data: ``inputs``: (3, H, W) of each image; ``data_samples``.
+            training: If true, images are padded to ``size``.
 
         Returns:
             ``inputs``: (N, 3, H, W) float32; ``data_samples``.
         """
         data = self.cast_data(data)  # to the device, where scaling costs nothing
-        scaled = [min_max(picture) for picture in data['inputs']]
+        scaled = [min_max(image) for image in data['inputs']]
         return super().forward({**data, 'inputs': scaled}, training)

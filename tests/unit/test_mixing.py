@@ -63,19 +63,20 @@ def step(backbone, head, size=64, **extra):
     )  # fmt: skip
     model.init_weights()
     model.train()
-    samples = []
-    for _ in range(2):
-        sample = SegDataSample(metainfo=dict(img_shape=(size, size), ori_shape=(size, size)))
-        labels = torch.randint(0, 4, (1, size, size))
-        sample.gt_sem_seg = PixelData(data=labels)
-        samples.append(sample)
-    batch = dict(inputs=[torch.randint(0, 256, (3, size, size), dtype=torch.uint8)] * 2,
-                 data_samples=samples)  # fmt: skip
+    samples = [
+        SegDataSample(
+            metainfo=dict(img_shape=(size, size), ori_shape=(size, size)),
+            gt_sem_seg=PixelData(data=torch.randint(0, 4, (1, size, size))),
+        )
+        for _ in range(2)
+    ]
+    images = [torch.randint(0, 256, (3, size, size), dtype=torch.uint8)] * 2
+    batch = dict(inputs=images, data_samples=samples)
     data = model.data_preprocessor(batch, True)
     losses = model(**data, mode='loss')
     sum(value for name, value in losses.items() if 'loss' in name).backward()
-    for name, parameter in model.decode_head.named_parameters():
-        assert parameter.grad is not None, f'no gradient for {name}'
+    for n, p in model.decode_head.named_parameters():
+        assert p.grad is not None, f'no gradient for {n}'
     grads = [p.grad.abs().sum() for p in model.backbone.parameters() if p.grad is not None]
     assert len(grads) > 10 and sum(grads) > 0
     model.eval()

@@ -1,1 +1,11 @@
-"""Backbones, registered in ``mmseg.registry.MODELS``."""
+"""Backbones.
+
+To add one, register its class in ``mmseg.registry.MODELS`` in a module here, and import it below.
+"""
+
+from pspnet_plugin.models.backbones.dilated_residual_net import (
+    DilatedResidualBlock,
+    DilatedResidualNet,
+)
+
+__all__ = ['DilatedResidualBlock', 'DilatedResidualNet']

@@ -1,10 +1,10 @@
-"""Backbone of the article's dilated residual block, as a family.
+"""Family of backbones made of the article's dilated residual block.
 
 Differs from stock ``ResNetV1c`` in its block: the 3x3 convolution of the bottleneck is dilated, the
-shortcut is a 3x3 convolution, inner activations are leaky, and there is no stem or pooling.
+shortcut is a 3x3 convolution, inner activations are leaky; and there is no stem or pooling.
 
-Shape shorthand in this module: N: batch; Ci: a block's input maps; C1, C2, C3: its widths;
-H, W: height and width of the map; s: stride.
+Shape shorthand in this module: N: batch; Ci: input channels of a block; C1, C2, C3: its widths;
+H, W: size of its input; s: stride.
 """
 
 from collections.abc import Sequence
@@ -31,13 +31,11 @@ class DilatedResidualBlock(BaseModule):
     Args:
         in_channels: Ci.
         widths: (C1, C2, C3).
-        stride: s, of the 3x3 convolution and of the shortcut.
-        dilation: Of the 3x3 convolution.
-        bias: Whether convolutions have a bias beside their norm, as in Keras.
-        norm_cfg: Norm behind every convolution.
-        act_cfg: Activation behind the first two.
-        identity_shortcut: Add the input as it is, not through a 3x3 convolution.
-        with_cp: Trade time for memory by gradient checkpointing.
+        stride: Stride s of the dilated convolution and of the shortcut.
+        dilation: Dilation of the bottleneck's 3x3 convolution.
+        identity_shortcut: If true, the input is added as it is, not through a 3x3 convolution.
+
+    The other arguments are those of ``DilatedResidualNet``.
     """
 
     def __init__(
@@ -57,16 +55,8 @@ class DilatedResidualBlock(BaseModule):
         c1, c2, c3 = widths
         common = dict(norm_cfg=norm_cfg, bias=bias)
         self.conv1 = ConvModule(in_channels, c1, 1, act_cfg=act_cfg, **common)
-        self.conv2 = ConvModule(
-            c1,
-            c2,
-            3,
-            stride=stride,
-            padding=dilation,
-            dilation=dilation,
-            act_cfg=act_cfg,
-            **common,
-        )
+        dilated = dict(stride=stride, padding=dilation, dilation=dilation, act_cfg=act_cfg)
+        self.conv2 = ConvModule(c1, c2, 3, **dilated, **common)
         self.conv3 = ConvModule(c2, c3, 1, act_cfg=None, **common)
         self.shortcut = (
             nn.Identity()
@@ -76,15 +66,15 @@ class DilatedResidualBlock(BaseModule):
         self.with_cp = with_cp
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, Ci, H, W) to (N, C3, ceil(H / s), ceil(W / s))."""
+        """Map (N, Ci, H, W) to (N, C3, ceil(H / s), ceil(W / s))."""
         if self.with_cp and torch.is_grad_enabled():
             return checkpoint(self._forward, x, use_reentrant=False)
         return self._forward(x)
 
     def _forward(self, x: Tensor) -> Tensor:
         out = self.conv1(x)  # (N, C1, H, W)
-        out = self.conv2(out)  # (N, C2, H/s, W/s)
-        out = self.conv3(out)  # (N, C3, H/s, W/s)
+        out = self.conv2(out)  # (N, C2, H / s, W / s)
+        out = self.conv3(out)  # (N, C3, H / s, W / s)
         return F.relu(out + self.shortcut(x), inplace=True)
 
 
@@ -93,31 +83,31 @@ class DilatedResidualNet(BaseModule):
     """Stages of dilated residual blocks. The defaults are the article's network.
 
     Args:
-        in_channels: Channels of the picture.
-        widths: (C1, C2, C3) of each stage; the last is the stage's number of output maps.
-        blocks: Blocks of each stage.
-        strides: Stride of each stage, taken by its first block.
+        in_channels: Channels of the image.
+        widths: (C1, C2, C3) of each stage; C3 is its number of output channels.
+        blocks: Number of blocks of each stage.
+        strides: Stride of each stage's first block.
         dilations: Dilation of each stage's 3x3 convolutions.
-        out_indices: Stages whose maps are returned, in this order.
-        bias: Whether convolutions have a bias beside their norm, as in the article; mmcv warns
+        out_indices: Stages whose feature maps are returned, in this order.
+        bias: If true, convolutions have a bias beside their norm, as in the article; mmcv warns
             that it is unnecessary.
         norm_cfg: Norm layers. The default has Keras' constants.
         act_cfg: Activation inside the blocks. The sum is always followed by ReLU.
-        identity_shortcuts: The blocks behind the first of a stage add their input as it is, as in
-            ResNet. By default each has a 3x3 convolution there, as in the article, which costs
-            several times the rest of the block.
-        frozen_stages: The first so many stages stay as they are: no gradient, norms in eval mode.
-            0 or -1: none.
-        norm_eval: Keep all batch norms in eval mode while training.
-        with_cp: Gradient checkpointing, a block at a time. As in stock backbones, batch norms see
-            each batch twice, so moving statistics follow it faster.
-        channels_last: Keep the maps of a pixel together in memory, also in the head behind; the
-            same numbers, faster on CPUs and in half precision on GPUs.
-        init_cfg: That of the article by default: Keras' ``he_normal`` in the blocks, its default
-            for shortcuts. ``dict(type='Pretrained', checkpoint=...)`` loads.
+        identity_shortcuts: If true, all blocks of a stage but the first add their input as it is,
+            as in ResNet. By default each shortcut is a 3x3 convolution, as in the article, which
+            costs several times the rest of the block.
+        frozen_stages: Number of leading stages without gradient and with norms in eval mode; 0 or
+            -1 for none.
+        norm_eval: If true, all batch norms stay in eval mode while training.
+        with_cp: If true, gradient checkpointing of each block. As in stock backbones, batch norms
+            see each batch twice, so their running statistics follow it faster.
+        channels_last: If true, feature maps are channels_last, also in the head that takes them:
+            the same numbers, faster on CPUs and in half precision on GPUs.
+        init_cfg: The article's by default: Keras' ``he_normal`` in the blocks, its default for
+            shortcuts. ``dict(type='Pretrained', checkpoint=...)`` loads weights.
 
     Raises:
-        ValueError: the lists differ in length, or a value is out of its range.
+        ValueError: The lists differ in length, or a value is out of its range.
 
     Source: the article's ``base_feature_maps``.
     """
@@ -142,7 +132,8 @@ class DilatedResidualNet(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg or ARTICLE_INIT)
-        _check(widths, blocks, strides, dilations, out_indices, frozen_stages)
+        lists = dict(widths=widths, blocks=blocks, strides=strides, dilations=dilations)
+        _check(lists, out_indices, frozen_stages)
         self.out_indices = tuple(out_indices)
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
@@ -168,16 +159,16 @@ class DilatedResidualNet(BaseModule):
         self._freeze_stages()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Feature maps of a picture.
+        """Compute the feature maps of images.
 
         Args:
             x: (N, in_channels, H, W).
 
         Returns:
-            For each of ``out_indices``, (N, C3, H / s, W / s) with s the product of the strides
-            so far, sizes rounded up.
+            (N, C3, H / s, W / s) for each of ``out_indices``, sizes rounded up; s is the product of
+            the strides so far.
         """
-        if self.channels_last:  # convolutions keep the format of what they are given
+        if self.channels_last:  # convolutions keep the format of their input
             x = x.contiguous(memory_format=torch.channels_last)
         outs = []
         for stage in self.stages:
@@ -186,7 +177,7 @@ class DilatedResidualNet(BaseModule):
         return tuple(outs[i] for i in self.out_indices)
 
     def train(self, mode: bool = True) -> 'DilatedResidualNet':
-        """Switch modes, but for frozen stages and, with ``norm_eval``, batch norms."""
+        """Switch modes, except of frozen stages and, with ``norm_eval``, of batch norms."""
         super().train(mode)
         self._freeze_stages()
         if mode and self.norm_eval:
@@ -201,36 +192,28 @@ class DilatedResidualNet(BaseModule):
             stage.requires_grad_(False)
 
 
-def _check(
-    widths: Sequence[Sequence[int]],
-    blocks: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    out_indices: Sequence[int],
-    frozen_stages: int,
-) -> None:
-    lists = dict(widths=widths, blocks=blocks, strides=strides, dilations=dilations)
+def _check(lists: dict[str, Sequence], out_indices: Sequence[int], frozen_stages: int) -> None:
+    """Raise ``ValueError`` for lists that are not one valid entry per stage."""
     for name, values in {**lists, 'out_indices': out_indices}.items():
         if not isinstance(values, list | tuple):
-            raise ValueError(f'DilatedResidualNet: {name}={values!r}: expected one entry a stage')
+            raise ValueError(f'DilatedResidualNet: {name}={values!r}; expected one entry per stage')
     if len({len(values) for values in lists.values()}) > 1:
         lengths = ', '.join(f'{len(values)} {name}' for name, values in lists.items())
-        raise ValueError(f'DilatedResidualNet: one entry a stage is expected, got {lengths}')
-    for width in widths:
-        if not isinstance(width, list | tuple) or len(width) != 3:
-            raise ValueError(
-                f'DilatedResidualNet: widths={widths}: each stage has three, got {width}'
-            )
+        raise ValueError(f'DilatedResidualNet: {lengths}; expected one entry of each per stage')
     for name, values in lists.items():
-        flat = [v for width in values for v in width] if name == 'widths' else values
-        if any(v < 1 for v in flat):
-            raise ValueError(f'DilatedResidualNet: {name}={values}: expected numbers from 1 up')
-    stages = len(widths)
+        for value in values:
+            if name == 'widths' and not (isinstance(value, list | tuple) and len(value) == 3):
+                raise ValueError(
+                    f'DilatedResidualNet: widths={values} holds {value}; expected three per stage'
+                )
+            if min(value if name == 'widths' else [value]) < 1:
+                raise ValueError(f'DilatedResidualNet: {name}={values}; expected 1 or more')
+    stages = len(lists['widths'])
     if not out_indices or any(not 0 <= i < stages for i in out_indices):
         raise ValueError(
-            f'DilatedResidualNet: out_indices={out_indices}: its stages are 0..{stages - 1}'
+            f'DilatedResidualNet: out_indices={out_indices}; the stages are 0..{stages - 1}'
         )
     if not -1 <= frozen_stages <= stages:
         raise ValueError(
-            f'DilatedResidualNet: frozen_stages={frozen_stages}: it has {stages} stages'
+            f'DilatedResidualNet: frozen_stages={frozen_stages}, but it has {stages} stages'
         )

@@ -1,1 +1,11 @@
-"""Decode heads, registered in ``mmseg.registry.MODELS``."""
+"""Decode heads.
+
+To add one, register its class in ``mmseg.registry.MODELS`` in a module here, and import it below.
+"""
+
+from pspnet_plugin.models.decode_heads.color_psp_head import ColorPSPHead
+from pspnet_plugin.models.decode_heads.psp_head import FastPSPHead
+from pspnet_plugin.models.decode_heads.uper_head import FastUPerHead
+from pspnet_plugin.models.decode_heads.window_psp_head import WindowPSPHead
+
+__all__ = ['ColorPSPHead', 'FastPSPHead', 'FastUPerHead', 'WindowPSPHead']

@@ -1,7 +1,12 @@
-"""The article's head: pyramid levels of windows, or of bins, that share the maps among them.
+"""The article's head: pyramid levels of windows, or of bins, that share the channels among them.
 
-Shape shorthand in this module: N: batch; C: input maps; M: maps of a level; L: levels; H, W: height
-and width of the map; h, w: of a level; k: a window's side in pixels of the map.
+Differs from stock ``PSPHead``: a level is given by the side of its windows, so its grid grows with
+the image, or by its number of bins, as in stock; levels have a bias and neither norm nor activation
+by default; one 3x3 convolution over the concat classifies, without a bottleneck before it.
+
+Shape shorthand in this module: N: batch; C: input channels; M: channels of a level; L: levels;
+H, W: size of the feature map; h, w: size of a level; k: side of a window in pixels of the feature
+map.
 """
 
 from collections.abc import Sequence
@@ -13,9 +18,8 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from pspnet_plugin.models.layers.concat_conv import ConcatConv2d, Parts
-from pspnet_plugin.models.layers.head_parts import on_bins
-from pspnet_plugin.models.layers.pyramid import Size, pool
+from pspnet_plugin.models.layers import ConcatConv2d, Parts, forward_level, pool
+from pspnet_plugin.utils.resizing import Size
 
 GLOBAL = 'global'
 WINDOWS = (GLOBAL, 2, 4, 8)
@@ -24,32 +28,29 @@ UPSAMPLINGS = ('bilinear', 'deconv')
 
 @MODELS.register_module()
 class WindowPSPHead(BaseDecodeHead):
-    """The article's head: average-pooled windows of fixed size, N/n maps a level, one 3x3 conv.
+    """Pyramid of average-pooled windows of fixed size, C/L channels a level, one 3x3 convolution.
 
-    Differs from stock ``PSPHead``: a level is given by the side of its windows, so its grid grows
-    with the picture, or by the number of its bins, as in stock; branches have a bias and neither
-    norm nor activation by default; the classes come from one 3x3 convolution over the concat.
-    Windows at the right and lower rim average the pixels that there are, and maps are upsampled by
-    exactly k, so that (without ``align_corners``) they stay aligned at any size. Without norms it
-    trains with one picture a batch.
+    Windows at the right and lower border average the pixels that are inside, and levels are
+    upsampled by exactly k, so that (without ``align_corners``) they stay aligned at any size.
+    Without norms it trains with one image per batch.
 
     Args:
-        in_channels: C, or with ``input_transform='resize_concat'`` those of the maps joined.
-        channels: N of the article, the maps shared among the levels: each gets
-            ``channels // levels``. C by default, as in the article.
-        windows: Sides of the windows; ``'global'`` pools the whole map. ``('global', 2, 4, 8)`` by
-            default.
-        bins: In the place of ``windows``, the bins of each level: (h, w), or one number for both.
+        in_channels: C, or with ``input_transform='resize_concat'`` those of each input.
+        channels: Channels shared among the levels, each of which gets M = ``channels // L``. C by
+            default, as in the article.
+        windows: Side k of each level's windows; ``'global'`` pools the whole feature map.
+            ``('global', 2, 4, 8)`` by default.
+        bins: Instead of ``windows``, the bins of each level: (h, w), or one number for both.
         upsampling: ``'bilinear'``, or ``'deconv'``: a transposed convolution of kernel and stride k
-            for each level of windows. That of the global one would have the size of the map, so
-            this level is repeated in either case.
-        dropout_ratio: Of whole maps before the last convolution; the article has none.
+            for each level of windows. The global level would need a kernel of the size of the
+            feature map, so it is repeated in either case.
+        dropout_ratio: Dropout of whole channels before the last convolution; none in the article.
         init_cfg: As Keras by default, see ``KerasInit``.
         **kwargs: Arguments of ``BaseDecodeHead``.
 
     Raises:
-        ValueError: ``windows`` or ``bins`` are empty or hold something else, both are given, N is
-            less than their number, or ``upsampling`` is unknown or not for bins.
+        ValueError: ``windows`` or ``bins`` are empty or invalid, both are given, ``channels`` is
+            less than L, or ``upsampling`` is unknown or given with bins.
 
     Source: the article's ``pyramid_feature_maps`` and ``last_conv_module``.
     """
@@ -70,16 +71,28 @@ class WindowPSPHead(BaseDecodeHead):
         name = type(self).__name__
         if kwargs.get('input_transform') == 'multiple_select':
             raise ValueError(
-                f"{name}: input_transform='multiple_select' gives it several maps; it takes one, "
-                "so choose None or 'resize_concat'"
+                f"{name}: input_transform='multiple_select' passes several feature maps, but the "
+                "head takes one. Set it to None or 'resize_concat'."
             )
-        windows, bins = _check_levels(name, windows, bins, upsampling)
+        if upsampling not in UPSAMPLINGS:
+            raise ValueError(f'{name}: upsampling={upsampling!r}; expected one of {UPSAMPLINGS}')
+        if windows is not None and bins is not None:
+            raise ValueError(f'{name}: both windows={windows} and bins={bins}; give one of them')
+        if bins is not None and upsampling == 'deconv':
+            raise ValueError(
+                f"{name}: upsampling='deconv' with bins={bins}. The kernel of a transposed "
+                'convolution is the side of a window, which bins do not fix; give windows.'
+            )
+        if windows is None and bins is None:
+            windows = WINDOWS
+        sides = () if windows is None else _check_levels(name, 'windows', windows)
+        grids = () if bins is None else _check_levels(name, 'bins', bins)
+        count = len(sides or grids)
         if channels is None:
             channels = in_channels if isinstance(in_channels, int) else sum(in_channels)
-        levels = len(windows or bins)
-        if channels < levels:
+        if channels < count:
             raise ValueError(
-                f'{name}: {levels} levels share {channels} maps; expected at least one for each'
+                f'{name}: channels={channels} for {count} levels; expected at least one for each'
             )
         super().__init__(
             in_channels,
@@ -89,123 +102,94 @@ class WindowPSPHead(BaseDecodeHead):
             init_cfg=init_cfg or dict(type='KerasInit'),
             **kwargs,
         )
-        self.windows, self.bins, self.upsampling = windows, bins, upsampling
-        maps = channels // levels
+        self.windows: tuple[int | str, ...] = sides
+        self.bins: tuple[int | Size, ...] = grids
+        self.upsampling = upsampling
+        self.level_channels = channels // count  # M
+        cfgs = dict(conv_cfg=self.conv_cfg, norm_cfg=self.norm_cfg, act_cfg=self.act_cfg)
         self.levels = nn.ModuleList(
-            ConvModule(
-                self.in_channels,
-                maps,
-                1,
-                conv_cfg=self.conv_cfg,
-                norm_cfg=self.norm_cfg,
-                act_cfg=self.act_cfg,
-            )
-            for _ in range(levels)
+            ConvModule(self.in_channels, self.level_channels, 1, **cfgs) for _ in range(count)
         )
         if upsampling == 'deconv':
+            m = self.level_channels
             self.deconvs = nn.ModuleList(
-                nn.Identity() if k == GLOBAL else nn.ConvTranspose2d(maps, maps, k, stride=k)
-                for k in windows
+                nn.Identity() if isinstance(k, str) else nn.ConvTranspose2d(m, m, k, stride=k)
+                for k in self.windows
             )
         self.conv_seg = self._last_conv(self.out_channels)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Logits of the maps chosen by ``in_index``.
+        """Classify the feature map chosen by ``in_index``.
 
         Args:
-            inputs: The backbone's maps; the chosen one is (N, C, H, W).
+            inputs: The backbone's feature maps; the chosen one is (N, C, H, W).
 
         Returns:
-            (N, out_channels, H, W).
+            Logits, (N, out_channels, H, W).
 
         Raises:
-            ValueError: a window is larger than the map.
+            ValueError: A window is larger than the feature map.
         """
         return self.conv_seg(self._concat(inputs))
 
     def _last_conv(self, out_channels: int) -> ConcatConv2d:
-        """The 3x3 convolution over the concat."""
-        maps = self.in_channels + len(self.levels) * self.levels[0].out_channels
-        conv = ConcatConv2d(maps, out_channels, 3, padding=1)
-        conv.align_corners = self.align_corners
-        return conv
+        """Build the 3x3 convolution over the concat."""
+        channels = self.in_channels + len(self.levels) * self.level_channels
+        return ConcatConv2d(channels, out_channels, 3, align_corners=self.align_corners)
 
     def _concat(self, inputs: Sequence[Tensor]) -> Parts | Tensor:
-        """What the last convolution takes: (N, C + L * M, H, W), or the parts of that."""
+        """Return the input of the last convolution: (N, C + L * M, H, W), or its parts."""
         x = self._transform_inputs(inputs)
+        height, width = x.shape[2:]
         pooled = pool(x, self.bins) if self.bins else [self._pool(x, k) for k in self.windows]
-        levels = [on_bins(conv, p) for conv, p in zip(self.levels, pooled, strict=True)]
+        levels = [forward_level(conv, p) for conv, p in zip(self.levels, pooled, strict=True)]
         if self.upsampling == 'deconv':
-            height, width = x.shape[2:]
-            maps = [
+            full = [
                 level.expand(-1, -1, height, width) if k == GLOBAL else deconv(level)
                 for k, deconv, level in zip(self.windows, self.deconvs, levels, strict=True)
             ]
-            joined = torch.cat([x, *(m[..., :height, :width] for m in maps)], 1)
-            return joined if self.dropout is None else self.dropout(joined)
-        if self.dropout is not None:  # of whole maps, so it may come before upsampling
-            x, *levels = (self.dropout(m) for m in (x, *levels))
+            concat = torch.cat([x, *(level[..., :height, :width] for level in full)], 1)
+            return concat if self.dropout is None else self.dropout(concat)
+        if self.dropout is not None:  # it drops whole channels, so it may come before upsampling
+            x, *levels = (self.dropout(t) for t in (x, *levels))
         if self.bins:
             return Parts(x, levels)
-        spans = [
-            x.shape[2:] if k == GLOBAL else (level.shape[2] * k, level.shape[3] * k)
+        sizes = [
+            (height, width) if isinstance(k, str) else (level.shape[2] * k, level.shape[3] * k)
             for k, level in zip(self.windows, levels, strict=True)
         ]
-        return Parts(x, levels, spans)
+        return Parts(x, levels, sizes)
 
     def _pool(self, x: Tensor, window: int | str) -> Tensor:
-        """Averages (N, C, H, W) over the windows: (N, C, ceil(H / k), ceil(W / k))."""
-        height, width = x.shape[-2:]
-        if window == GLOBAL:
+        """Average (N, C, H, W) over windows: (N, C, ceil(H / k), ceil(W / k))."""
+        if isinstance(window, str):
             return x.mean(dim=(2, 3), keepdim=True)
+        height, width = x.shape[2:]
         if window > min(height, width):
             raise ValueError(
-                f'{type(self).__name__}: a window of {window} pixels does not fit into a map of '
-                f'{height} x {width} (height x width); windows={self.windows}. Use larger '
-                'pictures, a smaller stride of the backbone, or smaller windows; '
-                "'global' always fits."
+                f'{type(self).__name__}: a window of {window} x {window} pixels does not fit into '
+                f'a feature map of {height} x {width} (H x W). Use larger images, a backbone of '
+                f"smaller stride, or smaller windows than {self.windows}; 'global' always fits."
             )
         return F.avg_pool2d(x, window, ceil_mode=True, count_include_pad=False)
 
 
-def _check_levels(
-    name: str,
-    windows: Sequence[int | str] | None,
-    bins: Sequence[int | Size] | None,
-    upsampling: str,
-) -> tuple[tuple | None, tuple | None]:
-    """``windows`` and ``bins``, one of which is None."""
-    if windows is not None and bins is not None:
-        raise ValueError(f'{name}: windows={windows} and bins={bins}: give one of the two')
-    if upsampling not in UPSAMPLINGS:
-        raise ValueError(f'{name}: upsampling={upsampling!r}, expected one of {UPSAMPLINGS}')
-    if bins is None:
-        windows = WINDOWS if windows is None else windows
-        windows = tuple(windows) if isinstance(windows, list | tuple) else (windows,)
-        for window in windows:
-            if window != GLOBAL and not _is_count(window):
-                raise ValueError(
-                    f"{name}: windows={windows}: expected 'global' or a side in pixels, got "
-                    f'{window!r}'
-                )
-        if not windows:
-            raise ValueError(f'{name}: windows=(): expected at least one level')
-        return windows, None
-    if upsampling == 'deconv':
-        raise ValueError(
-            f"{name}: bins={bins}, upsampling='deconv': the kernel of a transposed convolution is "
-            'the side of a window, and that of a bin is not fixed; give windows'
-        )
-    grids = tuple(bins) if isinstance(bins, list | tuple) else (bins,)
-    for grid in grids:
-        sides = grid if isinstance(grid, list | tuple) else (grid, grid)
-        if len(sides) != 2 or not all(map(_is_count, sides)):
-            raise ValueError(
-                f'{name}: bins={bins}: expected (h, w) or one number for both, got {grid!r}'
-            )
-    if not grids:
-        raise ValueError(f'{name}: bins=(): expected at least one level')
-    return None, tuple(tuple(g) if isinstance(g, list) else g for g in grids)
+def _check_levels(name: str, key: str, levels: object) -> tuple:
+    """Return ``windows`` or ``bins`` as a tuple, each entry of which is valid."""
+    levels = tuple(levels) if isinstance(levels, list | tuple) else (levels,)
+    if not levels:
+        raise ValueError(f'{name}: {key}=(); expected at least one level')
+    for level in levels:
+        if key == 'windows':
+            expected = "'global' or a side in pixels"
+            valid = level == GLOBAL or _is_count(level)
+        else:
+            expected = '(h, w) or one number for both'
+            sides = level if isinstance(level, list | tuple) else (level, level)
+            valid = len(sides) == 2 and all(map(_is_count, sides))
+        if not valid:
+            raise ValueError(f'{name}: {key}={levels} holds {level!r}; expected {expected}')
+    return tuple(tuple(level) if isinstance(level, list) else level for level in levels)
 
 
 def _is_count(value: object) -> bool:

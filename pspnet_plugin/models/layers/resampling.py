@@ -1,10 +1,12 @@
-"""Average pooling and bilinear upsampling along one axis, as matrices.
+"""Average pooling and bilinear interpolation as matrices: stock operators, but linear algebra.
 
-They are made in float64. ``matrix_like`` gives them in the dtype and on the device of a map, and
-keeps the last 128: along one axis some ten thousand floats each, of a whole plane up to a million.
+The matrices are computed in float64. ``matrix_like`` casts them to the dtype and device of a tensor
+and caches the last 128: some ten thousand floats each along one axis, up to a million for a plane.
 
-Shape shorthand in this module: H, h: pixels of the larger and of the smaller map along the axis;
-k: side of a convolution's kernel.
+The end of the file tells eager execution from tracing, and bridges versions of torch.
+
+Shape shorthand in this module: H, h: pixels of the larger and the smaller feature map along an
+axis; k: side of a convolution's kernel.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,81 +17,68 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from pspnet_plugin.models.layers.torch_versions import is_compiling
+from pspnet_plugin.utils.resizing import Size
 
 
 def pooling_matrix(
     size: int,
-    bins: int,
-    span: int | None = None,
+    bins: Sequence[int],
+    resized_to: int | None = None,
     align_corners: bool = False,
     device: torch.device | None = None,
 ) -> Tensor:
-    """Average pooling of H = ``size`` pixels to h = ``bins``, as ``adaptive_avg_pool1d`` does it.
+    """Return the matrices of ``adaptive_avg_pool1d`` from H pixels to each of several h, stacked.
 
     Bin a holds the pixels from ``a * H / h`` to ``(a + 1) * H / h``, bounds rounded outwards, so
     bins overlap where h does not divide H.
 
     Args:
         size: H.
-        bins: h.
-        span: Pixels that the H are interpolated to before they are pooled; none by default.
-        align_corners: Of that interpolation.
-        device: Where it is made.
+        bins: h of each grid.
+        resized_to: Number of pixels that the H are interpolated to before pooling, if any.
+        align_corners: Convention of that interpolation.
+        device: Device of the matrix.
 
     Returns:
-        (h, H); each row sums to 1.
+        (sum of h, H); each row sums to 1.
     """
-    if span is not None:
-        pooling = pooling_matrix(span, bins, device=device)
-        return pooling @ interpolation_matrix(size, span, align_corners, device)
+    if resized_to is not None:
+        pooling = pooling_matrix(resized_to, bins, device=device)
+        return pooling @ interpolation_matrix(size, resized_to, align_corners, device)
     pixel = torch.arange(size, device=device)
-    place = torch.arange(bins, device=device)[:, None]
-    start, end = place * size // bins, ((place + 1) * size + bins - 1) // bins
-    inside = ((pixel >= start) & (pixel < end)).double()
-    return inside / inside.sum(1, keepdim=True)
-
-
-def pooling_matrices(
-    size: int,
-    bins: Sequence[int],
-    span: int | None = None,
-    align_corners: bool = False,
-    device: torch.device | None = None,
-) -> Tensor:
-    """Those of several grids, one below the other: (sum of h, H)."""
-    return torch.cat([pooling_matrix(size, b, span, align_corners, device) for b in bins])
+    grids = []
+    for count in bins:
+        index = torch.arange(count, device=device)[:, None]
+        start, end = index * size // count, ((index + 1) * size + count - 1) // count
+        inside = ((pixel >= start) & (pixel < end)).double()  # (h, H)
+        grids.append(inside / inside.sum(1, keepdim=True))
+    return torch.cat(grids)
 
 
 def pooling_plane(
-    size: tuple[int, int],
-    grids: Sequence[tuple[int, int]],
-    span: tuple[int, int] | None = None,
+    size: Size,
+    grids: Sequence[Size],
+    resized_to: Size | None = None,
     align_corners: bool = False,
     device: torch.device | None = None,
 ) -> Tensor:
-    """Average pooling of whole maps to several grids: (sum of h * w, H * W of ``size``)."""
-    spans = (None, None) if span is None else span
-    return torch.cat(
-        [
-            torch.kron(
-                *(
-                    pooling_matrix(side, count, full, align_corners, device)
-                    for side, count, full in zip(size, grid, spans, strict=True)
-                )
-            )
-            for grid in grids
-        ]
-    )
+    """Pool both axes at once, to several grids: (sum of h * w, H * W)."""
+    full = resized_to or (None, None)
+    planes = []
+    for grid in grids:
+        rows, columns = (
+            pooling_matrix(size[i], grid[i : i + 1], full[i], align_corners, device) for i in (0, 1)
+        )
+        planes.append(torch.kron(rows, columns))
+    return torch.cat(planes)
 
 
 def interpolation_matrix(
     size: int, to: int, align_corners: bool, device: torch.device | None = None
 ) -> Tensor:
-    """Linear interpolation of h = ``size`` pixels to H = ``to``, as ``F.interpolate`` does it.
+    """Return the matrix of linear ``F.interpolate`` from h = ``size`` pixels to H = ``to``: (H, h).
 
-    Returns:
-        (H, h); each row sums to 1 and has at most two entries that are not 0.
+    Each row sums to 1 and has at most two nonzero entries.
     """
     at = torch.arange(to, dtype=torch.float64, device=device)
     if align_corners:
@@ -105,58 +94,71 @@ def tap_matrix(
     to: int,
     align_corners: bool,
     kernel: int,
-    keep: int | None = None,
+    crop: int | None = None,
     device: torch.device | None = None,
 ) -> Tensor:
-    """Linear interpolation as each tap of a zero-padded convolution sees it.
+    """Return linear interpolation as each tap of a zero-padded convolution reads it.
 
     Args:
         size: h.
         to: Pixels after interpolation.
-        align_corners: As ``F.interpolate`` has it.
-        kernel: k, odd; with 1 this is the interpolation itself.
-        keep: H, so many of the ``to`` pixels; all by default.
-        device: Where it is made.
+        align_corners: As in ``F.interpolate``.
+        kernel: k, odd; 1 gives the interpolation itself.
+        crop: H, the leading pixels that are kept of ``to``; all by default.
+        device: Device of the matrix.
 
     Returns:
-        (H, k * h): in column ``d * h + a`` what source a gives to pixel ``i + d - (k - 1) / 2``, or
+        (H, k * h): column ``d * h + a`` holds what source a gives to pixel ``i + d - (k - 1) / 2``,
         0 where there is no such pixel.
     """
     margin = kernel // 2
-    pixels = interpolation_matrix(size, to, align_corners, device)[:keep]
+    pixels = interpolation_matrix(size, to, align_corners, device)[:crop]
     padded = F.pad(pixels, (0, 0, margin, margin))  # (H + k - 1, h)
     return padded.unfold(0, kernel, 1).transpose(1, 2).flatten(1)  # (H, h, k) to (H, k * h)
 
 
 def interpolation_plane(
-    size: tuple[int, int],
-    to: tuple[int, int],
-    align_corners: bool,
-    keep: tuple[int, int],
-    device: torch.device | None = None,
+    size: Size, to: Size, align_corners: bool, crop: Size, device: torch.device | None = None
 ) -> Tensor:
-    """Bilinear interpolation of whole maps: (H * W of ``keep``, h * w)."""
-    rows, columns = (
-        tap_matrix(*sizes, align_corners, 1, kept, device)
-        for *sizes, kept in zip(size, to, keep, strict=True)
-    )
+    """Interpolate both axes at once: (H * W of ``crop``, h * w)."""
+    rows, columns = (tap_matrix(size[i], to[i], align_corners, 1, crop[i], device) for i in (0, 1))
     return torch.kron(rows, columns)
 
 
+def matrix_like(x: Tensor, build: Callable[..., Tensor], *arguments) -> Tensor:
+    """Return ``build(*arguments)`` in the dtype and on the device of ``x``.
+
+    The matrix comes from a cache, except in a traced graph, which must build it itself.
+    """
+    if is_traced(x):
+        return build(*arguments, device=x.device).to(x.dtype)
+    return _cached(build, *arguments, dtype=x.dtype, device=x.device)
+
+
+@lru_cache(maxsize=128)
+def _cached(
+    build: Callable[..., Tensor], *arguments, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    # A matrix built in inference mode could not be used by a training that follows.
+    with torch.inference_mode(False), torch.no_grad():
+        return build(*arguments, device=device).to(dtype)
+
+
+# torch before 2.3 has it elsewhere; compiled graphs know both.
+is_compiling = getattr(torch.compiler, 'is_compiling', None) or torch._utils.is_compiling
+# Whether the graph must serve any size, so that no choice may depend on one; since torch 2.7.
+is_exporting = getattr(torch.compiler, 'is_exporting', bool)
+
+
 def is_traced(x: Tensor) -> bool:
-    """Whether a graph is made of what is computed with ``x``."""
+    """Tell whether a graph is recorded of what is computed with ``x``."""
     return is_compiling() or torch.jit.is_tracing() or type(x) is not Tensor
 
 
-def is_exported() -> bool:
-    """Whether what is traced must serve any size: there, no choice may depend on one."""
-    return getattr(torch.compiler, 'is_exporting', bool)()  # came with torch 2.7
-
-
 def is_transformed() -> bool:
-    """Whether ``torch.func`` or forward-mode differentiation sees what is computed.
+    """Tell whether ``torch.func`` or forward-mode differentiation is active.
 
-    Both need operators that they know, not a function with a derivative of its own.
+    Both need operators that they know, not an ``autograd.Function``.
     """
     if is_compiling():
         return False
@@ -164,20 +166,17 @@ def is_transformed() -> bool:
     return interpreter is not None or forward_ad._current_level >= 0
 
 
-def matrix_like(x: Tensor, build: Callable[..., Tensor], *arguments) -> Tensor:
-    """``build(*arguments)`` in the dtype and on the device of ``x``.
-
-    It is made anew where a graph is traced, so that it becomes a part of the graph.
-    """
-    if is_traced(x):
-        return build(*arguments, device=x.device).to(x.dtype)
-    return _kept(build, *arguments, dtype=x.dtype, device=x.device)
+def is_channels_last(x: Tensor) -> bool:
+    """Tell whether the channels of a pixel are adjacent; false in exports and transforms."""
+    if is_exporting() or is_transformed():
+        return False
+    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
-@lru_cache(maxsize=128)
-def _kept(
-    build: Callable[..., Tensor], *arguments, dtype: torch.dtype, device: torch.device
-) -> Tensor:
-    # One made in inference mode could not be used in a training that follows.
-    with torch.inference_mode(False), torch.no_grad():
-        return build(*arguments, device=device).to(dtype)
+def autocast_dtype(device: str) -> torch.dtype | None:
+    """Return what operators compute in under autocast on a type of device; None without it."""
+    if hasattr(torch, 'get_autocast_dtype'):  # since torch 2.4
+        return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    if device == 'cpu':
+        return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else None
+    return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None
