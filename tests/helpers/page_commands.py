@@ -34,8 +34,22 @@ SHORTER = {
 }
 
 
+PAGES = [
+    'README.md',
+    'CONTRIBUTING.md',
+    *(f'docs/{p.name}' for p in sorted(ROOT.glob('docs/*.md'))),
+]
+
+
 def blocks(page: str, language: str) -> list[str]:
+    """Return the code blocks of a page in a language."""
     return re.findall(rf'^```{language}\n(.*?)^```', (ROOT / page).read_text(), re.S | re.M)
+
+
+def commands(page: str) -> list[str]:
+    """Return the commands of a page, one a line, without lines that are comments."""
+    lines = '\n'.join(blocks(page, 'bash')).replace('\\\n', ' ').splitlines()
+    return [line for line in lines if shlex.split(line, comments=True)]
 
 
 class Project:

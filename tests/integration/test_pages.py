@@ -12,26 +12,12 @@ from pathlib import Path
 
 import cv2
 import pytest
-from helpers.page_commands import RULES, Project, blocks
-from helpers.pairs import ROOT, photo
-from mmengine.config import Config
-from mmseg.registry import METRICS, MODELS
-
-PAGES = [
-    'README.md',
-    'CONTRIBUTING.md',
-    *(f'docs/{p.name}' for p in sorted(ROOT.glob('docs/*.md'))),
-]
+from helpers.page_commands import PAGES, RULES, Project, blocks, commands
+from helpers.pairs import photo
 
 
 def read(path: str) -> str:
     return Path(path).read_text().strip()
-
-
-def commands(page: str) -> list[str]:
-    """Without comments, a command a line."""
-    lines = '\n'.join(blocks(page, 'bash')).replace('\\\n', ' ').splitlines()
-    return [line for line in lines if shlex.split(line, comments=True)]
 
 
 def has_run(line: str, page: str) -> bool:
@@ -47,7 +33,6 @@ def has_run(line: str, page: str) -> bool:
     return re.sub(minutes, '', line) in before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize('page', PAGES)
 def test_the_commands_of_a_page(page, demo_root, trained, request, tmp_path, monkeypatch):
     todo = [line for line in commands(page) if not has_run(line, page)]
@@ -82,7 +67,6 @@ def test_the_commands_of_a_page(page, demo_root, trained, request, tmp_path, mon
         rule(project, words, env)
 
 
-@pytest.mark.slow
 def test_the_program_of_a_page_runs(trained, demo_root, tmp_path, monkeypatch):
     found = [block for block in blocks('docs/predict.md', 'python') if 'import' in block]
     assert found
@@ -92,41 +76,3 @@ def test_the_program_of_a_page_runs(trained, demo_root, tmp_path, monkeypatch):
     for block in found:
         exec(compile(block, 'docs/predict.md', 'exec'), {})
     assert [path.name for path in (tmp_path / 'labelled/vis').iterdir()] == ['photo.jpg']
-
-
-def test_the_pages_have_commands():
-    assert sum(len(commands(page)) for page in PAGES) > 50
-
-
-@pytest.mark.parametrize('page', ['docs/data.md', 'docs/mixing.md'])
-def test_the_configs_of_a_page_build(page, tmp_path, monkeypatch):
-    import mmseg
-
-    shutil.copytree(ROOT / 'configs', tmp_path / 'configs')
-    found = [block for block in blocks(page, 'python') if '_base_' in block]
-    assert found
-    for block in found:
-        block = block.replace('path/to/mmseg/.mim', f'{Path(mmseg.__file__).parent}/.mim')
-        path = tmp_path / 'configs/of_the_page.py'
-        path.write_text(block)
-        config = Config.fromfile(path)
-        model = MODELS.build({**config.model, 'pretrained': None})
-        assert type(model.decode_head).__name__ == 'FastPSPHead'
-        assert config.train_dataloader.dataset.type in ('PairsDataset', 'CityscapesPairsDataset')
-        assert config.val_dataloader.dataset.data_prefix.img_path == 'val'
-        assert METRICS.build(config.val_evaluator)
-
-
-@pytest.mark.parametrize('page', PAGES)
-def test_the_links_of_a_page_lead_somewhere(page):
-    text = re.sub(r'```.*?```', '', (ROOT / page).read_text(), flags=re.S)
-    for target in re.findall(r'\]\(([^)]+)\)', text):
-        if target.startswith('http'):
-            continue
-        path, _, anchor = target.partition('#')
-        file = (ROOT / page).parent / path if path else ROOT / page
-        assert file.exists(), f'{page}: {target}'
-        if anchor:
-            titles = re.findall(r'^#+ (.+)$', file.read_text(), re.M)
-            slugs = [re.sub(r'[^\w -]', '', t).lower().replace(' ', '-') for t in titles]
-            assert anchor in slugs, f'{page}: {target}'
