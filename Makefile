@@ -6,17 +6,18 @@ WORKERS ?= 2
 READY := $(VENV)/.ready
 
 SOURCES := setup.py noxfile.py pspnet_plugin benchmarks configs tools tests
+PAGES := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs/*.md
 
 DEMO_DATA := data/demo_pairs
 DEMO_RUN := work_dirs/psp_demo
 
-.PHONY: demo pictures test test-browser test-slow compat lint install clean-demo
+.PHONY: demo pictures lint types test test-all test-integration test-browser test-slow compat \
+    install clean-demo
 .DELETE_ON_ERROR:
 
-# Generated pairs, trained, tested and drawn. What is there already is kept; an interrupted
-# training goes on from its last checkpoint.
+# Generate pairs, train, test and report. Finished steps are kept; an interrupted training resumes.
 demo: $(DEMO_RUN)/report.html
-	@echo "Scores, the classes that fail, pictures with their errors: open $< in a browser"
+	@echo "Scores, weak classes and error maps: open $< in a browser"
 
 $(DEMO_RUN)/report.html: $(DEMO_RUN)/.tested
 	$(BIN)/python tools/analysis_tools/report.py $(DEMO_RUN)
@@ -42,28 +43,44 @@ pictures: demo
 	    Image.open('work_dirs/readme/pictures.png').convert('RGB').save('docs/demo.jpg', quality=65)"
 
 # One thread each: two processes of two threads on two cores would wait for each other.
-test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+END_TO_END := tests/integration/test_end_to_end.py
 
-# Pages in Chromium; part of `make test` where there is one.
+# The gate before each commit: lint, types, unit tests, and the whole way once on a tiny run.
+test: lint types
+	$(PYTEST) tests/unit $(END_TO_END)
+
+# Real programs in processes, browsers, exports.
+test-integration: $(READY)
+	$(PYTEST) tests/integration --deselect $(END_TO_END)
+
+# Everything but tests/slow.
+test-all: lint types
+	$(PYTEST) tests/unit tests/integration
+
+# Only the pages in Chromium; part of test-integration where Chromium is installed.
 test-browser: $(READY)
 	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
 	    command -v $$name >/dev/null && exit 0; done; \
 	    echo "Chromium is needed; on Debian and Ubuntu: apt-get install chromium" >&2; exit 1
-	$(BIN)/python -m pytest -m browser
+	$(BIN)/python -m pytest -m browser tests/integration
 
-# What takes minutes each: kills, full disks, many ranks. As root on Linux: one mounts a file system.
+# Minutes each: kills, full disks, many ranks. As root on Linux: one test mounts a file system.
 test-slow: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long -s
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/slow
 
 # The suite with other Pythons, other versions of torch and the other family of the framework, into
 # docs/compat.md. Takes hours, and 5 GB in .nox for each environment.
 compat: $(READY)
-	$(BIN)/nox
+	$(BIN)/nox -s suite compat_table
 
 lint: $(READY)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/codespell $(SOURCES) $(PAGES)
+
+types: $(READY)
+	$(BIN)/mypy
 
 install: $(READY)
 
