@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from pspnet_plugin.apis.fonts import font_of
+from pspnet_plugin.apis.drawing import find_font
 from pspnet_plugin.datasets.pair_backends import halves, read_pair
 from pspnet_plugin.labels.palettes import IGNORE_INDEX
 from pspnet_plugin.toolkit.inspection.pair_statistics import DecodingSettings
@@ -123,7 +123,7 @@ def draw_sheet(
     draw = ImageDraw.Draw(sheet)
 
     def write(left: int, top: int, text: str, size: int = 20) -> None:
-        font = ImageFont.truetype(font_of(text)[1], size)
+        font = ImageFont.truetype(find_font(text)[1], size)
         draw.text((left, top), text, fill='black', font=font)
 
     write(MARGIN, MARGIN, title, 26)
