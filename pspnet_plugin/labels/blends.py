@@ -26,7 +26,7 @@ _SOFT = 0.04  # uncertainty of a share, as the scale of a logistic curve
 
 
 class Blend(NamedTuple):
-    """Blend of the candidates ``first`` and ``second``, one number for a pure class."""
+    """Blend of two candidates; twice the same one for a pure class."""
 
     first: int
     second: int
@@ -34,18 +34,14 @@ class Blend(NamedTuple):
 
 
 class Candidates:
-    """Up to S classes that each pixel may show.
+    """Up to S classes that each pixel may show, and the blends of them that are tried.
+
+    A near class blends with near and far ones; a pixel's only candidate is tried by itself.
+    ``order``, (N,), sorts the pixels; ``classes``, (S, N), near before far ones, has this order.
 
     Args:
         near: Classes sure near the pixels, (N,) uint8 each. A pixel's classes come first, then 255.
-        far: Other classes, likewise; they blend with near ones only.
-
-    Attributes:
-        order: (N,) permutation that sorts the pixels; all else here has this order.
-        classes: (S, N) uint8, near before far ones; 255 for none.
-        blends: Blends of two near classes; of a near and a far one; and pure classes of pixels
-            that have a single candidate.
-        num_near: Number of the candidates that are near.
+        far: Other classes, likewise.
     """
 
     def __init__(self, near: list[np.ndarray], far: list[np.ndarray]) -> None:
@@ -59,8 +55,7 @@ class Candidates:
         counts = np.bincount(kinds, minlength=(self.num_near + 1) * (num_far + 1))
         starts = np.append(0, np.cumsum(counts)).tolist()
 
-        def start(nears: int, fars: int) -> int:
-            """Return the first pixel with so many near and so many far classes."""
+        def start(nears: int, fars: int) -> int:  # of the pixels with so many candidates
             return starts[nears * (num_far + 1) + fars]
 
         blends = []
@@ -88,12 +83,8 @@ def explain(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Explain each pixel as one of its candidates or as a blend of two, one of them near.
 
-    Args:
-        pixels: (3, N) in units of noise, in the order of ``candidates``.
-        units: See above.
-        candidates: Classes that each pixel may show.
-        far_cost: Energy that a far class costs.
-        min_confidence: Share of the weight of all explanations that a class needs.
+    ``pixels``, (3, N) in units of noise, have the order of ``candidates``; ``far_cost`` is the
+    energy that a far class costs; ``min_confidence``, the share of all weight that a class needs.
 
     Returns:
         (N,) uint8, the best class, 255 if it lacks confidence; and (N,) float32, the share of all
@@ -137,16 +128,10 @@ def explain(
 def least_energy(
     pixels: np.ndarray, units: np.ndarray, colors: np.ndarray, grounds: list[np.ndarray]
 ) -> np.ndarray:
-    """Explain pixels by each of T colours, pure or blended with one of G grounds.
+    """Explain (3, N) pixels by each of (T, N) colours, pure or blended with one of G grounds.
 
-    Args:
-        pixels: (3, N) in units of noise.
-        units: See above.
-        colors: (T, N) uint8.
-        grounds: (N,) uint8 each; 255 for none.
-
-    Returns:
-        (T, N) energy of the best explanation, at most that of "none of these".
+    Grounds are (N,) uint8 each, 255 for none. Returns the (T, N) energy of the best explanation, at
+    most that of "none of these".
     """
     first = _look_up(units, colors)  # (3, T, N)
     offset = pixels[:, None] - first
@@ -163,19 +148,11 @@ def least_energy(
 def unmix(
     pixels: np.ndarray, first: np.ndarray, second: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find the best blend of two colours for each pixel.
+    """Find the best blend of two colours for each pixel; all are (3, B), row 0 is brightness.
 
     With the step d from the first colour to the second and the pixel's offset e from the first,
     the shares t (brightness) and u (chroma) in [0, 1] minimise
-    ``(e_y - t d_y)^2 + |e_c - u d_c|^2 + ((t - u) / shift)^2``.
-
-    Args:
-        pixels: (3, B) in units of noise; row 0 is brightness.
-        first: (3, B), one colour of the blend.
-        second: (3, B), the other.
-
-    Returns:
-        The minimum, (B,), and the share of brightness of the second colour there, (B,).
+    ``(e_y - t d_y)^2 + |e_c - u d_c|^2 + ((t - u) / shift)^2``. Returns the minimum and t, (B,).
     """
     step = second - first
     offset = pixels - first

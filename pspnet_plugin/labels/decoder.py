@@ -1,10 +1,14 @@
 """Decode the colours of a label image into class indices.
 
 A label half is a colour-coded map that was shrunk with interpolation and JPEG-coded, so few of its
-pixels hold an exact palette colour. There are two rules: ``edge_aware`` explains pixels on edges as
-blends of the classes that meet there (see ``edge_aware.py``); ``nearest`` gives every pixel the
-class of the nearest known colour (Euclidean distance in RGB levels, 0..255), and so finds third
-classes along edges. Void colours compete like classes and end as 255, as do unexplained pixels.
+pixels hold an exact palette colour. ``LabelDecoder.decode`` has two rules: ``edge_aware`` explains
+pixels on edges as blends of the classes that meet there (see ``edge_aware.py``); ``nearest`` gives
+every pixel the class of the nearest known colour (Euclidean distance in RGB levels, 0..255), and so
+finds third classes along edges.
+
+A pixel becomes 255 if its colour is a void colour, which competes like a class; if no known colour
+lies within ``max_distance`` (``nearest``); or if no class reaches ``min_confidence``
+(``edge_aware``).
 
 Shape shorthand in this module: H, W: image height and width; K: known colours.
 """
@@ -58,8 +62,7 @@ class LabelDecoder:
         known = self.palette + self.void_palette
         if len(known) > IGNORE_INDEX:
             raise ValueError(
-                f'{len(known)} colours (classes and void): at most {IGNORE_INDEX} fit into 8-bit '
-                'maps'
+                f'{len(known)} colours, classes and void: 8-bit maps have room for {IGNORE_INDEX}'
             )
         if len(set(known)) < len(known):
             twice = sorted({color for color in known if known.count(color) > 1})
@@ -77,15 +80,14 @@ class LabelDecoder:
         self.min_explained = min_explained
         self._classes = np.full(256, IGNORE_INDEX, np.uint8)  # of the known colours
         self._classes[: len(self.palette)] = np.arange(len(self.palette))
-        self._edge_aware = EdgeAwareDecoder(known)
+        self._edge_aware = EdgeAwareDecoder(known, min_confidence=min_confidence)
 
     @property
     def table(self) -> np.ndarray:
         """Lookup table, (2**24,) uint16, indexed by ``R << 16 | G << 8 | B``.
 
-        The low byte is the position of the nearest known colour, 255 beyond the limit; the high
-        byte is its distance in levels, rounded up, at most 255. Each process builds it once for a
-        palette; forked workers share it.
+        Low byte: position of the nearest known colour, 255 beyond the limit. High byte: its
+        distance in levels, rounded up, at most 255. Each process builds it once for a palette.
         """
         limit = self.max_distance if self.rule == 'nearest' else None
         return _build_table(self.palette + self.void_palette, limit)
@@ -111,16 +113,12 @@ class LabelDecoder:
             )
         nearest, distance = self._nearest(packed)
         if self.rule == 'edge_aware':
-            nearest = self._edge_aware.decode(
-                packed, nearest, distance, min_confidence=self.min_confidence
-            )
+            nearest = self._edge_aware.decode(packed, nearest, distance)
         return cv2.LUT(nearest, self._classes)
 
     def sure(self, bgr: np.ndarray) -> np.ndarray:
         """Return (H, W) bool: the pixels of an image that the edge-aware rule starts from."""
-        nearest, distance = self._nearest(_pack(bgr))
-        labels = self._edge_aware.sure(nearest, distance, min_confidence=self.min_confidence)
-        return labels != IGNORE_INDEX
+        return self._edge_aware.sure(*self._nearest(_pack(bgr))) != IGNORE_INDEX
 
     def is_label_image(self, bgr: np.ndarray) -> bool:
         """Return whether enough pixels of an (H, W, 3) image lie near known colours."""
@@ -154,9 +152,8 @@ def _build_table(known: tuple[Color, ...], max_distance: float | None) -> np.nda
     squares = (level - colors[..., None]) ** 2  # (K, 3, 256)
     # One number holds the squared distance and, in its low byte, which colour: a minimum over the
     # colours then finds both, and red only adds a constant to a green-blue plane.
-    planes = (squares[:, 1, :, None] + squares[:, 2, None, :] << 8) + np.arange(
-        len(colors), dtype=np.int32
-    )[:, None, None]  # (K, 256, 256)
+    planes = squares[:, 1, :, None] + squares[:, 2, None, :] << 8  # (K, 256, 256)
+    planes |= np.arange(len(colors), dtype=np.int32)[:, None, None]
     limit = np.inf if max_distance is None else max_distance**2
     rounded_up = np.ceil(np.sqrt(np.arange(3 * 255**2 + 1))).clip(max=255).astype(np.uint16)
     table = np.empty((256, 256, 256), dtype=np.uint16)

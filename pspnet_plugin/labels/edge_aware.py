@@ -14,12 +14,12 @@ blend of two classes, which often comes close to the colour of a third. The deco
    brightness and of chroma, that may differ a little. The energy of an explanation adds up its
    residual in units of coding noise, the difference of its shares, and its cost. Its weight,
    exp(-energy / 2), goes to the class of the larger share; near one half, to both.
-4. The class that holds ``min_confidence`` of all weight gets the pixel. "None of these" has some
-   weight, too.
+4. The class that holds ``min_confidence`` of all weight gets the pixel; without one it becomes 255.
+   "None of these" has some weight, too.
 5. Pixels that nothing around explains often belong to a thin object that shows its pure colour
    nowhere. Connected pixels vote: if one colour, blended with what is sure around, explains them
    together and clearly better than any other, it becomes a candidate. If it is sure nowhere in the
-   image, it also needs 20 pixels, so that decoding invents no classes.
+   image, it also needs 20 pixels, so that decoding invents no classes. What is left ends as 255.
 
 The constants were chosen on generated street scenes and on maps made from train pairs, shrunk and
 coded in several ways; none depends on a palette. ``docs/labels.md`` has the measurements.
@@ -27,7 +27,7 @@ coded in several ways; none depends on a palette. ``docs/labels.md`` has the mea
 Shape shorthand in this module: H, W: image height and width; K: known colours; N: unsure pixels.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -53,19 +53,18 @@ class EdgeAwareDecoder:
 
     Args:
         colors: RGB of the K known colours, at most 255.
+        min_confidence: Share of the weight of all explanations, 0 to 1, that a class needs.
     """
 
-    def __init__(self, colors: Iterable[Color]) -> None:
-        rgb = np.array(list(colors), np.int64).reshape(-1, 3)
-        self.count = len(rgb)
+    def __init__(self, colors: Sequence[Color], *, min_confidence: float) -> None:
+        self.count = len(colors)
         self.units = np.zeros((3, 256), np.float32)
-        self.units[:, : self.count] = TO_UNITS @ rgb.T.astype(np.float32)
+        self.units[:, : self.count] = TO_UNITS @ np.array(colors, np.float32).reshape(-1, 3).T
+        self.min_confidence = min_confidence
 
-    def sure(
-        self, nearest: np.ndarray, distance: np.ndarray, *, min_confidence: float
-    ) -> np.ndarray:
+    def sure(self, nearest: np.ndarray, distance: np.ndarray) -> np.ndarray:
         """Label the pixels that are sure without a look at others; see ``decode``."""
-        flat = _within(nearest, distance, _limit(_FLAT, min_confidence))
+        flat = _within(nearest, distance, self._limit(_FLAT))
         # One colour in the 2 x 2 block that ends here; then all pixels of such blocks.
         square = np.ones((2, 2), np.uint8)
         low, high = (f(flat, square, anchor=(1, 1)) for f in (cv2.erode, cv2.dilate))
@@ -74,44 +73,33 @@ class EdgeAwareDecoder:
         sure = flat | cv2.dilate(block, square, anchor=(0, 0)) - np.uint8(1)  # 255 outside
         return np.minimum(sure, _within(nearest, distance, 0))
 
-    def decode(
-        self,
-        packed: np.ndarray,
-        nearest: np.ndarray,
-        distance: np.ndarray,
-        *,
-        min_confidence: float,
-    ) -> np.ndarray:
+    def decode(self, packed: np.ndarray, nearest: np.ndarray, distance: np.ndarray) -> np.ndarray:
         """Decode an image into positions of known colours.
 
         Args:
             packed: (H, W) pixels as 0xRRGGBB, little-endian.
             nearest: (H, W) uint8, position of the nearest known colour, or 255.
             distance: (H, W) uint8, its distance in RGB levels, rounded up.
-            min_confidence: Share of the weight of all explanations, 0 to 1, that a class needs.
 
         Returns:
             (H, W) uint8; 255 where nothing explains a pixel well enough.
         """
-        labels = self.sure(nearest, distance, min_confidence=min_confidence)
-        where = np.flatnonzero(labels == IGNORE_INDEX)
-        if not len(where):
+        labels = self.sure(nearest, distance)
+        unsure = _UnsurePixels(labels, nearest, packed, count=self.count)
+        if not len(unsure.where):
             return labels
-        unsure = _UnsurePixels(labels, where, nearest.reshape(-1).take(where), count=self.count)
-        close = distance.reshape(-1).take(where) <= _limit(_SINGLE, min_confidence)
+        close = distance.reshape(-1).take(unsure.where) <= self._limit(_SINGLE)
         single = close & unsure.have_nearest_only()
         unsure.label(np.where(single, unsure.nearest, np.uint8(IGNORE_INDEX)))
         unsure.keep(np.flatnonzero(~single))
-        exists = unsure.sets.present()
-        unsure.keep(self._label_by_neighbours(unsure, packed, min_confidence))
+        exists = unsure.sets.present()  # before blends are labelled
+        unsure.keep(self._label_by_neighbours(unsure))
         unsure.keep(np.flatnonzero(unsure.inside(_MARGIN)))
         if len(unsure.where):
-            self._label_by_components(unsure, packed, exists, min_confidence)
+            self._label_by_components(unsure, exists)
         return labels
 
-    def _label_by_neighbours(
-        self, unsure: '_UnsurePixels', packed: np.ndarray, min_confidence: float
-    ) -> np.ndarray:
+    def _label_by_neighbours(self, unsure: '_UnsurePixels') -> np.ndarray:
         """Label blends of classes around; return which pixels nothing around explains."""
         sets = unsure.sets
         near, wider = sets.near(unsure.at), sets.wider(unsure.at)
@@ -120,18 +108,11 @@ class EdgeAwareDecoder:
         second = sets.members(wider & ~near, most=_FAR)
         if not first + second:
             return np.arange(len(near))
-        candidates = Candidates(first, second)
-        unsure.keep(candidates.order)
-        pixels = unsure.units(packed)
-        classes, explained = explain(
-            pixels, self.units, candidates, far_cost=_WIDER, min_confidence=min_confidence
-        )
+        classes, explained = self._explain(unsure, first, second, far_cost=_WIDER)
         unsure.label(classes)
-        return np.flatnonzero(explained < min_confidence)
+        return np.flatnonzero(explained < self.min_confidence)
 
-    def _label_by_components(
-        self, unsure: '_UnsurePixels', packed: np.ndarray, exists: np.ndarray, min_confidence: float
-    ) -> None:
+    def _label_by_components(self, unsure: '_UnsurePixels', exists: np.ndarray) -> None:
         """Label pixels that a common colour of connected pixels explains.
 
         ``exists``, (256,) bool, marks the colours that are sure anywhere in the image.
@@ -141,36 +122,59 @@ class EdgeAwareDecoder:
         around = unsure.sets.members(components.union(unsure.sets.near(unsure.at)), most=_FAR)
         grounds = [ground.take(components.of) for ground in around]
         costs = np.where(exists, np.float32(_ELSEWHERE), np.float32(_NOWHERE))
-        common = components.vote(unsure.units(packed), self.units, grounds, costs)
+        common = components.vote(unsure.units(), self.units, grounds, costs)
         for ground in grounds:
             common[common == ground] = IGNORE_INDEX  # a candidate already
-        candidates = Candidates(grounds, [common])
-        unsure.keep(candidates.order)
-        pixels = unsure.units(packed)
-        classes, _ = explain(
-            pixels, self.units, candidates, far_cost=_COMPONENT, min_confidence=min_confidence
-        )
+        classes, _ = self._explain(unsure, grounds, [common], far_cost=_COMPONENT)
         few = ~exists & (np.bincount(classes, minlength=256) < _FEW)
         classes[few.take(classes)] = IGNORE_INDEX
         unsure.label(classes)
+
+    def _explain(
+        self,
+        unsure: '_UnsurePixels',
+        near: list[np.ndarray],
+        far: list[np.ndarray],
+        *,
+        far_cost: float,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Explain the pixels, which get the order of their ``Candidates``; see ``explain``."""
+        candidates = Candidates(near, far)
+        unsure.keep(candidates.order)
+        return explain(
+            unsure.units(),
+            self.units,
+            candidates,
+            far_cost=far_cost,
+            min_confidence=self.min_confidence,
+        )
+
+    def _limit(self, levels: tuple[int, int, int]) -> float:
+        """Return the distance that a pixel may deviate by; see ``_FLAT``."""
+        most, least, per_doubt = levels
+        return min(most, least + per_doubt * (1 - self.min_confidence))
 
 
 class _UnsurePixels:
     """Pixels without a label, and the classes that are sure around them.
 
+    ``where`` holds their (N,) flat indices, ``at`` their positions in ``sets``.
+
     Args:
         labels: (H, W) uint8, 255 where unsure; labels are written into it.
-        where: (N,) flat indices of the unsure pixels.
-        nearest: (N,) uint8, the known colour nearest to each.
+        nearest: (H, W) uint8, the known colour nearest to each pixel.
+        packed: (H, W) pixels as 0xRRGGBB, little-endian.
         count: K.
     """
 
     def __init__(
-        self, labels: np.ndarray, where: np.ndarray, nearest: np.ndarray, *, count: int
+        self, labels: np.ndarray, nearest: np.ndarray, packed: np.ndarray, *, count: int
     ) -> None:
-        self.shape, self.labels = labels.shape, labels.reshape(-1)
+        self.shape, self.labels, self.packed = labels.shape, labels.reshape(-1), packed.reshape(-1)
         self.sets = ClassSets(labels, count)
-        self.where, self.nearest, self.at = where, nearest, self.sets.positions(where)
+        self.where = np.flatnonzero(self.labels == IGNORE_INDEX)
+        self.nearest = nearest.reshape(-1).take(self.where)
+        self.at = self.sets.positions(self.where)
 
     def have_nearest_only(self) -> np.ndarray:
         """Return (N,) bool: the nearest colour is the only class that is sure around."""
@@ -183,14 +187,14 @@ class _UnsurePixels:
         return only & (self.nearest != IGNORE_INDEX)
 
     def inside(self, margin: int) -> np.ndarray:
-        """Return (N,) bool: the pixel is more than ``margin`` pixels from the border."""
+        """Return (N,) bool: the pixel is at least ``margin`` pixels from the border."""
         height, width = self.shape
         y, x = np.divmod(self.where, width)
         return (y >= margin) & (y < height - margin) & (x >= margin) & (x < width - margin)
 
-    def units(self, packed: np.ndarray) -> np.ndarray:
-        """Convert pixels of the (H, W) image as 0xRRGGBB, little-endian, to (3, N) noise units."""
-        bgr0 = packed.reshape(-1).take(self.where).view(np.uint8).reshape(-1, 4)
+    def units(self) -> np.ndarray:
+        """Return the (3, N) colours in units of noise."""
+        bgr0 = self.packed.take(self.where).view(np.uint8).reshape(-1, 4)
         return _PACKED_TO_UNITS @ bgr0.T.astype(np.float32)
 
     def label(self, classes: np.ndarray) -> None:
@@ -207,12 +211,6 @@ class _UnsurePixels:
         )
 
 
-def _limit(levels: tuple[int, int, int], min_confidence: float) -> float:
-    """Distance that a pixel may deviate by; see ``_FLAT``."""
-    most, least, per_doubt = levels
-    return min(most, least + per_doubt * (1 - min_confidence))
-
-
 def _within(nearest: np.ndarray, distance: np.ndarray, limit: float) -> np.ndarray:
-    """``nearest`` where ``distance`` is at most ``limit``, else 255; (H, W) uint8 each."""
+    """Return ``nearest`` where ``distance`` is at most ``limit``, else 255; (H, W) uint8 each."""
     return nearest | np.negative((distance > limit).view(np.uint8))  # 255 where true

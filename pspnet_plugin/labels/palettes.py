@@ -1,6 +1,7 @@
 """Palettes by name or from a file: classes, their colours and void colours, as in ``metainfo``."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from numbers import Real
 from pathlib import Path
@@ -14,12 +15,14 @@ IGNORE_INDEX = 255
 
 Color = tuple[int, int, int]
 
-# The 19 train classes, and the colours of the others in the official archives.
+# The 19 train classes, and the colours of the others in the official archives: unlabelled (also ego
+# vehicle and static), dynamic, ground, parking, rail track, guard rail, bridge, tunnel, caravan,
+# trailer.
 CITYSCAPES = dict(
     classes=(
-        'road', 'sidewalk', 'building', 'wall', 'fence', 'pole', 'traffic light',
-        'traffic sign', 'vegetation', 'terrain', 'sky', 'person', 'rider', 'car', 'truck',
-        'bus', 'train', 'motorcycle', 'bicycle',
+        'road', 'sidewalk', 'building', 'wall', 'fence', 'pole', 'traffic light', 'traffic sign',
+        'vegetation', 'terrain', 'sky', 'person', 'rider', 'car', 'truck', 'bus', 'train',
+        'motorcycle', 'bicycle',
     ),
     palette=[
         [128, 64, 128], [244, 35, 232], [70, 70, 70], [102, 102, 156], [190, 153, 153],
@@ -27,11 +30,9 @@ CITYSCAPES = dict(
         [70, 130, 180], [220, 20, 60], [255, 0, 0], [0, 0, 142], [0, 0, 70], [0, 60, 100],
         [0, 80, 100], [0, 0, 230], [119, 11, 32],
     ],
-    # unlabelled (also ego vehicle and static), dynamic, ground, parking, rail track,
-    # guard rail, bridge, tunnel, caravan, trailer
     void_palette=[
-        [0, 0, 0], [111, 74, 0], [81, 0, 81], [250, 170, 160], [230, 150, 140],
-        [180, 165, 180], [150, 100, 100], [150, 120, 90], [0, 0, 90], [0, 0, 110],
+        [0, 0, 0], [111, 74, 0], [81, 0, 81], [250, 170, 160], [230, 150, 140], [180, 165, 180],
+        [150, 100, 100], [150, 120, 90], [0, 0, 90], [0, 0, 110],
     ],
 )  # fmt: skip
 # label_colors.txt of CamVid, mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid: 32 with Void.
@@ -82,11 +83,7 @@ NAMED = dict(cityscapes=CITYSCAPES, camvid=CAMVID, camvid11=CAMVID11, facades=FA
 
 
 def known_palettes() -> dict[str, dict]:
-    """Return ``classes``, ``palette`` and ``void_palette`` by name.
-
-    First those of this module, then those of the framework's datasets, by the names of their
-    classes.
-    """
+    """Return the metainfo of each set in this module, and of each dataset of the framework."""
     datasets = {
         name: getattr(dataset, 'METAINFO', {}) for name, dataset in DATASETS.module_dict.items()
     }
@@ -102,8 +99,7 @@ def read_metainfo(source: str, *, option: str = '--palette ') -> dict:
 
     Args:
         source: Name in ``known_palettes``, such as ``'camvid'`` or ``'LoveDADataset'``, or a
-            ``.json``, ``.yaml`` or ``.py`` file with these three keys; ``void_palette`` is
-            optional.
+            ``.json``, ``.yaml`` or ``.py`` file with these keys; ``void_palette`` is optional.
         option: Name of the option in error messages.
 
     Raises:
@@ -127,8 +123,6 @@ def read_metainfo(source: str, *, option: str = '--palette ') -> dict:
             f'{option}{source}: {reason}; expected a .json, .yaml or .py file with classes and '
             'palette'
         ) from None
-    if missing := [key for key in ('classes', 'palette') if key not in metainfo]:
-        raise ValueError(f'{source} lacks {" and ".join(missing)}')
     try:
         return _check_metainfo(metainfo)
     except ValueError as error:
@@ -136,26 +130,34 @@ def read_metainfo(source: str, *, option: str = '--palette ') -> dict:
 
 
 def _check_metainfo(metainfo: dict) -> dict:
+    if missing := {'classes', 'palette'} - metainfo.keys():
+        raise ValueError(f'{" and ".join(sorted(missing))} missing')
     classes = metainfo['classes']
     if not isinstance(classes, list | tuple) or not classes:
         raise ValueError(f'classes = {classes!r}: expected a list of names, one a class')
     for position, name in enumerate(classes):
         if not isinstance(name, str) or not name.strip():
             raise ValueError(f'classes[{position}] = {name!r}: expected a name, as text in quotes')
-    if repeated := sorted({name for name in classes if classes.count(name) > 1}):
-        raise ValueError(f'classes are named twice: {", ".join(repeated)}; give each its own name')
     checked: dict[str, list] = dict(classes=list(classes))
     for key in ('palette', 'void_palette'):
         colors = metainfo.get(key, ())
         if not isinstance(colors, list | tuple):
             raise ValueError(f'{key} = {colors!r}: expected a list of colours, each [R, G, B]')
         checked[key] = [list(color) for color in check_colors(colors, name=key)]
-    if len(classes) != len(checked['palette']):
-        raise ValueError(
-            f'{len(classes)} classes, but {len(checked["palette"])} colours in palette; each class '
-            'needs one, in the same order'
-        )
+    colors_by_class(classes, checked['palette'])
     return checked
+
+
+def colors_by_class(classes: Sequence[str], palette: Sequence) -> dict[str, Sequence[int]]:
+    """Return the colour of each class; ``ValueError`` if a name repeats or the numbers differ."""
+    if repeated := [name for name, count in Counter(classes).items() if count > 1]:
+        raise ValueError(f'classes are named twice: {", ".join(repeated)}')
+    if len(classes) != len(palette):
+        raise ValueError(
+            f'{len(classes)} classes, but {len(palette)} colours in the palette; each class needs '
+            'one RGB triple, in the same order'
+        )
+    return dict(zip(classes, palette, strict=True))
 
 
 def check_colors(colors: Sequence[Sequence[int]], *, name: str) -> tuple[Color, ...]:
@@ -163,9 +165,8 @@ def check_colors(colors: Sequence[Sequence[int]], *, name: str) -> tuple[Color, 
     checked = []
     for position, color in enumerate(colors):
         values = tuple(color) if isinstance(color, Sequence | np.ndarray) else (color,)
-        if len(values) != 3 or not all(
-            is_number(v) and v == int(v) and 0 <= v <= 255 for v in values
-        ):
+        valid = [is_number(v) and v == int(v) and 0 <= v <= 255 for v in values]
+        if valid != [True] * 3:
             raise ValueError(
                 f'{name}[{position}] = {color!r}: expected three levels of 0..255, RGB'
             )

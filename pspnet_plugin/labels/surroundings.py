@@ -22,11 +22,9 @@ _CLEAR = 6.0  # energy by which the best must beat the second best, and "none of
 class ClassSets:
     """Set of sure classes at each pixel, one bit a class, and its unions over windows.
 
-    Sets are flat, with a margin of zeros, so that a window is a union of shifted copies.
-
-    Args:
-        labels: (H, W) uint8, known colours; 255 where unsure.
-        count: K. If it exceeds 64, only the 64 most frequent colours of ``labels`` get a bit.
+    Sets are flat, with a margin of zeros, so that a window is a union of shifted copies. Made of
+    (H, W) labels, 255 where unsure; if K (``count``) exceeds 64, only the 64 most frequent colours
+    get a bit.
     """
 
     def __init__(self, labels: np.ndarray, count: int) -> None:
@@ -38,13 +36,9 @@ class ClassSets:
         # Bit k as float32 has the exponent 127 + k.
         self._by_exponent[127 : 127 + len(by_frequency)] = by_frequency
         self._table = np.zeros(256, dtype)
-        self._table[by_frequency] = np.left_shift(
-            dtype(1), np.arange(len(by_frequency), dtype=dtype)
-        )
+        self._table[by_frequency] = dtype(1) << np.arange(len(by_frequency), dtype=dtype)
         self._width, self._pitch = labels.shape[1], labels.shape[1] + 2 * REACH
-        padded = np.zeros([side + 2 * REACH for side in labels.shape], dtype)
-        padded[REACH:-REACH, REACH:-REACH] = self.bits_of(labels)
-        self._sets = padded.reshape(-1)
+        self._sets = np.pad(self.bits_of(labels), REACH).reshape(-1)
 
     def bits_of(self, colors: np.ndarray) -> np.ndarray:
         """Return the bit of each colour; 0 for 255 and for colours without a bit."""
@@ -88,9 +82,8 @@ class ClassSets:
             grid = grid[::2] | grid[1::2]
             grid = grid[:, ::2] | grid[:, 1::2]
         around = np.zeros((rows + 2, columns + 2), grid.dtype)
-        for y in range(3):
-            for x in range(3):
-                around[y : y + rows, x : x + columns] |= grid
+        for y, x in np.ndindex(3, 3):
+            around[y : y + rows, x : x + columns] |= grid
         y = at // self._pitch
         x = at - y * self._pitch
         return around.reshape(-1).take((y // _BLOCK + 1) * (columns + 2) + x // _BLOCK + 1)
@@ -110,15 +103,9 @@ class ClassSets:
 class Components:
     """Connected components of the unsure pixels, cut along a grid of 8 x 8 pixels.
 
-    Args:
-        shape: (H, W) of the image.
-        where: (N,) flat indices of the pixels.
-        nearest: (N,) uint8, the known colour nearest to each.
-
-    Attributes:
-        order: (N,) permutation of the pixels that puts each component in one piece. All other
-            arrays of pixels here, and those that the methods take, have this order.
-        of: (N,) component of each pixel.
+    Made of the (H, W) of the image, the (N,) flat indices of the pixels, and the known colour
+    nearest to each. ``order``, (N,), puts each component in one piece; ``of``, (N,) the component
+    of each pixel, and the pixels that the methods take have this order.
     """
 
     def __init__(self, shape: tuple[int, ...], where: np.ndarray, nearest: np.ndarray) -> None:
@@ -154,14 +141,10 @@ class Components:
         An object of two or three pixels' width shows its pure colour nowhere, and a single pixel
         of it might be many blends. Only its own colour explains all of them.
 
-        Args:
-            pixels: (3, N) in units of noise.
-            units: (3, 256), the known colours in these units.
-            grounds: G colours that are sure around the pixels, (N,) each; 255 for none.
-            costs: (256,) energy that each colour costs a component.
-
-        Returns:
-            (N,) uint8, the colour of each pixel's component; 255 if none is clearly the best.
+        Pixels (3, N) and known colours (3, 256) are in units of noise; the G grounds are colours
+        sure around each pixel, (N,), 255 for none; ``costs``, (256,), has the energy that a colour
+        costs a component. Returns the (N,) uint8 colour of each pixel's component, 255 if none is
+        clearly the best.
         """
         place = np.arange(len(self.of)) - self._starts.take(self.of)
         voters = np.flatnonzero((place % 3 == 0) | (self._sizes < _ALL_VOTE).take(self.of))

@@ -37,7 +37,7 @@ def test_known_palettes_have_a_colour_for_every_class(name):
         (dict(classes=['a', ' ']), "classes[1] = ' '"),
         (dict(classes='ab'), "classes = 'ab'"),
         (dict(classes=[]), 'classes = []'),
-        (dict(classes=['a', 'a']), ': a;'),
+        (dict(classes=['a', 'a']), ': a'),
     ],
     ids=lambda value: json.dumps(value) if isinstance(value, dict) else '',
 )
