@@ -1,14 +1,15 @@
 """Fixtures: generated sets of pairs, a short training, tools called in this process."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import cv2
 import pytest
 import torch
 from helpers.browser import CHROMIUM
-from helpers.pairs import META, photo, write_pair
-from helpers.programs import MAKE_PAIRS, ROOT, load_tool, on, run_tool
+from helpers.pairs import SEEDS, photo, write_pair
+from helpers.programs import ROOT, load_tool, on, run_tool
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
@@ -30,10 +31,10 @@ def _mmseg_scope():
 
 @pytest.fixture
 def pairs_root(tmp_path: Path) -> Path:
-    """A root of four train and two val pairs, 64 x 64, lossless."""
-    for split, count in (('train', 4), ('val', 2)):
-        for i in range(1, count + 1):
-            write_pair(tmp_path / 'pairs' / split / f'{i}.png', seed=i)
+    """A root of four train and two val pairs, 64 x 64, lossless, no two photos alike."""
+    for split, seeds in SEEDS.items():
+        for i, seed in enumerate(seeds, 1):
+            write_pair(tmp_path / 'pairs' / split / f'{i}.png', seed=seed)
     return tmp_path / 'pairs'
 
 
@@ -41,7 +42,8 @@ def pairs_root(tmp_path: Path) -> Path:
 def demo_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root of generated street scenes: eight train, three val pairs, 256 x 256."""
     root = tmp_path_factory.mktemp('scenes') / 'pairs'
-    run_tool(MAKE_PAIRS, 'synthetic', root, '--train', 8, '--val', 3)
+    command = ['synthetic', str(root), '--train', '8', '--val', '3', '--workers', '1']
+    assert load_tool('dataset_converters/make_pairs.py').main(command) == 0
     return root
 
 
@@ -71,62 +73,48 @@ def demo_onnx(tmp_path_factory, trained) -> Path:
     return path
 
 
-@pytest.fixture(scope='session')
-def make_pairs_tool():
-    """``make_pairs.py`` as a module."""
-    return load_tool('dataset_converters/make_pairs.py')
-
-
 @pytest.fixture
-def make(make_pairs_tool, capsys):
-    """Runs ``make_pairs.py`` in this process; checks its exit status and returns what it said."""
+def call(capsys):
+    """Runs a tool in this process; checks its exit status and returns its output."""
 
-    def run(*arguments, status=0):
+    def call(tool, *arguments, status=0):
         capsys.readouterr()
-        words = [str(part) for part in arguments]
         try:
-            found = make_pairs_tool.main([*words, '--workers', '1'])
+            found = load_tool(tool).main([str(part) for part in arguments])
         except SystemExit as stopped:
             found = stopped.code
         output = ''.join(capsys.readouterr())
         assert found == status, output
         return output
 
-    return run
-
-
-@pytest.fixture(scope='session')
-def inspect_tool():
-    """``inspect_pairs.py`` as a module."""
-    return load_tool('analysis_tools/inspect_pairs.py')
+    return call
 
 
 @pytest.fixture
-def inspect(inspect_tool, capsys, tmp_path):
-    """Runs the tool in this process, checks its exit status; returns its words and its JSON."""
+def make(call):
+    """Runs ``make_pairs.py``; see ``call``."""
+    tool = 'dataset_converters/make_pairs.py'
+    return lambda *arguments, status=0: call(tool, *arguments, '--workers', 1, status=status)
 
-    def run(root, *arguments, status=0):
-        out = tmp_path / 'findings.json'
+
+@pytest.fixture
+def split(call):
+    """Runs ``split_pairs.py``; see ``call``."""
+    return partial(call, 'dataset_converters/split_pairs.py', '--workers', 1)
+
+
+@pytest.fixture
+def inspect(call, tmp_path):
+    """Runs ``inspect_pairs.py``; returns its output and its JSON."""
+    out = tmp_path / 'findings.json'
+
+    def inspect(*arguments, status=0):
         out.unlink(missing_ok=True)
-        capsys.readouterr()
-        words = [str(root), '--workers', '1', '--json', str(out), *map(str, arguments)]
-        try:
-            found = inspect_tool.main(words)
-        except SystemExit as stopped:
-            found = stopped.code
-        output = ''.join(capsys.readouterr())
-        assert found == status, output
+        options = ['--workers', 1, '--json', out]
+        output = call('analysis_tools/inspect_pairs.py', *options, *arguments, status=status)
         return output, json.loads(out.read_text()) if out.exists() else None
 
-    return run
-
-
-@pytest.fixture
-def palette(tmp_path: Path) -> Path:
-    """The file of ``META``."""
-    path = tmp_path / 'palette.json'
-    path.write_text(json.dumps(META))
-    return path
+    return inspect
 
 
 @pytest.fixture(scope='session')

@@ -16,7 +16,7 @@ from pspnet_plugin.utils.files import write_atomic
 
 
 class CfgOptions(DictAction):
-    """The framework's action, which ends the program in one line if it cannot parse a value."""
+    """The framework's action, but a value that it cannot parse ends the program in one line."""
 
     def __call__(
         self,
@@ -29,8 +29,7 @@ class CfgOptions(DictAction):
         try:
             super().__call__(parser, namespace, values, option_string)
         except ValueError as error:
-            given = ' '.join(values)
-            parser.error(f'{option_string} {given}: {error}; give each as KEY=VALUE')
+            parser.error(f'{option_string} {" ".join(values)}: {error}; give each as KEY=VALUE')
 
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
@@ -48,17 +47,13 @@ def read_config(args: argparse.Namespace, *, root: Path, whole: bool = True) -> 
 
 
 def check_output_name(out: Path, *suffixes: str) -> str:
-    """Return the one of ``suffixes`` in which the name of an output file ends.
-
-    Raises:
-        ValueError: ``out`` ends in none of them, or is a directory.
-    """
+    """Return the suffix of an output file; ``ValueError`` if it is another, or a directory."""
     if out.is_dir():
         raise ValueError(f'OUT {out} is a directory; give the name of a file')
-    for suffix in suffixes:
-        if out.name.endswith(suffix):
-            return suffix
-    raise ValueError(f'OUT {out}: give a name that ends in {", ".join(suffixes)}')
+    suffix = next(filter(out.name.endswith, suffixes), None)
+    if suffix is None:
+        raise ValueError(f'OUT {out}: give a name that ends in {", ".join(suffixes)}')
+    return suffix
 
 
 @contextlib.contextmanager
@@ -89,6 +84,12 @@ def add_label_options(parser: argparse.ArgumentParser) -> None:
         '--min-explained', type=float, default=0.5, metavar='SHARE',
         help='share of pixels near a known colour that a label image must have, 0 to 1 (0.5)',
     )  # fmt: skip
+
+
+def decode_options(args: argparse.Namespace) -> dict:
+    """Return the arguments of ``LabelDecoder`` that ``add_label_options`` adds."""
+    names = ('rule', 'max_distance', 'min_confidence', 'min_explained')
+    return {name: getattr(args, name) for name in names}
 
 
 def _distance(text: str) -> float | None:

@@ -1,6 +1,6 @@
 """Photos and label maps, written to files and read."""
 
-import struct
+import json
 import zlib
 from pathlib import Path
 
@@ -21,18 +21,13 @@ def save(path: Path, array: np.ndarray, *, table=None) -> None:
 
 
 def save_grey(path: Path, values: np.ndarray, *, bits: int) -> None:
-    """Write (H, W) values as a grey PNG of 2 or 4 bits, which Pillow cannot."""
-    height, width = values.shape
-    levels = np.unpackbits(values[..., None], axis=-1)[..., -bits:].reshape(height, -1)
-    rows = b''.join(b'\0' + row.tobytes() for row in np.packbits(levels, axis=1))
-    content = b'\x89PNG\r\n\x1a\n'
-    for kind, data in (
-        (b'IHDR', struct.pack('>IIBBBBB', width, height, bits, 0, 0, 0, 0)),
-        (b'IDAT', zlib.compress(rows)),
-        (b'IEND', b''),
-    ):
-        check = zlib.crc32(kind + data)
-        content += struct.pack('>I', len(data)) + kind + data + struct.pack('>I', check)
+    """Write (H, W) values as a grey PNG of 2 or 4 bits: Pillow's palette PNG of another type."""
+    image = Image.fromarray(values)
+    image.putpalette(range(3 << bits))
+    image.save(path, bits=bits)
+    content = bytearray(path.read_bytes())
+    content[25] = 0
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, 'big')
     path.write_bytes(content)
 
 
@@ -49,6 +44,16 @@ def maps(count: int) -> dict[str, np.ndarray]:
 def write_photos(folder: Path, labels: dict[str, np.ndarray], suffix='.png') -> None:
     for seed, (name, values) in enumerate(labels.items()):
         save(folder / f'{name}{suffix}', photo(*values.shape, seed=seed)[..., ::-1])
+
+
+def write_sources(folder: Path, labels: dict[str, np.ndarray], write=save) -> list:
+    """Write photos and label maps; return arguments of ``folders``, the third of which is OUT."""
+    write_photos(folder / 'photos', labels)
+    for name, values in labels.items():
+        write(folder / 'maps' / f'{name}.png', values)
+    palette = folder / 'palette.json'
+    palette.write_text(json.dumps(META))
+    return [folder / 'photos', folder / 'maps', folder / 'out', '--palette', palette]
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -15,6 +15,7 @@ META = dict(
     palette=[[200, 0, 0], [0, 200, 0], [0, 0, 200]],
     void_palette=[[90, 90, 90]],
 )
+SEEDS = dict(train=(1, 2, 3, 4), val=(11, 12))  # of the pairs in ``pairs_root``
 LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
 
 

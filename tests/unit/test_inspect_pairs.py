@@ -7,23 +7,22 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from helpers.inspected_sets import SEEDS, codes, finding, join, write_set
-from helpers.pairs import CITYSCAPES, coloured, label_map, photo
+from helpers.inspected_sets import codes, finding, join
+from helpers.pairs import CITYSCAPES, SEEDS, coloured, label_map, photo
 
 from pspnet_plugin.labels import LabelDecoder
-from pspnet_plugin.toolkit.conversion.pair_splitting import find_jobs
-from pspnet_plugin.toolkit.inspection.split_statistics import find_splits
-
-VOID = CITYSCAPES['void_palette']
 
 
-@pytest.fixture
-def root(tmp_path):
-    return write_set(tmp_path / 'set')
+def decoded(folder, **decode) -> tuple[np.ndarray, np.ndarray]:
+    """Decode the pairs of a folder; return their labels, and which of them are sure."""
+    decoder = LabelDecoder(CITYSCAPES['palette'], void_palette=CITYSCAPES['void_palette'], **decode)
+    halves = [cv2.imread(str(path))[:, 256:] for path in folder.glob('*.jpg')]
+    labels, sure = (np.stack([*map(read, halves)]) for read in (decoder.decode, decoder.sure))
+    return labels, sure
 
 
-def test_a_clean_set_has_no_findings_and_exact_shares(root, inspect):
-    _, findings = inspect(root)
+def test_a_clean_set_has_no_findings_and_exact_shares(pairs_root, inspect):
+    _, findings = inspect(pairs_root)
     assert findings['problems'] == []
     for split, seeds in SEEDS.items():
         labels = [label_map(64, 64, seed=seed) for seed in seeds]
@@ -65,21 +64,19 @@ def test_options_of_decoding_mean_what_they_mean_to_a_training(demo_root, inspec
     rule = 'nearest' if 'max_distance' in decode else 'edge_aware'
     arguments = (demo_root, '--splits', 'val', '--rule', rule)
     _, findings = inspect(*arguments, *option)
-    decoder = LabelDecoder(CITYSCAPES['palette'], void_palette=VOID, rule=rule, **decode)
-    halves = [cv2.imread(str(path))[:, 256:] for path in (demo_root / 'val').glob('*.jpg')]
-    labelled = np.mean([decoder.decode(half) < 255 for half in halves])
+    labelled = (decoded(demo_root / 'val', rule=rule, **decode)[0] < 255).mean()
     found, usual = (f['splits']['val']['labelled'] for f in (findings, inspect(*arguments)[1]))
     assert found == pytest.approx(labelled) and found != usual
     (key,) = decode
     assert findings[key] == decode[key]
 
 
-def test_min_explained_decides_which_images_are_labels(root, inspect):
+def test_min_explained_decides_which_images_are_labels(pairs_root, inspect):
     colors = coloured(label_map(64, 64, seed=5))
     colors[:26] = (0, 255, 255)
-    (root / 'val' / '5.png').write_bytes(join(photo(64, 64, seed=5), colors))
+    (pairs_root / 'val' / '5.png').write_bytes(join(photo(64, 64, seed=5), colors))
     for share, foreign in (('0.5', []), ('0.7', ['5.png']), ('0', [])):
-        found = inspect(root, '--min-explained', share, status=1)[1]
+        found = inspect(pairs_root, '--min-explained', share, status=1)[1]
         assert found['splits']['val']['foreign'] == foreign
 
 
@@ -95,9 +92,7 @@ def test_table_and_json_hold_what_the_decoder_finds(demo_root, inspect):
         )  # fmt: skip
     assert sum(entry['share'] for entry in split['classes']) == pytest.approx(1)
     assert f'{split["unsure"]:.2%}' in output and split['unsure'] > 0.05
-    decoder = LabelDecoder(CITYSCAPES['palette'], void_palette=VOID)
-    halves = [cv2.imread(str(path))[:, 256:] for path in (demo_root / 'train').glob('*.jpg')]
-    labels, sure = (np.stack([read(h) for h in halves]) for read in (decoder.decode, decoder.sure))
+    labels, sure = decoded(demo_root / 'train')
     counts = np.bincount(labels[labels < 255], minlength=19)
     assert [entry['share'] for entry in split['classes']] == pytest.approx(counts / counts.sum())
     for index in np.flatnonzero(counts):
@@ -106,81 +101,60 @@ def test_table_and_json_hold_what_the_decoder_finds(demo_root, inspect):
     assert split['labelled'] + split['void'] + split['unexplained'] == pytest.approx(1)
 
 
-def test_splits_are_found_where_the_dataset_finds_them(root, tmp_path, inspect):
+def test_splits_are_found_where_the_dataset_finds_them(pairs_root, tmp_path, inspect):
     nested = tmp_path / 'kaggle' / 'cityscapes_data'
-    shutil.copytree(root, nested)
-    for folder, names in ((tmp_path / 'kaggle', {'train', 'val'}), (root / 'val', {'.'})):
+    shutil.copytree(pairs_root, nested)
+    for folder, names in ((tmp_path / 'kaggle', {'train', 'val'}), (pairs_root / 'val', {'.'})):
         assert set(inspect(folder)[1]['splits']) == names
-    assert set(inspect(root, '--splits', 'val')[1]['splits']) == {'val'}
+    assert set(inspect(pairs_root, '--splits', 'val')[1]['splits']) == {'val'}
 
 
-def test_an_image_in_the_root_is_a_stray_and_no_split(root, inspect):
-    shutil.copy(root / 'train' / '2.png', root / 'val' / '20.png')
-    inspect(root, '--sheet', root / 'sheet.png', status=1)
-    _, findings = inspect(root, status=1)
+def test_an_image_in_the_root_is_a_stray_and_no_split(pairs_root, inspect):
+    shutil.copy(pairs_root / 'train' / '2.png', pairs_root / 'val' / '20.png')
+    for name in ('4.png', 'cityscapes_data/1.png', '.hidden/3.png'):
+        (pairs_root / name).parent.mkdir(exist_ok=True)
+        shutil.copy(pairs_root / 'val' / '1.png', pairs_root / name)
+    _, findings = inspect(pairs_root, status=1)
     assert set(findings['splits']) == {'train', 'val'}
     assert codes(findings) == [('error', 'leakage', ''), ('warning', 'stray', '')]
-    assert finding(findings, 'stray')[1] == ['sheet.png']
-
-
-@pytest.mark.parametrize(
-    'names',
-    [
-        ['train/1.png', 'cityscapes_data/val/1.png'],
-        ['train/a/1.png', 'cityscapes_data/train/2.png', 'cityscapes_data/cityscapes_data/t/3.png'],
-        ['train/notes.txt', 'cityscapes_data/train/1.png', 'cityscapes_data/val/2.png'],
-        ['cityscapes_data/1.png', 'cityscapes_data/train/2.png', '.hidden/3.png', '4.png'],
-    ],
-    ids=['both roots', 'three roots', 'first directory counts', 'strays'],
-)
-def test_splits_are_those_that_split_pairs_writes(tmp_path, names):
-    root = tmp_path / 'set'
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b'')
-    splits, strays = find_splits(root)
-    jobs = find_jobs(root, tmp_path / 'out')
-    paths = {split.path(name) for split in splits for name in split.pairs}
-    assert paths == {str(job.sources[0]) for job in jobs} and paths
-    written = {job.outputs[-1].relative_to(tmp_path).parts[2] for job in jobs}
-    assert [split.name for split in splits] == sorted(written)
-    assert strays == (['4.png', 'cityscapes_data/1.png'] if '4.png' in names else [])
+    assert finding(findings, 'stray')[1] == ['4.png', 'cityscapes_data/1.png']
 
 
 @pytest.mark.parametrize(
     ('arguments', 'carried'),
     [
-        (['none'], ['none']),
-        (['empty'], ['empty', 'notes.txt']),
-        (['set', '--splits', 'test'], ['test', 'train, val']),
-        (['set', '--palette', 'nosuch'], ['--palette nosuch', 'cityscapes, camvid']),
-        (['set', '--workers', '0'], ["'0'"]),
-        (['set', '--max-distance', '-1'], ['max_distance=-1.0']),
-        (['set', '--max-distance', 'no'], ["'no'"]),
-        (['set', '--min-confidence', '2'], ['min_confidence=2.0']),
-        (['set', '--min-explained', '-1'], ['min_explained=-1.0']),
-        (['set', '--palette', 'COCOStuffDataset'], ['(']),
-        (['set', '--sheet', 'sheet.jpg'], ['sheet.jpg', '.png']),
-        (['set', '--sheet', 'none/sheet.png'], ['none/sheet.png']),
-        (['set', '--sheet', 'empty/notes.txt/sheet.png'], ['empty/notes.txt/sheet.png']),
-        (['set', '--photo-side', 'top'], ["'top'"]),
+        ('none', ['none']),
+        ('empty', ['empty', 'notes.txt']),
+        ('pairs --splits test', ['test', 'train, val']),
+        ('pairs --palette nosuch', ['--palette nosuch', 'cityscapes, camvid']),
+        ('pairs --workers 0', ["'0'"]),
+        ('pairs --max-distance -1', ['max_distance=-1.0']),
+        ('pairs --max-distance no', ["'no'"]),
+        ('pairs --min-confidence 2', ['min_confidence=2.0']),
+        ('pairs --min-explained -1', ['min_explained=-1.0']),
+        ('pairs --palette COCOStuffDataset', ['(']),
+        ('pairs --sheet sheet.jpg', ['sheet.jpg', '.png']),
+        ('pairs --sheet none/sheet.png', ['none/sheet.png']),
+        ('pairs --sheet empty/notes.txt/sheet.png', ['empty/notes.txt/sheet.png']),
+        ('pairs --photo-side top', ["'top'"]),
     ],
-    ids=lambda value: ' '.join(value[-2:]),
 )
-def test_bad_arguments_end_in_one_line(root, tmp_path, monkeypatch, inspect, arguments, carried):
+def test_bad_arguments_end_in_one_line(
+    pairs_root, tmp_path, monkeypatch, inspect, arguments, carried
+):
     (tmp_path / 'empty').mkdir()
     (tmp_path / 'empty' / 'notes.txt').write_text('')
     monkeypatch.chdir(tmp_path)
-    output, findings = inspect(*arguments, status=2)
+    output, findings = inspect(*arguments.split(), status=2)
     assert all(text in output.strip().splitlines()[-1] for text in carried)
     assert 'Traceback' not in output and findings is None
 
 
-def test_a_full_disk_is_named_after_the_statistics(root, tmp_path, inspect):
+def test_a_full_disk_is_named_after_the_statistics(pairs_root, tmp_path, inspect):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:
-        output, _ = inspect(root, status=1)
+        output, _ = inspect(pairs_root, status=1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert '64x64' in output

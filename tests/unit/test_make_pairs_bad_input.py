@@ -6,13 +6,22 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from helpers.label_files import contents, maps, save, save_grey, with_colors, write_photos
+from helpers.label_files import (
+    contents,
+    maps,
+    save,
+    save_grey,
+    with_colors,
+    write_photos,
+    write_sources,
+)
 from helpers.pairs import META, photo
 from PIL import Image
 
 MAP, PHOTO = 'maps/train/1.png', 'photos/train/1.png'
 LABELS = maps(1)['train/0']
-DEEP_COLORS = with_colors(LABELS).astype(np.uint16)[..., ::-1] * 257
+COLORS = with_colors(LABELS)
+DEEP_COLORS = COLORS.astype(np.uint16)[..., ::-1] * 257
 # By another order of the classes.
 TABLE = [META['palette'][i] for i in (2, 1, 0)] + [[90, 90, 90]] * 253
 TURNED = Image.Exif()
@@ -39,10 +48,7 @@ def save_jpeg(path: Path, array: np.ndarray, **options) -> None:
 SPOILED = {
     'index': (lambda f: save(f / MAP, marked(LABELS, 34)), [MAP, 'index 34', 'x=7, y=5', '0 to 2']),
     'deep index': (lambda f: save(f / MAP, marked(LABELS.astype('u2'), 256)), [MAP, 'index 256']),
-    'colour': (
-        lambda f: save(f / MAP, marked(with_colors(LABELS), (1, 2, 3))),
-        [MAP, '(1, 2, 3)', 'x=7, y=5; 1 '],
-    ),
+    'colour': (lambda f: save(f / MAP, marked(COLORS, (1, 2, 3))), [MAP, '(1, 2, 3)', 'y=5; 1 ']),
     'colour table': (lambda f: save(f / MAP, LABELS, table=TABLE), [MAP, 'index 0', 'class 2']),
     'cut off': (lambda f: (f / PHOTO).write_bytes((f / PHOTO).read_bytes()[:-300]), [PHOTO]),
     'damaged': (lambda f: flip_bits(f / MAP), [MAP]),
@@ -63,48 +69,33 @@ SPOILED = {
 
 
 @pytest.mark.parametrize(('spoil', 'carried'), SPOILED.values(), ids=SPOILED)
-def test_a_bad_file_is_named_the_rest_made_and_fixing_it_completes(
-    tmp_path, make, palette, spoil, carried
-):
-    arguments = [tmp_path / 'photos', tmp_path / 'maps', tmp_path / 'out', '--palette', palette]
-    files = maps(4)
-
-    def write():
-        write_photos(tmp_path / 'photos', files)
-        for name, values in files.items():
-            save(tmp_path / 'maps' / f'{name}.png', values)
-
-    write()
+def test_a_bad_file_is_named_the_rest_made_and_fixing_it_completes(tmp_path, make, spoil, carried):
+    sources = write_sources(tmp_path, maps(4))
     spoil(tmp_path)
-    output = make('folders', *arguments, status=1)
-    for text in carried:
-        assert text in output
+    output = make('folders', *sources, status=1)
+    assert all(text in output for text in carried)
     made = contents(tmp_path / 'out')
-    assert set(made) == {'train/0.png', 'val/2.png', 'train/3.png'}
+    assert made.keys() == {'train/0.png', 'val/2.png', 'train/3.png'}
     for path in tmp_path.rglob('1.jpg'):
         path.unlink()
-    write()
-    make('folders', *arguments)
+    write_sources(tmp_path, maps(4))
+    make('folders', *sources)
     again = contents(tmp_path / 'out')
     assert len(again) == 4 and made.items() < again.items()
 
 
-def test_a_directory_of_other_files_is_refused(tmp_path, make, palette):
-    files = maps(1)
-    write_photos(tmp_path / 'photos', files)
-    save(tmp_path / 'maps/train/0.png', files['train/0'])
-    command = ['folders', tmp_path / 'photos', tmp_path / 'maps']
-    make(*command, tmp_path / 'out', '--palette', palette)
+def test_a_directory_of_other_files_is_refused(tmp_path, make):
+    sources = write_sources(tmp_path, maps(1))
+    make('folders', *sources)
     before = contents(tmp_path / 'out')
-    output = make(*command, tmp_path / 'out', '--palette', palette, '--size', '16x8', status=2)
+    output = make('folders', *sources, '--size', '16x8', status=2)
     assert 'size None' in output and '[16, 8]' in output
     assert str(tmp_path / 'out/train/0.png') in make('synthetic', tmp_path / 'out', status=2)
     assert contents(tmp_path / 'out') == before
     save(tmp_path / 'mine/train/a.png', photo(4, 4))
-    output = make(*command, tmp_path / 'mine', '--palette', palette, status=2)
-    assert 'mine/train/a.png' in output
-    output = make(*command, tmp_path / 'maps/new', '--palette', palette, status=2)
-    assert f'{tmp_path}/maps/new' in output
+    for out, named in (('mine', 'mine/train/a.png'), ('maps/new', 'maps/new')):
+        sources[2] = tmp_path / out
+        assert str(tmp_path / named) in make('folders', *sources, status=2)
 
 
 @pytest.mark.parametrize(
@@ -141,11 +132,7 @@ def test_unusable_arguments_end_in_one_line_before_anything_is_written(
     assert sorted(tmp_path.rglob('*')) == before
 
 
-def test_a_pair_too_large_for_its_format_is_named(tmp_path, make, palette):
-    save(tmp_path / 'photos/a.png', photo(2, 2))
-    save(tmp_path / 'maps/a.png', LABELS[:2, :2])
-    output = make(
-        'folders', tmp_path / 'photos', tmp_path / 'maps', tmp_path / 'out', '--palette', palette,
-        '--size', '32767x2', '--format', 'jpg', status=1,
-    )  # fmt: skip
+def test_a_pair_too_large_for_its_format_is_named(tmp_path, make):
+    sources = write_sources(tmp_path, {'a': LABELS[:2, :2]})
+    output = make('folders', *sources, '--size', '32767x2', '--format', 'jpg', status=1)
     assert 'photos/a.png' in output and '65534 x 2' in output

@@ -3,11 +3,10 @@
 import hashlib
 import shutil
 
-import cv2
 import numpy as np
 import pytest
-from helpers.label_files import maps, save, write_photos
-from helpers.pairs import META, ROOT, photo
+from helpers.label_files import maps, save, write_sources
+from helpers.pairs import META, ROOT
 from mmengine.config import Config
 from mmseg.registry import DATASETS, MODELS
 
@@ -28,15 +27,13 @@ def project(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def run(project, palette, make):
-    """Writes photos and label maps, if any are given, and runs ``make_pairs.py folders``."""
+def run(project, make):
+    """Runs ``make_pairs.py folders`` on photos and label maps, written if any are given."""
 
-    def run(*options, photos=None, labels=None, out='data/own', status=0) -> str:
-        write_photos(project / 'photos', photos or {})
-        for name, values in ((photos or {}) if labels is None else labels).items():
-            save(project / 'labels' / f'{name}.png', values)
-        arguments = ['folders', 'photos', 'labels', out, '--palette', palette, *options]
-        return make(*arguments, status=status)
+    def run(*options, labels=None, out='data/own', status=0) -> str:
+        write_sources(project, labels or {})
+        command = ['folders', 'photos', 'maps', out, '--palette', 'palette.json']
+        return make(*command, *options, status=status)
 
     return run
 
@@ -55,7 +52,7 @@ def image_paths(config: Config) -> list[set[str]]:
 
 
 def test_directories_of_splits_are_kept(run):
-    run(*CONFIG, photos=SPLIT)
+    run(*CONFIG, labels=SPLIT)
     config = built()
     train, val = image_paths(config)
     assert len(train) == 2 and len(val) == 1
@@ -69,31 +66,26 @@ def test_directories_of_splits_are_kept(run):
 def test_one_directory_has_every_tenth_held_out_also_of_pairs_added_later(run):
     labels = {f'{i}': list(SPLIT.values())[i % 3] for i in range(30)}
     for count, held_out in ((3, 1), (30, 3)):
-        output = run(*CONFIG, photos=dict(list(labels.items())[:count]))
+        output = run(*CONFIG, labels=dict(list(labels.items())[:count]))
         train, val = image_paths(built())
         assert (len(train), len(val)) == (count - held_out, held_out) and not train & val
         assert f'{held_out} of {count}' in output
 
 
-def test_large_photos_become_pairs_as_large_as_the_config_trains_on(project, run):
+def test_large_photos_become_pairs_as_large_as_the_config_trains_on(run):
     labels = np.zeros((900, 1200), np.uint8)
     labels[:300] = 1
-    (project / 'photos').mkdir()
-    for i in range(2):
-        save(project / f'labels/{i}.png', labels)
-        cv2.imwrite(str(project / f'photos/{i}.jpg'), photo(900, 1200, seed=i))
-    run(*CONFIG, labels={})
+    run(*CONFIG, labels={'0': labels, '1': labels})
     sample = built().test_dataset[0]
     found = sample['data_samples'].gt_sem_seg
     assert sample['inputs'].shape[-2:] == found.shape == (384, 512)
     assert (found.data[0, :120] == 1).all() and (found.data[0, 136:] == 0).all()
-    output = run('--max-side', '64', '--size', '9', labels={}, status=2)
-    assert '--max-side 64' in output and '--size' in output
+    assert '--max-side 64' in run('--max-side', '64', '--size', '9', status=2)
 
 
 def test_a_config_changed_by_hand_is_kept_and_one_of_an_older_version_is_not(project, run):
     own = project / 'configs/own.py'
-    run(*CONFIG, photos=SPLIT)
+    run(*CONFIG, labels=SPLIT)
     written = own.read_text()
     own.write_text(changed := written.replace('interval=100', 'interval=50'))
     output = run(*CONFIG)
@@ -107,29 +99,31 @@ def test_a_config_changed_by_hand_is_kept_and_one_of_an_older_version_is_not(pro
 
 
 def test_no_config_is_written_where_a_split_has_no_pairs(project, run):
-    train = {name: values for name, values in SPLIT.items() if name.startswith('train/')}
-    output = run(*CONFIG, photos=SPLIT, labels=train, status=2)
+    write_sources(project, SPLIT)
+    (project / 'maps/val/2.png').unlink()
+    output = run(*CONFIG, status=2)
     assert 'data/own holds no pair in val' in output and ': 1: val/2' in output
     assert not (project / 'configs/own.py').exists()
 
 
 def test_names_are_text_in_a_config(project, run):
     for out in ('x\', k=__import__("os").mkdir("pwned"), m=\'', 'new\nline\\new'):
-        run(*CONFIG, photos=SPLIT, out=out)
+        run(*CONFIG, labels=SPLIT, out=out)
         config = built()
         assert config.pairs.data_root == out and len(config.val_dataset) == 1
         assert not (project / 'pwned').exists()
     assert 'a{{b' in run('--config', 'configs/no.py', out='a{{b', status=2)
 
 
-def test_one_class_alone_is_refused(project, palette, run):
-    palette.write_text('{"classes": ["wall"], "palette": [[200, 0, 0]]}')
-    run(*CONFIG, photos={name: np.zeros_like(labels) for name, labels in SPLIT.items()}, status=2)
+def test_one_class_alone_is_refused(project, run):
+    (project / 'one.json').write_text('{"classes": ["wall"], "palette": [[200, 0, 0]]}')
+    labels = {name: np.zeros_like(labels) for name, labels in SPLIT.items()}
+    run(*CONFIG, '--palette', 'one.json', labels=labels, status=2)
     assert not (project / 'configs/own.py').exists()
 
 
 def test_one_pair_cannot_be_held_out(run):
-    output = run(*CONFIG, photos={'one': SPLIT['train/0']}, status=2)
+    output = run(*CONFIG, labels={'one': SPLIT['train/0']}, status=2)
     assert 'data/own' in output and ' 1 ' in output
 
 

@@ -74,22 +74,18 @@ def test_pairs_and_their_truth_follow_from_the_seed(tmp_path, make):
 @pytest.mark.parametrize(
     ('arguments', 'carried'),
     [
-        (['--train', 0, '--val', 0], ['--train 0', '--val 0']),
-        (['--train', -1], ["'-1'"]),
-        (['--train', 1, '--val', 0, '--seed', 1], ['seed 0']),
+        ('own --train 0 --val 0', ['--train 0', '--val 0']),
+        ('own --train -1', ["'-1'"]),
+        ('own --train 1 --val 0 --seed 1', ['seed 0']),
+        ('foreign --train 1 --val 0', ['mine.jpg']),
     ],
-    ids=['nothing', 'negative', 'other seed'],
 )
-def test_bad_arguments_end_in_one_line(tmp_path, make, arguments, carried):
-    (tmp_path / 'train').mkdir()
-    (tmp_path / 'train' / '1.jpg').write_bytes(b'')
-    (tmp_path / '.synthetic.json').write_text(json.dumps(dict(seed=0, generator=1)))
-    last = make('synthetic', tmp_path, *arguments, status=2).strip().splitlines()[-1]
-    assert all(text in last for text in carried)
-
-
-def test_a_directory_of_other_images_is_left_alone(tmp_path, make):
-    (tmp_path / 'train').mkdir()
-    (tmp_path / 'train' / 'mine.jpg').write_bytes(b'')
-    assert 'mine.jpg' in make('synthetic', tmp_path, '--train', 1, '--val', 0, status=2)
-    assert [path.name for path in (tmp_path / 'train').iterdir()] == ['mine.jpg']
+def test_bad_arguments_end_in_one_line(tmp_path, make, monkeypatch, arguments, carried):
+    monkeypatch.chdir(tmp_path)
+    for name in ('own/train/1.jpg', 'foreign/train/mine.jpg'):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(b'')
+    (tmp_path / 'own/.synthetic.json').write_text(json.dumps(dict(seed=0, generator=1)))
+    before = sorted(tmp_path.rglob('*'))
+    last = make('synthetic', *arguments.split(), status=2).strip().splitlines()[-1]
+    assert all(text in last for text in carried) and sorted(tmp_path.rglob('*')) == before

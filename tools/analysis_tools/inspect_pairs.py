@@ -15,13 +15,8 @@ from pathlib import Path
 
 from pspnet_plugin.labels.decoder import LabelDecoder
 from pspnet_plugin.labels.palettes import NAMED, check_colors, read_metainfo
-from pspnet_plugin.toolkit.arguments import add_label_options
-from pspnet_plugin.toolkit.inspection.contact_sheet import (
-    choose_rows,
-    draw_sheet,
-    legend_of,
-    max_rows,
-)
+from pspnet_plugin.toolkit.arguments import add_label_options, decode_options
+from pspnet_plugin.toolkit.inspection.contact_sheet import choose_rows, draw_sheet, max_rows
 from pspnet_plugin.toolkit.inspection.findings import Finding, find_problems
 from pspnet_plugin.toolkit.inspection.pair_statistics import DecodingSettings
 from pspnet_plugin.toolkit.inspection.split_statistics import (
@@ -73,13 +68,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def check_args(args: argparse.Namespace) -> None:
-    """Check the output files before the work.
-
-    Raises:
-        ValueError: a number is too large, or a file has the wrong suffix.
-        FileNotFoundError: a file's directory is missing.
-        PermissionError: it is not writable.
-    """
+    """Check the output files before the work."""
     if args.sheet and args.sheet.suffix.lower() != '.png':
         raise ValueError(f'--sheet {args.sheet}: give a name ending in .png')
     if args.sheet and args.pairs > max_rows():
@@ -132,11 +121,7 @@ def print_findings(findings: list[Finding]) -> None:
 
 
 def make_sheet(splits: list[SplitStatistics], args: argparse.Namespace) -> bytes:
-    """Draw the contact sheet.
-
-    Raises:
-        ValueError: there is no pair to draw, or not even one fits.
-    """
+    """Draw the contact sheet."""
     sizes = [size for split in splits for size in split.sizes]
     if not sizes:
         raise ValueError(f'--sheet {args.sheet} is not drawn: no pair can be read')
@@ -148,12 +133,8 @@ def make_sheet(splits: list[SplitStatistics], args: argparse.Namespace) -> bytes
         f'{len(split.pairs)}' + (f' in {split.name}' if split.name != '.' else '')
         for split in (one.split for one in splits)
     )
-    return draw_sheet(
-        choose_rows(splits, count),
-        splits[0].settings,
-        title=f'{args.root}: pairs: {counts}; palette {args.palette}, rule {args.rule}',
-        legend=legend_of(splits),
-    )
+    title = f'{args.root}: pairs: {counts}; palette {args.palette}, rule {args.rule}'
+    return draw_sheet(choose_rows(splits, count), splits, title=title)
 
 
 def inspect(args: argparse.Namespace) -> int:
@@ -165,10 +146,7 @@ def inspect(args: argparse.Namespace) -> int:
     metainfo = read_metainfo(args.palette)
     known = [color for key in ('palette', 'void_palette')
              for color in check_colors(metainfo[key], name=key)]  # fmt: skip
-    decode = dict(
-        rule=args.rule, max_distance=args.max_distance, min_confidence=args.min_confidence,
-        min_explained=args.min_explained,
-    )  # fmt: skip
+    decode = decode_options(args)
     decoder = LabelDecoder(known, **decode)
     settings = DecodingSettings(metainfo['classes'], decoder, args.photo_side)
     found, strays = find_splits(args.root, wanted=args.splits)
@@ -199,9 +177,7 @@ def inspect(args: argparse.Namespace) -> int:
 
 
 ENDINGS = {
-    BrokenExecutor: lambda error: (
-        1, 'a worker process was killed, as when memory is short; try fewer --workers'
-    ),
+    BrokenExecutor: lambda _: (1, 'a worker process was killed; try fewer --workers'),
     PermissionError: lambda error: (
         2, f'{error.filename} is not readable' if error.filename else str(error)
     ),

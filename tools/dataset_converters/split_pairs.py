@@ -11,7 +11,7 @@ from pathlib import Path
 from pspnet_plugin.datasets.listing import images_in, roots_of
 from pspnet_plugin.labels.decoder import LabelDecoder
 from pspnet_plugin.labels.palettes import read_metainfo
-from pspnet_plugin.toolkit.arguments import add_label_options
+from pspnet_plugin.toolkit.arguments import add_label_options, decode_options
 from pspnet_plugin.toolkit.conversion.conversion_run import ENDINGS, RESUME, run_conversion
 from pspnet_plugin.toolkit.conversion.pair_splitting import find_jobs, split_pair
 from pspnet_plugin.utils.command_line import add_debug, add_workers, complain, run_command
@@ -30,25 +30,14 @@ The same command resumes an interrupted run, and converts changed pairs again.
 
 
 def split(args: argparse.Namespace) -> int:
-    """Check everything, then split; return the exit status.
-
-    Raises:
-        OSError: a directory is missing or may not be read or written.
-        ValueError: an option is unusable, or ``OUT`` or ``PAIRS`` is not what it should be.
-    """
+    """Check everything, then split; return the exit status."""
     metainfo = read_metainfo(args.palette)
-    decode = dict(
-        rule=args.rule, max_distance=args.max_distance, min_confidence=args.min_confidence,
-        min_explained=args.min_explained,
-    )  # fmt: skip
+    decode = decode_options(args)
     decoder = LabelDecoder(metainfo['palette'], void_palette=metainfo['void_palette'], **decode)
     jobs = find_jobs(args.pairs, args.out)
-    made_by = dict(
-        pairs=str(args.pairs.resolve()), photo_side=args.photo_side, **decode, **metainfo,
-        version=__version__,
-    )  # fmt: skip
-    foreign = sorted(args.out.glob('[!.]*'))
-    check_free(args.out, marker=MARKER, made_by=made_by, foreign=foreign)
+    source = dict(pairs=str(args.pairs.resolve()), photo_side=args.photo_side)
+    made_by = dict(**source, **decode, **metainfo, version=__version__)
+    check_free(args.out, marker=MARKER, made_by=made_by, foreign=sorted(args.out.glob('[!.]*')))
     listed = {key: metainfo[key] for key in ('classes', 'palette')}
     claim(args.out, marker=MARKER, made_by=made_by, metainfo=listed)
     if strays := [image for root in roots_of(args.pairs) for image in images_in(root)]:

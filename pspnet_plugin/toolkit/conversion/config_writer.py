@@ -18,28 +18,18 @@ from pspnet_plugin.toolkit.conversion.matching import MatchedPhotos
 from pspnet_plugin.utils.files import write_atomic
 
 BASE = 'psp_cpu25_cityscapes_pairs.py'
-# Pixels on the longer side of the largest photos that BASE trains on; pairs need no more.
-LARGEST_SIDE = 512
-# Files, evenly spaced, that classes and sizes are counted in.
-SAMPLED_FILES = 500
-# Exponent of a class's share of the pixels in its weight; BASE uses it for its own classes.
-WEIGHT_POWER = -0.3
-# One of so many pairs is held out if they are not split (see ``folds`` of the datasets).
-FOLDS = 10
-# Seconds that a validation takes to start, and for 65,536 pixels on two cores.
-VAL_STARTUP, VAL_TILE = 10, 0.09
+LARGEST_SIDE = 512  # pixels on the longer side of the largest photos that BASE trains on
+SAMPLED_FILES = 500  # evenly spaced, that classes and sizes are counted in
+WEIGHT_POWER = -0.3  # of a class's share of the pixels, as in BASE
+FOLDS = 10  # one of so many pairs is held out if they are not split
+VAL_STARTUP, VAL_TILE = 10, 0.09  # seconds of a validation, and for 65,536 pixels on two cores
 
 
 def class_weights(labels: Sequence[Path], label_format: LabelFormat) -> list[float]:
     """Compute loss weights that raise rare classes, but by far less than their rarity.
 
-    Args:
-        labels: Label maps; ``SAMPLED_FILES`` of them are read, and unreadable ones skipped.
-        label_format: Meaning of their values.
-
-    Returns:
-        For each class its share of the pixels to the power of -0.3, scaled so that the mean over
-        the pixels is 1. A class without pixels gets the weight of the rarest.
+    A weight is the class's share of the pixels to the power of -0.3, scaled so that the mean over
+    the pixels is 1. A class without pixels gets the weight of the rarest.
     """
     pixels = np.zeros(label_format.num_classes)
     for path in _sample(labels):
@@ -64,25 +54,14 @@ def update_config(
     suffix: str,
     configs: Path,
 ) -> str:
-    """Write a config unless the existing one was changed by hand; return a message.
-
-    Args:
-        path: File of the config; its directory exists.
-        out: Directory of the pairs, as it is named where trainings start.
-        matched: Files that the pairs were made from.
-        label_format: Meaning of the label maps.
-        suffix: End of the pairs' names.
-        configs: Directory of ``BASE``.
+    """Write a config for the pairs in ``out``, unless it was changed by hand; return a message.
 
     Raises:
         ValueError: no pair can be held out, there is only one class, or a path has characters with
             a meaning in configs.
     """
     if label_format.num_classes == 1:
-        raise ValueError(
-            'there is only one class, so that every pixel would be predicted as it. Name the rest '
-            'as a class too, such as background'
-        )
+        raise ValueError('there is only one class. Name the rest as a class too, e.g. background')
     pairs = [file for name in matched.files if (file := out / f'{name}{suffix}').is_file()]
     names = [*matched.files, *matched.unmatched]
     split = {'train', 'val'} <= {name.split('/')[0] for name in names if '/' in name}

@@ -20,13 +20,9 @@ from pspnet_plugin.utils.jobs import Stopped, run_jobs, stopping
 RESUME = 'the same command resumes from here'
 # Exit status and message of errors, for ``run_command``.
 ENDINGS = {
-    Stopped: lambda error: (
-        1, f'stopped: {error}. Finished pairs are kept; fix this, and {RESUME}'
-    ),
-    PermissionError: lambda error: (
-        2, f'no permission to use {error.filename}; inputs are read, OUT is written'
-    ),
-}  # fmt: skip
+    Stopped: lambda error: (1, f'stopped: {error}. Finished pairs are kept; fix it, and {RESUME}'),
+    PermissionError: lambda error: (2, f'no permission to use {error.filename}'),
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +33,7 @@ class Job:
     outputs: tuple[Path, ...]
 
     def mtime_ns(self) -> int:
-        """Return the date for the outputs: the mean of those of the sources."""
+        """Return the date of the outputs: the mean of those of the sources."""
         return sum(path.stat().st_mtime_ns for path in self.sources) // len(self.sources)
 
     def done(self) -> bool:
@@ -54,19 +50,11 @@ class Job:
             path.unlink(missing_ok=True)
 
 
-def run_job(job: Job, *, convert: Callable[[Job], Sequence[bytes]]) -> str | None:
-    """Write the outputs of a job, or none of them.
+Convert = Callable[[Job], Sequence[bytes]]  # returns the contents of the outputs
 
-    Args:
-        job: Files to convert.
-        convert: Returns the contents of the outputs.
 
-    Returns:
-        The reason why ``convert`` failed, else None.
-
-    Raises:
-        OSError: an output cannot be written.
-    """
+def run_job(job: Job, *, convert: Convert) -> str | None:
+    """Write the outputs of a job or, if ``convert`` fails, none; return the reason."""
     job.outputs[-1].unlink(missing_ok=True)  # an interrupted job is not done
     try:
         mtime_ns = job.mtime_ns()  # before reading: a change meanwhile is noticed the next time
@@ -85,21 +73,9 @@ def run_job(job: Job, *, convert: Callable[[Job], Sequence[bytes]]) -> str | Non
 
 
 def run_conversion(
-    jobs: Sequence[Job],
-    convert: Callable[[Job], Sequence[bytes]],
-    *,
-    folder: Path,
-    workers: int,
-    tool: str,
+    jobs: Sequence[Job], convert: Convert, *, folder: Path, workers: int, tool: str
 ) -> int:
-    """Run the jobs that are not done, and report.
-
-    Args:
-        jobs: All jobs; each is one pair.
-        convert: Argument of ``run_job``.
-        folder: Directory of the last outputs.
-        workers: Number of processes.
-        tool: Name of the tool, for its messages.
+    """Run the jobs that are not done, and report; ``folder`` is that of the last outputs.
 
     Returns:
         The exit status, 1 if something is wrong.
@@ -123,16 +99,10 @@ def run_conversion(
     print(f'pairs in {folder}: {listed or "none"}')
     if bad:
         complain(
-            tool,
-            f'skipped {bad} of {len(jobs)} pairs, each named above. Fix their files and run the '
-            'same command again; it keeps finished pairs',
+            tool, f'skipped {bad} of {len(jobs)} pairs, named above. Fix their files; {RESUME}'
         )
-    suffixes = {path.suffix for path in outputs}
-    orphans = {path for suffix in suffixes for path in folder.rglob(f'[!.]*{suffix}')} - {*outputs}
+    orphans = {*folder.rglob(f'[!.]*{outputs[0].suffix}')} - {*outputs}
     if orphans:
-        complain(
-            tool,
-            f'images whose source is gone: {len(orphans)}, e.g. {min(orphans)}. Remove them, or '
-            'give another OUT',
-        )
+        example = f'{len(orphans)}, e.g. {min(orphans)}'
+        complain(tool, f'images whose source is gone: {example}. Remove them, or give another OUT')
     return 1 if bad or orphans else 0

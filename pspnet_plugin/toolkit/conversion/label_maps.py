@@ -3,8 +3,6 @@
 A label map stores class indices (one channel of 8 or 16 bits, or a PNG with a colour table, whose
 indices count) or exact colours (RGB). Both are read as indices into one list of colours: those of
 the classes, then void.
-
-Shape shorthand in this module: H, W: height and width; K: number of colours, void included.
 """
 
 import re
@@ -26,26 +24,15 @@ _STRETCHED = re.compile(r'L;[24].*')
 
 @dataclass(frozen=True)
 class LabelFormat:
-    """Meaning of the values that label maps store.
+    """Meaning of the values that label maps store."""
 
-    Args:
-        colors: K colours, RGB: those of the classes, then void.
-        num_classes: Number of classes.
-        index_table: For each of 256 stored indices its position in ``colors``; ``IGNORE_INDEX``
-            for an index that must not occur.
-    """
-
-    colors: tuple[Color, ...]
+    colors: tuple[Color, ...]  # RGB of the classes, then of void
     num_classes: int
-    index_table: tuple[int, ...]
+    index_table: tuple[int, ...]  # position in colors of 256 indices; 255 if one must not occur
 
     @classmethod
     def from_metainfo(cls, metainfo: dict) -> 'LabelFormat':
-        """Format of maps that store class indices, and 255 for void.
-
-        Args:
-            metainfo: ``palette`` and ``void_palette``, neither of them empty.
-        """
+        """Format of maps that store class indices, and 255 for the first void colour."""
         colors = tuple(tuple(color) for color in (*metainfo['palette'], *metainfo['void_palette']))
         count = len(metainfo['palette'])
         table = [*range(count), *[IGNORE_INDEX] * (256 - count)]
@@ -69,7 +56,7 @@ def with_void(metainfo: dict) -> dict:
 
 
 def read_labels(path: Path, label_format: LabelFormat) -> np.ndarray:
-    """Read a label map, (H, W) uint8: indices into ``label_format.colors``.
+    """Read a label map, (H, W) uint8: positions in ``label_format.colors``.
 
     Raises:
         OSError: the file cannot be read.
@@ -77,79 +64,58 @@ def read_labels(path: Path, label_format: LabelFormat) -> np.ndarray:
             holds an index or a colour that ``label_format`` does not know.
     """
     with open_image(path) as (image, stored):
-        _check_format(path, image, stored)
-        values = np.asarray(image)
-        if image.mode in COLOR_MODES:
-            return _from_colors(path, values, label_format)
+        if problem := _format_problem(image, stored):
+            raise ValueError(f'{path} {problem}')
+        values = np.asarray(image).astype(np.int32)
         if image.mode == 'P':
             _check_color_table(path, image, values, label_format)
-        return _from_indices(path, values[..., 0] if image.mode == 'LA' else values, label_format)
+    if image.mode in COLOR_MODES:
+        values = values[..., :3]
+        labels = _color_table(label_format.colors)[values @ (1 << 16, 1 << 8, 1)]
+        advice = (
+            'which the palette lacks. Give a map of exact colours, without blended edges, or add '
+            'the colour to palette or void_palette'
+        )
+    else:
+        values = values[..., 0] if image.mode == 'LA' else values
+        table = np.array([*label_format.index_table, IGNORE_INDEX], np.uint8)
+        labels = table[values.clip(-1, 256)]
+        last = np.flatnonzero(table[:IGNORE_INDEX] != IGNORE_INDEX)[-1]
+        advice = (
+            f'but knows 0 to {last}, and {IGNORE_INDEX} to ignore a pixel. Fix the map, or name '
+            'the classes and the kind of labels that it was drawn with'
+        )
+    unknown = labels == IGNORE_INDEX
+    if unknown.any():
+        y, x = np.argwhere(unknown)[0]
+        value = values[y, x].tolist()
+        name = f'index {value}' if values.ndim == 2 else f'the colour {tuple(value)}'
+        raise ValueError(
+            f'{path} holds {name} (at x={x}, y={y}; {unknown.sum()} such pixels), {advice}'
+        )
+    return labels
 
 
-def _check_format(path: Path, image: Image.Image, stored: str) -> None:
-    """Refuse a file that may not hold the values that were written."""
+def _format_problem(image: Image.Image, stored: str) -> str | None:
+    """Return why the loaded values may be others than those that were written."""
     if image.format == 'JPEG':
-        raise ValueError(
-            f'{path} is a JPEG, which alters the values of a label map. Give the lossless original '
-            '(PNG, TIFF or BMP)'
-        )
-    if image.mode not in INDEX_MODES + COLOR_MODES:
-        raise ValueError(
-            f'{path} has the colour mode {image.mode}. Convert it to indices (one channel of 8 or '
-            '16 bits) or RGB colours'
-        )
+        return 'is a JPEG, which alters labels. Give the lossless original (PNG, TIFF or BMP)'
     if _STRETCHED.fullmatch(stored):
-        raise ValueError(
-            f'{path} has grey of {stored[2]} bits, which some programs use for indices and others '
-            'for shades. Convert it to an 8-bit grey or palette PNG, and check that its values are '
-            'the class indices'
+        return (
+            f'has grey of {stored[2]} bits, which some programs use for indices and others for '
+            'shades. Convert it to 8 bits, and check that its values are the class indices'
         )
-    if DEEP_MODES.fullmatch(stored):
-        raise ValueError(
-            f'{path} has several channels of 16 bits ({stored}). Convert it to indices (one '
-            'channel of 8 or 16 bits) or RGB colours of 8 bits'
+    if image.mode not in INDEX_MODES + COLOR_MODES or DEEP_MODES.fullmatch(stored):
+        return (
+            f'has the colour mode {stored}. Convert it to indices (one channel of 8 or 16 bits) '
+            'or RGB colours of 8 bits'
         )
-
-
-def _from_indices(path: Path, values: np.ndarray, label_format: LabelFormat) -> np.ndarray:
-    """Map (H, W) stored indices of any integer type to positions in the list of colours."""
-    values = values.astype(np.int32)
-    table = np.array([*label_format.index_table, IGNORE_INDEX], np.uint8)
-    labels = table[np.where((values < 0) | (values > 255), 256, values)]
-    unknown = labels == IGNORE_INDEX
-    if unknown.any():
-        last = max(np.flatnonzero(table[:IGNORE_INDEX] != IGNORE_INDEX))
-        raise ValueError(
-            f'{path} holds index {values[unknown][0]} {_where(unknown)}, but knows 0 to {last}, '
-            f'and {IGNORE_INDEX} to ignore a pixel. Fix the map, or name the classes and the kind '
-            'of labels that it was drawn with'
-        )
-    return labels
-
-
-def _from_colors(path: Path, values: np.ndarray, label_format: LabelFormat) -> np.ndarray:
-    """Map (H, W, 3 or 4) colours to positions in the list of colours."""
-    red, green, blue = (values[..., channel].astype(np.int32) for channel in range(3))
-    labels = _color_table(label_format.colors)[red << 16 | green << 8 | blue]
-    unknown = labels == IGNORE_INDEX
-    if unknown.any():
-        color = tuple(int(level) for level in values[unknown][0][:3])
-        raise ValueError(
-            f'{path} holds the colour {color} {_where(unknown)}, which the palette lacks. Give a '
-            'map of exact colours, without blended edges, or add the colour to palette or '
-            'void_palette'
-        )
-    return labels
-
-
-def _where(mask: np.ndarray) -> str:
-    y, x = np.unravel_index(mask.argmax(), mask.shape)
-    return f'(at x={x}, y={y}; {np.count_nonzero(mask)} such pixels)'
+    return None
 
 
 @lru_cache(maxsize=1)
 def _color_table(colors: tuple[Color, ...]) -> np.ndarray:
-    """Position of each colour ``R << 16 | G << 8 | B``, (2**24,) uint8."""
+    """Return the position of each colour ``R << 16 | G << 8 | B``, (2**24,) uint8."""
     table = np.full(1 << 24, IGNORE_INDEX, np.uint8)
     for position, (red, green, blue) in enumerate(colors):
         table[red << 16 | green << 8 | blue] = position
@@ -164,16 +130,15 @@ def _check_color_table(
     Its indices would silently become other classes. It is one if all colours in use are known and
     one of them belongs to a class of another index.
     """
-    entries = np.array(image.getpalette('RGB'), np.int32).reshape(-1, 3).tolist()
-    used = np.flatnonzero(np.bincount(values.ravel())).tolist()
+    entries = np.array(image.getpalette('RGB')).reshape(-1, 3).tolist()
     known = {color: position for position, color in enumerate(label_format.colors)}
-    meant = {i: known.get(tuple(entries[i]), -1) for i in used if i < len(entries)}
+    used = [i for i in np.unique(values).tolist() if i < len(entries)]
+    meant = {i: known.get(tuple(entries[i]), -1) for i in used}
     if -1 in meant.values():
         return
     for index, position in meant.items():
         if position < label_format.num_classes and position != label_format.index_table[index]:
             raise ValueError(
-                f'{path}: index {index} of its colour table has the colour of class {position}, so '
-                'indices and colours contradict each other. Save it as RGB if the colours are '
-                'right, as one channel without a table if the indices are'
+                f'{path}: index {index} of its colour table has the colour of class {position}. '
+                'Save it as RGB if the colours are right, without a table if the indices are'
             )

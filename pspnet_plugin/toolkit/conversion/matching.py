@@ -32,18 +32,11 @@ CITYSCAPES_IDS: dict[int, int | tuple[int, int, int]] = {
 
 @dataclass(frozen=True)
 class MatchedPhotos:
-    """Photos with their label maps.
+    """Photos and label maps by name: path below the directory, ``/`` between parts, no suffix."""
 
-    Args:
-        files: Photo and label map by common name (path below the directory, ``/`` between parts,
-            no suffix), in natural order.
-        unmatched: Names of photos without a label map.
-        unused_maps: Number of label maps without a photo.
-    """
-
-    files: dict[str, tuple[Path, Path]]
-    unmatched: list[str]
-    unused_maps: int = 0
+    files: dict[str, tuple[Path, Path]]  # photo and label map, in natural order
+    unmatched: list[str]  # photos without a label map
+    unused_maps: int  # number of label maps without a photo
 
 
 def match_folders(
@@ -54,8 +47,8 @@ def match_folders(
     Args:
         photos: Directory of the photos, sub-directories included.
         labels: Directory of the label maps.
-        photo_suffix: End of the photos' names that is not part of the common name, with or without
-            ``.png``; files that end otherwise do not count.
+        photo_suffix: End of the photos' names, with or without ``.png``, that is not part of the
+            common name; files that end otherwise do not count.
         label_suffix: The same for label maps.
 
     Raises:
@@ -77,14 +70,9 @@ def match_folders(
 
 
 def match_cityscapes(root: Path, kind: str | None) -> tuple[MatchedPhotos, str]:
-    """Match photos and label maps of the official layout, named ``train/NAME`` and ``val/NAME``.
+    """Match photos and label maps of the official layout, as ``train/NAME`` and ``val/NAME``.
 
-    Args:
-        root: Directory of ``leftImg8bit`` and ``gtFine``.
-        kind: One of ``LABEL_KINDS``; None takes the first that exists.
-
-    Returns:
-        The matches, and the kind of label maps.
+    ``kind`` is one of ``LABEL_KINDS``; None takes the first that exists. Returns it, too.
 
     Raises:
         FileNotFoundError: the layout is another, or there are no labels (of that kind).
@@ -108,11 +96,9 @@ def match_cityscapes(root: Path, kind: str | None) -> tuple[MatchedPhotos, str]:
     unmatched, unused = [], 0
     for split in splits:
         one = match_folders(
-            root / 'leftImg8bit' / split,
-            root / 'gtFine' / split,
-            photo_suffix='_leftImg8bit.png',
-            label_suffix=f'_gtFine_{kinds[0]}.png',
-        )
+            root / 'leftImg8bit' / split, root / 'gtFine' / split,
+            photo_suffix='_leftImg8bit.png', label_suffix=f'_gtFine_{kinds[0]}.png',
+        )  # fmt: skip
         unmatched += [f'{split}/{name}' for name in one.unmatched]
         unused += one.unused_maps
         for name, both in one.files.items():
@@ -142,12 +128,11 @@ def _by_name(folder: Path, suffix: str, *, option: str) -> dict[str, Path]:
         raise FileNotFoundError(f'{folder}: no such directory')
     images: dict[str, Path] = {}
     for entry in fileio.list_dir_or_file(str(folder), list_dir=False, recursive=True):
-        if not entry.lower().endswith(SOURCE_SUFFIXES):
-            continue
         stem = entry.rpartition('.')[0]
-        name = next((n.removesuffix(suffix) for n in (stem, entry) if n.endswith(suffix)), None)
-        if name is None:
+        end = next((part for part in (stem, entry) if part.endswith(suffix)), None)
+        if end is None or not entry.lower().endswith(SOURCE_SUFFIXES):
             continue
+        name = end.removesuffix(suffix)
         if name in images:
             raise ValueError(
                 f'{images[name]} and {folder / entry} have the same name. Remove one, or give '

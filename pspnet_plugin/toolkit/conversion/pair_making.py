@@ -23,28 +23,16 @@ MARKER = '.pairs.json'
 
 @dataclass(frozen=True)
 class PairFormat:
-    """Form of the pairs that are made.
-
-    Args:
-        label_format: Meaning of the label maps' values.
-        size: Height and width of one half; None keeps those of the photo.
-        suffix: ``'.png'``, lossless, or ``'.jpg'``.
-        quality: JPEG quality, 1 to 100.
-        max_side: Pixels to which the longer side of larger photos is shrunk, in proportion.
-    """
+    """Form of the pairs that are made."""
 
     label_format: LabelFormat
-    size: Size | None
-    suffix: str
-    quality: int
-    max_side: int | None = None
+    size: Size | None  # of one half; None keeps that of the photo
+    suffix: str  # '.png', lossless, or '.jpg'
+    quality: int  # of JPEG, 1 to 100
+    max_side: int | None  # pixels to which the longer side of larger photos is shrunk
 
     def encode(self, photo: np.ndarray, labels: np.ndarray) -> bytes:
-        """Encode an (H, W, 3) RGB photo and (H, W) positions in the list of colours as a file.
-
-        Raises:
-            ValueError: the pair is too large for the format.
-        """
+        """Encode an (H, W, 3) RGB photo and (H, W) positions in the list of colours as a file."""
         size = self.size
         if self.max_side and max(photo.shape[:2]) > self.max_side:
             size = fit(photo.shape[:2], self.max_side)
@@ -67,11 +55,7 @@ def jpeg_options(quality: int) -> list[int]:
 
 
 def encode_pair(pair: np.ndarray, *, suffix: str, quality: int) -> bytes:
-    """Encode a pair, (H, 2W, 3) uint8 BGR; see ``PairFormat`` for the arguments.
-
-    Raises:
-        ValueError: it is too large for the format.
-    """
+    """Encode a pair, (H, 2W, 3) uint8 BGR; ``ValueError`` if it is too large for the format."""
     options = jpeg_options(quality) if suffix == '.jpg' else []
     try:
         done, content = cv2.imencode(suffix, pair, options)
@@ -80,26 +64,21 @@ def encode_pair(pair: np.ndarray, *, suffix: str, quality: int) -> bytes:
     if not done:
         height, width = pair.shape[:2]
         raise ValueError(
-            f'a pair of {width} x {height} pixels (width x height) does not fit into a {suffix} '
-            'file. Give a smaller --size'
+            f'a pair of {width} x {height} pixels does not fit into a {suffix} file. Give a '
+            'smaller --size'
         )
     return content.tobytes()
 
 
 def make_pair(job: Job, *, pair_format: PairFormat) -> list[bytes]:
-    """Return the file of a pair from its photo and its label map.
-
-    Raises:
-        OSError: a source cannot be read.
-        ValueError: it is unusable.
-    """
+    """Return the file of a pair from its photo and its label map."""
     photo_path, labels_path = job.sources
     photo, labels = read_rgb(photo_path), read_labels(labels_path, pair_format.label_format)
     if photo.shape[:2] != labels.shape:
         sizes = ['{1} x {0}'.format(*array.shape) for array in (photo, labels)]
         raise ValueError(
-            f'{photo_path} has {sizes[0]} pixels (width x height), its label map {labels_path} '
-            f'has {sizes[1]}. Give the label map of this very photo'
+            f'{photo_path} has {sizes[0]} pixels, its label map {labels_path} has {sizes[1]}. Give '
+            'the label map of this very photo'
         )
     try:
         return [pair_format.encode(photo, labels)]
@@ -119,14 +98,7 @@ def make_pairs(
 ) -> int:
     """Make the pairs that are missing or whose files have changed; see ``run_conversion``.
 
-    Args:
-        out: Directory of the pairs and of ``metainfo.json``.
-        matched: Photos with their label maps.
-        pair_format: Form of the pairs.
-        made_from: Sources, as JSON; a run with others cannot resume this one.
-        metainfo: Classes and colours.
-        workers: Number of processes.
-        tool: Name of the tool, for its messages.
+    ``made_from`` names the sources; a run with others cannot resume this one.
 
     Raises:
         OSError: ``out`` cannot be made.
@@ -148,9 +120,6 @@ def make_pairs(
         print(f'skipped label maps without a photo: {matched.unused_maps}')
     if matched.unmatched:
         shown = ', '.join(matched.unmatched[:10]) + (', ...' if matched.unmatched[10:] else '')
-        complain(
-            tool,
-            f'skipped photos without a label map: {len(matched.unmatched)}: {shown}. Add the maps '
-            'or remove the photos',
-        )
+        count = len(matched.unmatched)
+        complain(tool, f'skipped photos without a label map: {count}: {shown}. Add their maps')
     return 1 if matched.unmatched else status

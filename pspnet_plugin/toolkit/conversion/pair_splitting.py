@@ -16,12 +16,7 @@ from pspnet_plugin.toolkit.conversion.conversion_run import Job
 
 
 def split_pair(job: Job, *, decoder: LabelDecoder, photo_side: str) -> list[bytes]:
-    """Return the files of a pair's labels and photo.
-
-    Raises:
-        OSError: the pair cannot be read.
-        ValueError: it is no complete image, of odd width, or has no label half.
-    """
+    """Return the files of a pair's labels and photo."""
     (path,) = job.sources
     photo, colors = halves(read_pair(str(path)), photo_side)
     try:

@@ -2,13 +2,11 @@
 
 Images are enlarged by whole numbers without interpolation and placed pixel on pixel, so that every
 pixel of a pair can be judged at 100 %.
-
-Shape shorthand in this module: H, W: height and width of one half.
 """
 
 import copy
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -20,6 +18,7 @@ from pspnet_plugin.datasets.pair_backends import halves, read_pair
 from pspnet_plugin.labels.palettes import IGNORE_INDEX
 from pspnet_plugin.toolkit.inspection.pair_statistics import DecodingSettings
 from pspnet_plugin.toolkit.inspection.split_statistics import SplitStatistics
+from pspnet_plugin.utils.resizing import Size
 
 TILE = 768  # pixels of width: three times a half of 256
 MARGIN, GAP, LINE = 24, 12, 34  # pixels
@@ -41,14 +40,10 @@ class Row(NamedTuple):
     caption: str
 
 
-def max_rows(sizes: Sequence[tuple[int, int]] = ((1, 1),)) -> int:
-    """Return the number of rows that surely fit on a sheet.
-
-    Args:
-        sizes: Width and height of the halves; squares by default.
-    """
+def max_rows(sizes: Iterable[Size] = ((1, 1),)) -> int:
+    """Return the number of rows that surely fit on a sheet of halves of these sizes."""
     space = LARGEST_SIDE * 15 // 16  # the rest is for the legend
-    return space // max(LINE + height * _scale(width) + GAP for width, height in sizes)
+    return space // max(LINE + height * _scale(width) + GAP for height, width in sizes)
 
 
 def choose_rows(splits: Sequence[SplitStatistics], count: int) -> list[Row]:
@@ -71,44 +66,27 @@ def choose_rows(splits: Sequence[SplitStatistics], count: int) -> list[Row]:
     return rows
 
 
-def legend_of(splits: Sequence[SplitStatistics]) -> list[tuple[str, int]]:
-    """Return texts with the share of each class in each split, and the index of its colour.
-
-    The index of the first void colour stands for void, 255 for unexplained pixels.
-    """
+def _legend(splits: Sequence[SplitStatistics]) -> list[tuple[str, int]]:
+    """Return texts with the share of each class in each split, and the label to paint there."""
     figures = [split.figures() for split in splits]
     entries = [
         (name, i, [f['classes'][i]['share'] for f in figures])
         for i, name in enumerate(splits[0].settings.classes)
     ]
-    for name, position in (('void', len(entries)), ('unexplained', IGNORE_INDEX)):
-        entries.append((name, position, [f[name] for f in figures]))
-    return [
-        (f'{name} {" / ".join(f"{share:.2%}" for share in shares)}', position)
-        for name, position, shares in entries
-    ]
+    for name, label in (('void', len(entries)), ('unexplained', IGNORE_INDEX)):
+        entries.append((name, label, [f[name] for f in figures]))
+    return [(f'{name} {" / ".join(map("{:.2%}".format, s))}', label) for name, label, s in entries]
 
 
-def draw_sheet(
-    rows: Sequence[Row],
-    settings: DecodingSettings,
-    *,
-    title: str,
-    legend: Sequence[tuple[str, int]],
-) -> bytes:
+def draw_sheet(rows: Sequence[Row], splits: Sequence[SplitStatistics], *, title: str) -> bytes:
     """Draw the sheet as a PNG file.
-
-    Args:
-        rows: The pairs.
-        settings: How they are decoded.
-        title: First line of the sheet.
-        legend: Texts, and the indices of the known colours that they explain.
 
     Raises:
         OSError: a file cannot be read.
         ValueError: it is no pair, or the sheet would be too large.
     """
-    tiles = [make_tiles(row.path, settings) for row in rows]
+    settings, legend = splits[0].settings, _legend(splits)
+    tiles = [_make_tiles(row.path, settings) for row in rows]
     widths = [max(row[i].shape[1] for row in tiles) for i in range(4)]
     width = 2 * MARGIN + sum(widths) + 3 * GAP
     columns = max(1, (width - 2 * MARGIN) // ENTRY)
@@ -127,10 +105,10 @@ def draw_sheet(
         draw.text((left, top), text, fill='black', font=font)
 
     write(MARGIN, MARGIN, title, 26)
-    for i, (name, position) in enumerate(legend):
+    for i, (name, label) in enumerate(legend):
         left = MARGIN + i % columns * ENTRY
         top = MARGIN + LINE + GAP + i // columns * LINE
-        swatch = paint(np.full((SWATCH, SWATCH), position, np.uint8), settings)
+        swatch = _paint(np.full((SWATCH, SWATCH), label, np.uint8), settings)
         sheet.paste(Image.fromarray(swatch), (left, top))
         write(left + SWATCH + GAP, top, name)
     lefts = [MARGIN + sum(widths[:i]) + i * GAP for i in range(4)]
@@ -147,41 +125,32 @@ def draw_sheet(
     return content.getvalue()
 
 
-def make_tiles(path: str, settings: DecodingSettings) -> list[np.ndarray]:
+def _make_tiles(path: str, settings: DecodingSettings) -> list[np.ndarray]:
     """Return the four images of a row, RGB, enlarged."""
     photo, colors = halves(read_pair(path), settings.photo_side)
     scale = _scale(photo.shape[1])
     decoder = copy.copy(settings.decoder)
     decoder.min_explained = 0  # pairs in other colours are drawn too
-    labels, sure = (
-        array.repeat(scale, 0).repeat(scale, 1)
-        for array in (decoder.decode(colors), decoder.sure(colors))
-    )
-    decoded = paint(labels, settings)
+    parts = photo[..., ::-1], colors[..., ::-1], decoder.decode(colors), decoder.sure(colors)
+    photo, colors, labels, sure = (part.repeat(scale, 0).repeat(scale, 1) for part in parts)
+    decoded = _paint(labels, settings)
     dim = sure & (labels != IGNORE_INDEX)
     unsure = np.where(dim[..., None], (decoded * DIM).astype(np.uint8), decoded)
-    enlarged = [half[..., ::-1].repeat(scale, 0).repeat(scale, 1) for half in (photo, colors)]
-    return [*enlarged, decoded, unsure]
+    return [photo, colors, decoded, unsure]
 
 
-def paint(labels: np.ndarray, settings: DecodingSettings) -> np.ndarray:
-    """Paint (H, W) indices of known colours as an (H, W, 3) RGB image.
-
-    Classes have their colours; void is black with grey stripes, unexplained pixels are white with
-    black stripes.
-    """
+def _paint(labels: np.ndarray, settings: DecodingSettings) -> np.ndarray:
+    """Paint (H, W) labels as (H, W, 3) RGB: void with grey stripes, unexplained white and black."""
     count = len(settings.classes)
     table = np.zeros((256, 3), np.uint8)
     table[:count] = settings.decoder.palette[:count]
     image = table[labels]
     y, x = np.ogrid[: labels.shape[0], : labels.shape[1]]
     unexplained = labels == IGNORE_INDEX
-    void = ~unexplained & (labels >= count)
-    image[void & ((x + y) % 12 < 3)] = 90
+    image[(labels >= count) & ~unexplained & ((x + y) % 12 < 3)] = 90
     image[unexplained & ((x - y) % 6 > 1)] = 255
     return image
 
 
 def _scale(width: int) -> int:
-    """Return the whole number by which halves of a width are enlarged."""
     return max(1, round(TILE / width))

@@ -16,6 +16,7 @@ Shape shorthand in this module: M, N: numbers of photos.
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from typing import NamedTuple
 
 import cv2
@@ -33,17 +34,12 @@ _BLOCK = 512  # photos that are compared with all others at once
 
 
 class Fingerprint(NamedTuple):
-    """Compact form of a photo in which copies are recognised.
+    """Compact form of a photo in which copies are recognised."""
 
-    Args:
-        digest: Digest of the pair's file, 64 bits.
-        thumbnail: (256,) uint8, the photo in grey, shrunk to 16 x 16.
-        detail: (784,) float16 of length 1: the inner 28 x 28 of a thumbnail of 32 x 32, high-pass
-            filtered and divided by its local contrast; zero if there is no detail.
-    """
-
-    digest: int
-    thumbnail: np.ndarray
+    digest: int  # of the pair's file, 64 bits
+    thumbnail: np.ndarray  # (256,) uint8, the photo in grey, 16 x 16
+    # (784,) float16 of length 1: the inner 28 x 28 of a thumbnail of 32 x 32, high-pass filtered
+    # and divided by its local contrast; zero if there is no detail.
     detail: np.ndarray
 
 
@@ -85,26 +81,20 @@ def find_duplicates(photos: Mapping[str, Fingerprint]) -> list[Duplicates]:
     groups = []
     for names in by_thumbnail.values():
         while len(names) > 1:
-            same = _same([photos[names[0]]], [photos[name] for name in names])[0]
-            same[0] = True
-            groups.append([name for name, is_same in zip(names, same, strict=True) if is_same])
-            names = [name for name, is_same in zip(names, same, strict=True) if not is_same]
-    return [
-        Duplicates(group, len({photos[name].digest for name in group}) == 1)
-        for group in groups
-        if len(group) > 1
-    ]
+            first, *others = names
+            same = _same([photos[first]], [photos[name] for name in others])[0]
+            group = [first, *compress(others, same)]
+            names = [*compress(others, ~same)]
+            if len(group) > 1:
+                same_bytes = len({photos[name].digest for name in group}) == 1
+                groups.append(Duplicates(group, same_bytes))
+    return groups
 
 
 def find_shared(
     one: Mapping[str, Fingerprint], other: Mapping[str, Fingerprint]
 ) -> list[Duplicates]:
-    """Find photos that two splits share.
-
-    Args:
-        one: Photos of a split; the first match there is the first name of each result.
-        other: Photos of another split, in whose order the results are.
-    """
+    """Find photos that two splits share: the first match in ``one``, in the order of ``other``."""
     names, other_names = list(one), list(other)
     left, right = list(one.values()), list(other.values())
     first: dict[int, int] = {}

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 
 from pspnet_plugin.datasets.pair_backends import SIDES
-from pspnet_plugin.toolkit.inspection.duplicates import find_duplicates, find_shared
+from pspnet_plugin.toolkit.inspection.duplicates import Duplicates, find_duplicates, find_shared
 from pspnet_plugin.toolkit.inspection.palette_guess import guess_palette
 from pspnet_plugin.toolkit.inspection.split_statistics import SplitStatistics
 
@@ -22,30 +22,17 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong.
+    """Something that is wrong."""
 
-    Args:
-        severity: ``'error'`` or ``'warning'``.
-        code: Its kind, for programs.
-        split: Name of the split; empty for the whole set.
-        message: What is wrong, and what to do.
-        files: Files concerned, relative to the split or to the set.
-    """
-
-    severity: str
-    code: str
-    split: str
-    message: str
-    files: tuple[str, ...] = ()
+    severity: str  # 'error' or 'warning'
+    code: str  # its kind, for programs
+    split: str  # name of the split; empty for the whole set
+    message: str  # what is wrong, and what to do
+    files: tuple[str, ...] = ()  # relative to the split or to the set
 
 
 def find_problems(splits: Sequence[SplitStatistics], *, strays: Sequence[str]) -> list[Finding]:
-    """Check each split, all splits against each other and the files beside them; errors first.
-
-    Args:
-        splits: Statistics of the splits.
-        strays: Images of the set that belong to no split.
-    """
+    """Check each split, all against each other, and images that belong to none; errors first."""
     findings = [
         Finding(severity, code, split.split.name, message, tuple(*files))
         for split in splits
@@ -63,11 +50,9 @@ def find_problems(splits: Sequence[SplitStatistics], *, strays: Sequence[str]) -
     }
     for one, other in combinations(photos, 2):
         if shared := find_shared(photos[one], photos[other]):
-            copies = sum(pair.same_bytes for pair in shared)
-            listed = _some([' = '.join(pair.files) for pair in shared])
             message = (
                 f'photos of {other} that are in {one} too, so that its scores say little: '
-                f'{len(shared)} ({copies} of them as the same file): {listed}. Remove them from one'
+                f'{_list_copies(shared)}. Remove them from one'
             )
             files = tuple(name for pair in shared for name in pair.files)
             findings.append(Finding('error', 'leakage', '', message, files))
@@ -134,14 +119,10 @@ def _check_colors(split: SplitStatistics, figures: dict) -> Check:
 def _check_seam(split: SplitStatistics, figures: dict) -> Check:
     labels_in_photo, labels_in_colors = split.seam[0] > SEAM_LABELS, split.seam[1] > SEAM_PHOTO
     if figures['in_palette'] and labels_in_photo == labels_in_colors:
-        half = (
-            'photo half is in palette colours'
-            if labels_in_photo
-            else 'colour half looks like photo'
-        )
+        problem = 'palette colours in the photo half' if labels_in_photo else 'no labels'
         message = (
-            f'next to the middle of the images the {half}: photo and labels have different sizes, '
-            'or the files are no plain pairs. Make them again'
+            f'next to the middle of the images there are {problem}: photo and labels have '
+            'different sizes, or the files are no plain pairs. Make them again'
         )
         yield 'error', 'seam', message
 
@@ -153,16 +134,17 @@ def _check_variety(split: SplitStatistics, figures: dict) -> Check:
         message = f'halves have {len(sizes)} sizes: {listed}. A batch needs one: crop or resize'
         yield 'warning', 'sizes', message
     if groups:
-        copies = sum(group.same_bytes for group in groups)
-        listed = _some([' = '.join(group.files[:3]) for group in groups])
-        message = (
-            f'photos that occur more than once: {len(groups)} ({copies} of them as the same '
-            f'file): {listed}'
-        )
+        message = f'photos that occur more than once: {_list_copies(groups)}'
         yield 'warning', 'duplicates', message, [name for group in groups for name in group.files]
     absent = [entry['name'] for entry in figures['classes'] if not entry['pictures']]
     if absent and figures['labelled']:
         yield 'warning', 'absent', f'classes that never occur: {_some(absent)}'
+
+
+def _list_copies(groups: Sequence[Duplicates]) -> str:
+    listed = _some([' = '.join(group.files[:3]) for group in groups])
+    identical = sum(group.same_bytes for group in groups)
+    return f'{len(groups)} ({identical} of them as the same file): {listed}'
 
 
 def _some(names: Sequence[str]) -> str:

@@ -1,8 +1,4 @@
-"""Statistics of one pair, in a few kilobytes.
-
-Shape shorthand in this module: H, W: height and width of one half; K: number of known colours;
-B: colour bins.
-"""
+"""Statistics of one pair, in a few kilobytes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +10,7 @@ import numpy as np
 from pspnet_plugin.datasets.pair_backends import decode_pair, halves
 from pspnet_plugin.labels.decoder import LabelDecoder
 from pspnet_plugin.toolkit.inspection.duplicates import Fingerprint, fingerprint
+from pspnet_plugin.utils.resizing import Size
 
 FLAT = 10  # levels that a channel spans at most over 5 x 5 pixels of a flat area
 CONSTANT = 2  # the same inside a label's area, where JPEG keeps a colour constant
@@ -22,17 +19,10 @@ MOST_COLORS = 64  # bins kept for an image, the most frequent ones
 
 @dataclass(frozen=True)
 class DecodingSettings:
-    """Classes of a set of pairs, and how the pairs are decoded.
-
-    Args:
-        classes: Names of the classes.
-        decoder: Decoder of the K known colours: those of ``classes``, then void as classes of
-            their own.
-        photo_side: ``'left'`` or ``'right'``.
-    """
+    """Classes of a set of pairs, and how the pairs are decoded."""
 
     classes: Sequence[str]
-    decoder: LabelDecoder
+    decoder: LabelDecoder  # of all known colours: those of the classes, then void as classes
     photo_side: str
 
 
@@ -42,34 +32,20 @@ def _zeros(*shape: int) -> np.ndarray:
 
 @dataclass
 class PairStatistics:
-    """Statistics of one file.
+    """Statistics of one file; of one that is no pair only ``unreadable``, the reason, is set."""
 
-    Args:
-        unreadable: Reason why it is no pair; None if it is one, and only then the rest is set.
-        size: Width and height of one half.
-        fit: ``'fits'``, ``'swapped'`` (the photo half is in the palette, the other is not) or
-            ``'foreign'`` (neither is).
-        photo: Fingerprint of the photo.
-        counts: (256,) pixels of each known colour, unexplained ones at 255; zero unless it fits.
-        unsure: The same for those pixels that are not sure.
-        constant: Share of the colour half that is constant, as the inside of labelled areas is.
-        seam: Share of sure pixels in the eighth of the photo half and of the colour half that
-            touches the other one.
-        flat: (B, 5) the most frequent colours of flat areas in the colour half: bin, pixels, and
-            the sums of their R, G and B.
-        unknown: The same for those pixels that are not sure: no blends, because the areas are flat.
-    """
-
-    unreadable: str | None = None
-    size: tuple[int, int] = (0, 0)
-    fit: str = 'fits'
+    unreadable: str = ''
+    size: Size = (0, 0)  # of one half
+    fit: str = 'fits'  # or 'swapped': only the photo half is in the palette, 'foreign': neither
     photo: Fingerprint | None = None
-    counts: np.ndarray = _zeros(256)
-    unsure: np.ndarray = _zeros(256)
-    constant: float = 0.0
+    counts: np.ndarray = _zeros(256)  # pixels of each known colour, unexplained ones at 255
+    unsure: np.ndarray = _zeros(256)  # the same for those pixels that are not sure
+    constant: float = 0.0  # share of the colour half that is constant, as labelled areas are
+    # Shares of sure pixels in the eighth of the photo half and of the colour half at the middle.
     seam: tuple[float, float] = (0.0, 1.0)
+    # The B most frequent colours of flat areas: bin, pixels, sums of their R, G and B.
     flat: np.ndarray = _zeros(0, 5)
-    unknown: np.ndarray = _zeros(0, 5)
+    unknown: np.ndarray = _zeros(0, 5)  # the same for unsure pixels, which are no blends there
 
 
 def measure_pair(path: str, settings: DecodingSettings) -> PairStatistics:
@@ -78,14 +54,13 @@ def measure_pair(path: str, settings: DecodingSettings) -> PairStatistics:
         content = Path(path).read_bytes()
         pair = decode_pair(content, path)
     except OSError as error:
-        return PairStatistics(unreadable=error.strerror or str(error))
+        return PairStatistics(error.strerror or str(error))
     except ValueError as error:
-        reason = str(error).removeprefix(f'{path}: ').partition('. ')[0]
-        return PairStatistics(unreadable=reason)
+        return PairStatistics(str(error).removeprefix(f'{path}: ').partition('. ')[0])
     photo, colors = halves(pair, settings.photo_side)
     decoder = settings.decoder
     height, width = colors.shape[:2]
-    found = PairStatistics(size=(width, height), photo=fingerprint(content, photo))
+    found = PairStatistics(size=(height, width), photo=fingerprint(content, photo))
     if not decoder.is_label_image(colors):
         found.fit = 'swapped' if decoder.is_label_image(photo) else 'foreign'
     if found.fit == 'swapped':

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pspnet_plugin.labels.decoder import FLAT_NOISE
-from pspnet_plugin.labels.palettes import NAMED, Color, known_palettes
+from pspnet_plugin.labels.palettes import NAMED, known_palettes
 
 ENOUGH = 0.9  # share of the flat areas that a palette has to explain
 FEWEST = 3  # entries of a palette that have to occur
@@ -14,15 +14,16 @@ DARKEST = 64  # levels: class indices that were saved as they are look black
 PLAIN = 'They have hardly any constant areas, so they look like plain photos and no label maps'
 
 Colors = Sequence[tuple[np.ndarray, int, int]]  # see ``ColorHistogram.colors``
+Palette = Sequence[Sequence[int]]
 
 
-def guess_palette(colors: Colors, known: Sequence[Color], *, constant: float) -> str:
+def guess_palette(colors: Colors, known: Palette, *, constant: float) -> str:
     """Return a sentence about what the label halves look like, and what to do.
 
     Args:
-        colors: Colours of the flat areas of the label halves, with their pixels.
+        colors: Colours of their flat areas.
         known: Colours of the palette that was asked for.
-        constant: Median share of constant areas in the label halves.
+        constant: Median share of constant areas.
     """
     if not colors:
         return PLAIN
@@ -37,16 +38,17 @@ def guess_palette(colors: Colors, known: Sequence[Color], *, constant: float) ->
         )
     explained, _ = _explained(colors, known)
     least = max(ENOUGH, explained + 0.01)
-    share, used = _explained(colors, [_bgr(color) for color in known])
+    share, used = _explained(colors, _bgr(known))
     if share >= least and used >= FEWEST:
         return (
             f'{share:.0%} of their flat areas are in this palette with red and blue swapped: the '
             'label halves were saved as BGR; swap the channels of the files, or of the palette'
         )
     candidates = []
-    for name, metainfo in known_palettes().items():
-        palette = [tuple(color) for color in (*metainfo['palette'], *metainfo['void_palette'])]
-        for order, entries in (('', palette), (' saved as BGR', [_bgr(c) for c in palette])):
+    palettes = known_palettes()
+    for name, metainfo in palettes.items():
+        rgb = [*metainfo['palette'], *metainfo['void_palette']]
+        for order, entries in (('', rgb), (' saved as BGR', _bgr(rgb))):
             share, used = _explained(colors, entries)
             if share >= least and used >= FEWEST:
                 # Among those that explain about as much, ours first, then the smallest.
@@ -57,8 +59,8 @@ def guess_palette(colors: Colors, known: Sequence[Color], *, constant: float) ->
         guess = f"They look like {name}'s palette{order} ({share:.0%} of their flat areas)"
         if order:
             return f'{guess}; swap red and blue of the label halves'
-        palette = [tuple(color) for color in known_palettes()[name]['palette']]
-        if len(set(palette)) < len(palette):
+        palette = palettes[name]['palette']
+        if len({*map(tuple, palette)}) < len(palette):
             return f'{guess}, which gives some classes one colour; name yours in a file: --palette'
         return f'{guess}; try --palette {name}'
     if constant < PLAIN_SHARE:
@@ -68,12 +70,11 @@ def guess_palette(colors: Colors, known: Sequence[Color], *, constant: float) ->
     return 'Give --palette a file that names their colours'
 
 
-def _bgr(color: Sequence[int]) -> Color:
-    red, green, blue = color
-    return blue, green, red
+def _bgr(colors: Palette) -> Palette:
+    return [color[::-1] for color in colors]
 
 
-def _explained(colors: Colors, entries: Sequence[Color]) -> tuple[float, int]:
+def _explained(colors: Colors, entries: Palette) -> tuple[float, int]:
     """Return the share of the pixels that lie near an entry, and how many entries they use."""
     distances = np.linalg.norm(
         np.array([color for color, *_ in colors])[:, None] - np.array(entries), axis=2

@@ -29,22 +29,16 @@ from pspnet_plugin.toolkit.inspection.pair_statistics import (
     measure_pair,
 )
 from pspnet_plugin.utils.jobs import run_jobs
+from pspnet_plugin.utils.resizing import Size
 
 LISTED_COLORS, LISTED_SHARE = 12, 1e-4  # at most so many, and none rarer than that
 
 
 def find_splits(root: Path, *, wanted: Sequence[str] = ()) -> tuple[list[Split], list[str]]:
-    """Find the splits of a set of pairs, and the images beside them.
+    """Return the splits of a set, or the ``wanted`` ones, and the images that belong to none.
 
     The root itself is a split, ``'.'``, only if no sub-directory holds pairs; otherwise one image
     in it would make train and val parts of one split.
-
-    Args:
-        root: Directory of the set.
-        wanted: Names of splits; all of them if it is empty.
-
-    Returns:
-        The splits, and the names of images, relative to the root, that belong to no split.
 
     Raises:
         FileNotFoundError: there is no such directory or split.
@@ -113,18 +107,13 @@ class ColorHistogram:
 
 
 class SplitStatistics:
-    """Statistics of all pairs of a split. A pair is known by its number in ``split.pairs``.
-
-    Args:
-        split: Its files.
-        settings: How its pairs are decoded.
-    """
+    """Statistics of all pairs of a split. A pair is known by its number in ``split.pairs``."""
 
     def __init__(self, split: Split, settings: DecodingSettings) -> None:
         self.split, self.settings = split, settings
         self.unreadable: dict[int, str] = {}
         self.fits: dict[str, list[int]] = defaultdict(list)  # pairs by ``PairStatistics.fit``
-        self.sizes: Counter[tuple[int, int]] = Counter()
+        self.sizes: Counter[Size] = Counter()
         self.unsure_shares: dict[int, float] = {}
         self.constant_shares: list[float] = []
         self.flat, self.unknown = ColorHistogram(), ColorHistogram()
@@ -136,7 +125,7 @@ class SplitStatistics:
     def add(self, number: int, pair: PairStatistics) -> None:
         """Add the statistics of ``split.pairs[number]``."""
         if pair.photo is None:
-            self.unreadable[number] = pair.unreadable or ''
+            self.unreadable[number] = pair.unreadable
             return
         self.sizes[pair.size] += 1
         self._photos[number] = pair.photo
@@ -157,12 +146,12 @@ class SplitStatistics:
             self._seam += pair.seam
 
     def names(self, numbers: Iterable[int]) -> list[str]:
-        """Return names of pairs by their numbers, in order."""
+        """Return names of pairs, in order."""
         return [self.split.pairs[number] for number in sorted(numbers)]
 
     @property
     def photos(self) -> dict[str, Fingerprint]:
-        """Fingerprints of the photos by the names of their pairs, in order."""
+        """Fingerprints by the names of pairs, in order."""
         return {self.split.pairs[i]: self._photos[i] for i in sorted(self._photos)}
 
     @property
@@ -179,7 +168,7 @@ class SplitStatistics:
         return dict(
             pairs=len(self.split.pairs),
             in_palette=len(self.fits['fits']),
-            sizes={f'{w}x{h}': n for (w, h), n in sorted(self.sizes.items())},
+            sizes={f'{w}x{h}': self.sizes[h, w] for w, h in sorted(s[::-1] for s in self.sizes)},
             unreadable={self.split.pairs[i]: self.unreadable[i] for i in sorted(self.unreadable)},
             swapped=self.names(self.fits['swapped']),
             foreign=self.names(self.fits['foreign']),
@@ -195,7 +184,7 @@ class SplitStatistics:
                     share=_share(counts[i], labelled),
                     pictures=int(self._images[i]),
                     unsure=_share(self._unsure[i], counts[i]),
-                )
+                )  # fmt: skip
                 for i, (name, color) in enumerate(zip(classes, known, strict=False))
             ],
             unknown_share=_share(self._unknown_pixels, self._pixels),
