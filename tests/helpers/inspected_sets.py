@@ -8,9 +8,10 @@ import numpy as np
 from helpers.pairs import label_map, write_pair
 
 
-def join(left: np.ndarray, right: np.ndarray) -> bytes:
-    """Encode two halves, BGR, as an image file."""
-    return cv2.imencode('.png', np.hstack([left, right]))[1].tobytes()
+def write_halves(path: Path, left: np.ndarray, right: np.ndarray) -> None:
+    """Write two halves, BGR, as one image."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), np.hstack([left, right]))
 
 
 def codes(findings: dict) -> list[tuple[str, str, str]]:

@@ -7,7 +7,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from helpers.inspected_sets import codes, finding, join
+from helpers.inspected_sets import codes, finding, write_halves
 from helpers.pairs import CITYSCAPES, SEEDS, coloured, label_map, photo
 
 from pspnet_plugin.labels import LabelDecoder
@@ -42,8 +42,7 @@ def test_void_and_unexplained_pixels_are_distinguished(tmp_path, inspect):
     colors = coloured(label_map(64, 64))
     colors[:16] = (0, 74, 111)  # 'dynamic', void
     colors[16:20] = (0, 255, 255)
-    (tmp_path / 'set').mkdir()
-    (tmp_path / 'set' / '1.png').write_bytes(join(photo(64, 64), colors))
+    write_halves(tmp_path / 'set' / '1.png', photo(64, 64), colors)
     _, findings = inspect(tmp_path / 'set', '--rule', 'nearest')
     found = findings['splits']['.']
     assert found['void'] == 16 / 64
@@ -74,7 +73,7 @@ def test_options_of_decoding_mean_what_they_mean_to_a_training(demo_root, inspec
 def test_min_explained_decides_which_images_are_labels(pairs_root, inspect):
     colors = coloured(label_map(64, 64, seed=5))
     colors[:26] = (0, 255, 255)
-    (pairs_root / 'val' / '5.png').write_bytes(join(photo(64, 64, seed=5), colors))
+    write_halves(pairs_root / 'val' / '5.png', photo(64, 64, seed=5), colors)
     for share, foreign in (('0.5', []), ('0.7', ['5.png']), ('0', [])):
         found = inspect(pairs_root, '--min-explained', share, status=1)[1]
         assert found['splits']['val']['foreign'] == foreign

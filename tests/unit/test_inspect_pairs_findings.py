@@ -6,7 +6,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from helpers.inspected_sets import codes, finding, join, other_palette
+from helpers.inspected_sets import codes, finding, other_palette, write_halves
 from helpers.pairs import SEEDS, coloured, label_map, photo, write_pair
 
 from pspnet_plugin.labels.palettes import NAMED, read_metainfo
@@ -81,10 +81,9 @@ def test_palettes_that_are_of_no_use_are_recognised(tmp_path, inspect, palette, 
 
 
 def test_photos_are_recognised(tmp_path, inspect):
-    (tmp_path / 'photos').mkdir()
     for seed in range(3):
-        image = cv2.GaussianBlur(photo(64, 128, seed=seed), (0, 0), 3)
-        cv2.imwrite(str(tmp_path / f'photos/{seed}.png'), image)
+        image = cv2.GaussianBlur(photo(64, 64, seed=seed), (0, 0), 3)
+        write_halves(tmp_path / f'photos/{seed}.png', image, image)
     assert 'photos' in finding(inspect(tmp_path / 'photos', status=1)[1], 'foreign')[0]
 
 
@@ -102,8 +101,7 @@ def test_a_colour_missing_from_the_palette_is_listed(pairs_root, inspect):
     for seed, start in ((4, 56), (5, 40), (6, 56)):  # most of it in 5
         colors = coloured(label_map(64, 64, seed=seed))
         colors[:, start:] = (10, 250, 240)
-        path = pairs_root / 'train' / f'{seed}.png'
-        path.write_bytes(join(photo(64, 64, seed=seed), colors))
+        write_halves(pairs_root / 'train' / f'{seed}.png', photo(64, 64, seed=seed), colors)
     output, findings = inspect(pairs_root, status=1)
     (color,) = findings['splits']['train']['unknown_colors']
     assert color['color'] == [240, 250, 10] and color['example'] == '5.png'
@@ -124,7 +122,7 @@ def test_a_photo_of_train_in_val_is_leakage(pairs_root, inspect):
     shutil.copy(pairs_root / 'train' / '2.png', pairs_root / 'val' / '20.png')
     content = cv2.imencode('.jpg', photo(64, 64, seed=3), [cv2.IMWRITE_JPEG_QUALITY, 60])[1]
     smaller = cv2.resize(cv2.imdecode(content, 1), (48, 48), interpolation=cv2.INTER_AREA)
-    (pairs_root / 'val' / '30.png').write_bytes(join(smaller, coloured(label_map(48, 48))))
+    write_halves(pairs_root / 'val' / '30.png', smaller, coloured(label_map(48, 48)))
     _, findings = inspect(pairs_root, status=1)
     message, files = finding(findings, 'leakage')
     assert '2 (1 of them' in message
@@ -146,17 +144,15 @@ def texture(name, *, seed):
 @pytest.mark.parametrize('name', ['noise 4', 'noise 40', 'waves 12', 'horizon 12'])
 def test_copies_are_duplicates_and_photos_of_one_texture_are_not(tmp_path, inspect, name):
     colors = coloured(np.kron(label_map(64, 64), np.ones((4, 4), np.uint8)))
-    for split, seeds in (('train', range(20)), ('val', range(100, 110))):
-        (tmp_path / 'set' / split).mkdir(parents=True)
+    train, val = tmp_path / 'set/train', tmp_path / 'set/val'
+    for folder, seeds in ((train, range(20)), (val, range(100, 110))):
         for seed in seeds:
-            path = tmp_path / 'set' / split / f'{seed}.png'
-            path.write_bytes(join(texture(name, seed=seed), colors))
+            write_halves(folder / f'{seed}.png', texture(name, seed=seed), colors)
     _, findings = inspect(tmp_path / 'set')
     assert not {'leakage', 'duplicates'} & {p['code'] for p in findings['problems']}
     coded = cv2.imencode('.jpg', texture(name, seed=3), [cv2.IMWRITE_JPEG_QUALITY, 75])[1]
-    path = tmp_path / 'set' / 'val' / '200.png'
-    path.write_bytes(join(cv2.imdecode(coded, 1), colors))
-    shutil.copy(tmp_path / 'set' / 'train' / '5.png', tmp_path / 'set' / 'train' / '300.png')
+    write_halves(val / '200.png', cv2.imdecode(coded, 1), colors)
+    shutil.copy(train / '5.png', train / '300.png')
     _, findings = inspect(tmp_path / 'set', status=1)
     message, files = finding(findings, 'leakage')
     assert '1 (0 of them' in message and files == ['train/3.png', 'val/200.png']
@@ -178,10 +174,9 @@ def test_copies_and_sizes_within_a_split_are_warnings(pairs_root, inspect):
 
 @pytest.mark.parametrize('split', [80, 48], ids=['wide photo', 'wide labels'])
 def test_halves_that_do_not_meet_in_the_middle_are_found(tmp_path, inspect, split):
-    (tmp_path / 'set').mkdir()
+    colors = coloured(label_map(64, 128 - split))
     for seed in range(3):
-        pair = join(photo(64, split, seed=seed), coloured(label_map(64, 128 - split)))
-        (tmp_path / 'set' / f'{seed}.png').write_bytes(pair)
+        write_halves(tmp_path / 'set' / f'{seed}.png', photo(64, split, seed=seed), colors)
     _, findings = inspect(tmp_path / 'set', status=1)
     assert ('error', 'seam', '.') in codes(findings)
 

@@ -130,13 +130,6 @@ def test_bad_pairs_are_named_and_the_rest_is_done(pairs_root, tmp_path, split):
     assert 'train/cut.png' in names(out)
 
 
-def test_two_pairs_that_would_be_one_file_stop_it_at_once(pairs_root, tmp_path, split):
-    write_pair(pairs_root / 'val' / '1.jpg')
-    message = split(pairs_root, tmp_path / 'out', status=2)
-    assert all(f'{pairs_root}/val/1.{suffix}' in message for suffix in ('jpg', 'png'))
-    assert not (tmp_path / 'out').exists()
-
-
 def test_an_output_directory_of_another_run_or_of_others_is_refused(pairs_root, tmp_path, split):
     out, other, foreign = tmp_path / 'out', tmp_path / 'other', tmp_path / 'foreign'
     split(pairs_root, out)
@@ -166,6 +159,7 @@ def test_a_run_that_made_nothing_may_be_repeated_with_other_settings(pairs_root,
     ('arguments', 'carried'),
     [
         ('none out', 'none'),
+        ('twice out', 'twice/val/1.jpg and twice/val/1.png'),
         ('pairs/train out', 'pairs/train/train/1.jpg'),
         ('pairs pairs/out', 'pairs/out'),
         ('pairs pairs/train/1.png', 'pairs/train/1.png'),
@@ -184,6 +178,8 @@ def test_bad_arguments_end_in_one_line(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'file').write_text('')
+    for suffix in ('.jpg', '.png'):
+        write_pair(tmp_path / f'twice/val/1{suffix}')
     (tmp_path / 'bad.yaml').write_text('classes: [')
     output = split(*arguments.split(), status=2)
     assert carried in output.splitlines()[-1] and 'Traceback' not in output
