@@ -29,7 +29,7 @@ CLOCK = ['train_cfg.minutes=0.3', 'train_cfg.reserve=3']
 # Options that make a command short; the later one counts.
 SHORTER = {
     'make_pairs.py synthetic': ['--train', '2', '--val', '1'],
-    'compare_label_rules.py': ['--scenes', '1', '--kinds', 'plan'],
+    'label_rules.py': ['--scenes', '1', '--kinds', 'plan'],
     '__main__.py heads': ['--only', 'r18', '--map', '32x32', '--rounds', '1'],
 }
 

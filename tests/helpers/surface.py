@@ -41,7 +41,8 @@ def tool_paths() -> list[Path]:
     """The programs of this project; train.py and test.py hand over to the framework's."""
     found = [path for path in (ROOT / 'tools').rglob('*.py')]
     found += [
-        ROOT / 'benchmarks' / f'{name}.py' for name in ('__main__', 'results_table', 'run_group')
+        ROOT / 'benchmarks' / f'{name}.py'
+        for name in ('__main__', 'label_rules', 'results_table', 'run_group')
     ]
     return sorted(path for path in found if path.name not in ('train.py', 'test.py'))
 

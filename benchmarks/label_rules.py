@@ -16,10 +16,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from benchmarks.label_plans import SCENES, LabelScene
 from pspnet_plugin.labels import LabelDecoder
 from pspnet_plugin.labels.palettes import IGNORE_INDEX
 from pspnet_plugin.toolkit.conversion.pair_making import jpeg_options
-from pspnet_plugin.toolkit.synthetic.label_plans import SCENES, LabelScene
 from pspnet_plugin.utils.command_line import add_debug, run_command
 from pspnet_plugin.utils.resizing import largest_share
 
@@ -36,7 +36,7 @@ RULES = {
 # Other scenes than those on which the constants of the edge-aware rule were chosen.
 SEED = 5077
 EXAMPLE = """example:
-  python tools/analysis_tools/compare_label_rules.py --scenes 12
+  python -m benchmarks.label_rules --scenes 12
 """
 
 
@@ -184,7 +184,7 @@ def compare(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; see ``run_command`` for its exit status."""
-    return run_command('compare_label_rules', compare, parse_args(argv))
+    return run_command('label_rules', compare, parse_args(argv))
 
 
 if __name__ == '__main__':
