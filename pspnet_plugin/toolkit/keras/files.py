@@ -24,14 +24,11 @@ NOT_LAYERS = {'optimizer', 'optimizer_weights', 'metrics', 'compile_metrics', 'l
 
 
 class KerasLayer(NamedTuple):
-    """A layer with its weights in the order in which Keras lists them.
-
-    ``config`` holds its arguments; it is empty where the file has only weights.
-    """
+    """A layer with its weights in the order in which Keras lists them."""
 
     name: str
     arrays: list[np.ndarray]
-    config: dict
+    config: dict  # its arguments, empty where the file has only weights
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
@@ -41,9 +38,6 @@ class KerasLayer(NamedTuple):
 
 def read_keras(path: Path) -> list[KerasLayer]:
     """Read the layers that have weights, in the order of their creation within each layer type.
-
-    Args:
-        path: File that Keras has saved.
 
     Raises:
         FileNotFoundError: The file does not exist.
@@ -89,11 +83,11 @@ def _layer_configs(model: str | bytes | None) -> dict[str, dict]:
 
 def _keras2_arrays(top: 'h5py.Group') -> list[tuple[str, list[np.ndarray]]]:
     """Read Keras 2's format: a group for each layer, with the list of its weights."""
-    layers = []
+    layers = {}
     for name in map(_text, top.attrs['layer_names']):
-        weights = [_text(weight) for weight in top[name].attrs['weight_names']]
-        layers.append((name, [_read_floats(top[name][weight]) for weight in weights]))
-    return [(name, arrays) for name, arrays in layers if arrays]
+        weights = map(_text, top[name].attrs['weight_names'])
+        layers[name] = [_read_floats(top[name][weight]) for weight in weights]
+    return [(name, arrays) for name, arrays in layers.items() if arrays]
 
 
 def _keras3_arrays(file: 'h5py.File') -> list[tuple[str, list[np.ndarray]]]:

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 # The article's suffixes of a block's layers, and our attributes.
 BLOCK_PARTS = {'a': 'conv1', 'b': 'conv2', 'c': 'conv3', 'skip_conv': 'shortcut'}
-# In the order in which Keras lists a layer's weights.
-CONV_TENSORS = ('weight', 'bias')
-NORM_TENSORS = ('weight', 'bias', 'running_mean', 'running_var')
 
 
 class ArticleModule(NamedTuple):
@@ -37,10 +34,9 @@ class ArticleModule(NamedTuple):
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """Tensors by their keys in a checkpoint, those of a norm with its statistics."""
-        keys = NORM_TENSORS if isinstance(self.module, _BatchNorm) else CONV_TENSORS
-        tensors = {f'{self.name}.{key}': getattr(self.module, key) for key in keys}
-        return {key: tensor for key, tensor in tensors.items() if tensor is not None}
+        """Tensors by their keys in a checkpoint, in Keras' order; a norm's with its statistics."""
+        state = self.module.state_dict(prefix=f'{self.name}.')
+        return {key: tensor for key, tensor in state.items() if tensor.ndim}  # counters have none
 
 
 def article_modules(model: EncoderDecoder) -> list[ArticleModule]:
@@ -55,42 +51,33 @@ def article_modules(model: EncoderDecoder) -> list[ArticleModule]:
             f'the network is a {type(backbone).__name__} under a {type(head).__name__}; expected '
             "the article's kind, DilatedResidualNet under ColorPSPHead or WindowPSPHead"
         )
-    found: list[tuple[str, str, object]] = []
-    blocks = [name for name, m in model.named_modules() if isinstance(m, DilatedResidualBlock)]
+    modules = dict(model.named_modules())
+    blocks = [name for name, m in modules.items() if isinstance(m, DilatedResidualBlock)]
+    names = {}
     for number, block in enumerate(blocks, start=1):
         for suffix, attribute in BLOCK_PARTS.items():
-            name = f'{block}.{attribute}'
-            part = model.get_submodule(name)
-            conv, norm = getattr(part, 'conv', None), getattr(part, 'bn', None)
-            found.append((f'block_{number}_{suffix}', f'{name}.conv', conv))
-            found.append((f'block_{number}_batch_norm_{suffix}', f'{name}.bn', norm))
-    for i, level in enumerate(head.levels):
-        found.append((f'{level_name(i)}_1_by_1', f'decode_head.levels.{i}.conv', level.conv))
-    for i, deconv in enumerate(getattr(head, 'deconvs', ())):
-        found.append((f'{level_name(i)}_upsampling', f'decode_head.deconvs.{i}', deconv))
-    found.append(('last_conv_3_by_3', 'decode_head.conv_seg', head.conv_seg))
-    norm = getattr(head, 'last_norm', None)
-    found.append(('last_conv_3_by_3_batch_norm', 'decode_head.last_norm', norm))
+            names[f'block_{number}_{suffix}'] = f'{block}.{attribute}.conv'
+            names[f'block_{number}_batch_norm_{suffix}'] = f'{block}.{attribute}.bn'
+    for suffix, name in (('1_by_1', 'levels.{}.conv'), ('upsampling', 'deconvs.{}')):
+        for i in range(len(head.levels)):
+            names[f'{level_name(i)}_{suffix}'] = f'decode_head.{name.format(i)}'
+    names['last_conv_3_by_3'] = 'decode_head.conv_seg'
+    names['last_conv_3_by_3_batch_norm'] = 'decode_head.last_norm'
     return [
         ArticleModule(layer, name, module)
-        for layer, name, module in found
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | _BatchNorm)
+        for layer, name in names.items()
+        if isinstance(module := modules.get(name), nn.Conv2d | nn.ConvTranspose2d | _BatchNorm)
     ]
 
 
 def to_keras_model(model: EncoderDecoder, size: tuple[int, int]) -> 'keras.Model':
-    """Build the Keras model with the same weights.
-
-    Args:
-        model: Network of the article's kind.
-        size: (H, W) of the images that the Keras model will take.
+    """Build the Keras model with the same weights, for images of ``size``.
 
     Raises:
         ImportError: Keras is not installed.
         ValueError: The network is not of the article's kind, or its windows do not divide the size.
     """
-    modules = article_modules(model)
-    head = model.decode_head
+    modules, head = article_modules(model), model.decode_head
     blocks = [block for stage in model.backbone.stages for block in stage]
     _check_activations(blocks, head)
     paints = isinstance(head, ColorPSPHead)
@@ -117,7 +104,6 @@ def to_keras_model(model: EncoderDecoder, size: tuple[int, int]) -> 'keras.Model
 
 
 def _check_activations(blocks: Sequence[DilatedResidualBlock], head: WindowPSPHead) -> None:
-    """Compare what has no weights with ``build_keras``."""
     for conv in (part for block in blocks for part in (block.conv1, block.conv2)):
         act = getattr(conv, 'activate', None)  # absent where act_cfg is None
         if not isinstance(act, nn.LeakyReLU) or act.negative_slope != SLOPE:
@@ -184,18 +170,18 @@ def _match_by_order(
     layers: Sequence[KerasLayer], modules: Sequence[ArticleModule]
 ) -> list[tuple[KerasLayer, ArticleModule]]:
     """Match convolutions and norms separately, as files may sort layers by type."""
-    matches: dict[str, KerasLayer] = {}
+    matches: list[tuple[KerasLayer, ArticleModule]] = []
     for kind, is_norm in (('convolutions', False), ('batch norms', True)):
         found = [layer for layer in layers if (layer.arrays[0].ndim < 4) == is_norm]
-        expected = [m.name for m in modules if isinstance(m.module, _BatchNorm) == is_norm]
+        expected = [m for m in modules if isinstance(m.module, _BatchNorm) == is_norm]
         if len(found) != len(expected):
             first = ', '.join(layer.name for layer in found[:4])
             raise ValueError(
                 f'the file has {len(found)} {kind} ({first} ...), expected {len(expected)}. Give '
                 '--config of a network with the same layers'
             )
-        matches.update(zip(expected, found, strict=True))
-    return [(matches[module.name], module) for module in modules]
+        matches += zip(found, expected, strict=True)
+    return sorted(matches, key=lambda match: modules.index(match[1]))
 
 
 def _check_constants(layer: KerasLayer, module: ArticleModule) -> None:
@@ -204,11 +190,9 @@ def _check_constants(layer: KerasLayer, module: ArticleModule) -> None:
     expected: dict[str, Any]
     if isinstance(own, _BatchNorm):
         expected = dict(epsilon=own.eps, momentum=1 - (own.momentum or 0))
-    elif isinstance(own, nn.ConvTranspose2d):
-        expected = dict(strides=own.stride)
     else:
         expected = dict(strides=own.stride, dilation_rate=own.dilation)
-        if own.kernel_size != (1, 1):
+        if any(own.padding):
             expected['padding'] = 'same'
     for key, value in expected.items():
         found = layer.config.get(key, value)

@@ -32,6 +32,8 @@ def build_keras(
 ) -> 'keras.Model':
     """Build the article's network for images of one size, with random weights.
 
+    It takes (N, H, W, 3) in 0 to 1 and returns (N, H * W * out_channels).
+
     Args:
         size: (H, W); the windows must divide both.
         widths: Channels of each block's three convolutions.
@@ -41,9 +43,6 @@ def build_keras(
         out_channels: Channels of the last convolution.
         last_norm: If true, a batch norm follows the last convolution.
         activation: Activation of the output.
-
-    Returns:
-        A model that takes (N, H, W, 3) in 0 to 1 and returns (N, H * W * out_channels).
 
     Raises:
         ImportError: Keras is not installed.
@@ -74,8 +73,9 @@ def build_keras(
         if upsampling == 'deconv' and not is_global:
             up = layers.Conv2DTranspose(channels, window, strides=window, name=name)
         else:
-            factor = size if is_global else window
-            up = layers.UpSampling2D(factor, interpolation='bilinear', name=name)
+            up = layers.UpSampling2D(
+                size if is_global else window, interpolation='bilinear', name=name
+            )
         parts.append(up(level))
     x = layers.Concatenate()(parts)
     x = layers.Conv2D(out_channels, 3, padding='same', name='last_conv_3_by_3')(x)

@@ -8,6 +8,9 @@ World: x to the right, y up from the ground, z ahead of the camera. Pixels: colu
 focal x / z, row = horizon + focal (eye - y) / z.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike
@@ -38,22 +41,13 @@ Label = str | None  # None leaves the label map as it is
 
 
 class Canvas:
-    """Photo and labels of one scene, with its camera.
+    """Photo and labels of one scene, with its camera; ``rng`` decides all that is random."""
 
-    Args:
-        rng: Source of everything random in the scene.
-        height: H.
-        width: W.
-
-    Attributes:
-        photo: (H, W, 3) uint8 RGB.
-        labels: (H, W) uint8, indices into ``PALETTE``.
-    """
-
-    def __init__(self, rng: np.random.Generator, *, height: int = 512, width: int = 1024) -> None:
+    def __init__(self, rng: np.random.Generator) -> None:
+        height, width = 512, 1024
         self.rng = rng
-        self.photo: np.ndarray = np.zeros((height, width, 3), np.uint8)
-        self.labels: np.ndarray = np.zeros((height, width), np.uint8)
+        self.photo: np.ndarray = np.zeros((height, width, 3), np.uint8)  # RGB
+        self.labels: np.ndarray = np.zeros((height, width), np.uint8)  # indices into PALETTE
         self.focal = width * rng.uniform(0.62, 0.85)
         self.horizon = height * rng.uniform(0.40, 0.49)
         self.center = width * rng.uniform(0.4, 0.6)
@@ -81,10 +75,14 @@ class Canvas:
     def fill(self, points: np.ndarray, color: Paint, label: Label) -> None:
         """Fill polygons of pixels, (K, 2) or (N, K, 2)."""
         polygons = list(points.reshape(-1, *points.shape[-2:]))
+        self._draw(color, label, lambda image, value: cv2.fillPoly(image, polygons, value))
+
+    def _draw(self, color: Paint, label: Label, draw: Callable[[np.ndarray, Any], Any]) -> None:
+        """Call ``draw(image, value)`` with the photo, the labels or both."""
         if color is not None:
-            cv2.fillPoly(self.photo, polygons, color)
+            draw(self.photo, color)
         if label is not None:
-            cv2.fillPoly(self.labels, polygons, INDEX[label])
+            draw(self.labels, INDEX[label])
 
     def front(
         self, x0: Real, x1: Real, y0: Real, y1: Real, z: Real, color: Paint, label: Label = None
@@ -107,7 +105,6 @@ class Canvas:
         self._quads((x0, x0, x1, x1), (y, y, y, y), (z0, z1, z1, z0), color, label)
 
     def _quads(self, x: tuple, y: tuple, z: tuple, color: Paint, label: Label) -> None:
-        """Draw quadrangles of four corners each."""
         corners = np.stack(np.broadcast_arrays(*x, *y, *z), -1)  # (..., 12)
         self.fill(self.project(*np.split(corners, 3, -1)), color, label)
 
@@ -123,10 +120,7 @@ class Canvas:
         """Draw an open line of (sideways, up) metres, ``width`` metres thick, 2 pixels or more."""
         line = [self._facing(points, x, z)]
         thickness = max(2, round(width * self.focal / z))
-        if color is not None:
-            cv2.polylines(self.photo, line, False, color, thickness)
-        if label is not None:
-            cv2.polylines(self.labels, line, False, INDEX[label], thickness)
+        self._draw(color, label, lambda i, v: cv2.polylines(i, line, False, v, thickness))
 
     def _facing(self, points: ArrayLike, x: float, z: float) -> np.ndarray:
         sideways, up = np.asarray(points, dtype=np.float64).T
@@ -136,20 +130,16 @@ class Canvas:
         self, x: float, y: float, z: float, rx: float, ry: float, color: Paint, label: Label = None,
         *, ring: float = 0.0,
     ) -> None:  # fmt: skip
-        """Draw an ellipse that faces the camera; if ``ring``, a rim of so many metres."""
+        """Draw an ellipse that faces the camera; if ``ring``, only a rim of so many metres."""
         middle = self.project(x, y, z).tolist()
         scale = self.focal / z
         axes = (max(1, round(rx * scale)), max(1, round(ry * scale)))
-        if color is not None:
-            thickness = max(2, round(ring * scale)) if ring else -1
-            cv2.ellipse(self.photo, middle, axes, 0, 0, 360, color, thickness)
-        if label is not None:
-            cv2.ellipse(self.labels, middle, axes, 0, 0, 360, INDEX[label], -1)
+        thickness = max(2, round(ring * scale)) if ring else cv2.FILLED
+        self._draw(color, label, lambda i, v: cv2.ellipse(i, middle, axes, 0, 0, 360, v, thickness))
 
     def lines(self, starts: np.ndarray, ends: np.ndarray, color: Color, thickness: int) -> None:
         """Draw straight lines between pixels (N, 2), in the photo only."""
-        segments = np.stack((starts, ends), axis=1)
-        cv2.polylines(self.photo, list(segments), False, color, thickness)
+        cv2.polylines(self.photo, [*np.stack((starts, ends), 1)], False, color, thickness)
 
     def shade(self, points: np.ndarray, strength: float) -> None:
         """Darken the photo inside a polygon of pixels."""

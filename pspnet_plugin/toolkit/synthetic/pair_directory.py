@@ -1,8 +1,7 @@
 """Directory of generated pairs; each pair depends only on the seed, its split and its number."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,50 +16,32 @@ SPLITS = ('train', 'val')
 MARKER = '.synthetic.json'
 
 
-@dataclass(frozen=True)
-class Job:
-    """Scene to draw; ``pair`` and ``truth`` are None where they exist or are not wanted."""
+class Job(NamedTuple):
+    """Scene to draw; ``truth`` is None where none is wanted."""
 
-    seed: int
-    split: str
-    number: int
-    pair: Path | None
+    seed: tuple[int, int, int]  # of all scenes, index of the split, number
+    pair: Path
     truth: Path | None
+
+    @property
+    def done(self) -> bool:
+        """True if its files exist."""
+        return self.pair.exists() and (self.truth is None or self.truth.exists())
 
 
 def draw_scene(job: Job) -> None:
     """Draw a scene and write its missing files."""
-    rng = np.random.default_rng([job.seed, SPLITS.index(job.split), job.number])
-    pair, truth = render_pair(*street_scene(rng))
-    if job.truth:
+    pair, truth = render_pair(*street_scene(np.random.default_rng(job.seed)))
+    if job.truth and not job.truth.exists():
         write_atomic(job.truth, cv2.imencode('.png', truth)[1].tobytes())
-    if job.pair:
+    if not job.pair.exists():
         write_atomic(job.pair, encode_pair(pair, suffix='.jpg', quality=95))
-
-
-def missing(out: Path, truth: Path | None, *, seed: int, counts: dict[str, int]) -> Iterator[Job]:
-    """List the scenes whose pair or truth does not exist yet."""
-    for split, count in counts.items():
-        for number in range(1, count + 1):
-            pair = out / split / f'{number}.jpg'
-            target = truth / split / f'{number}.png' if truth else None
-            new_pair = None if pair.exists() else pair
-            new_target = target if target and not target.exists() else None
-            if new_pair or new_target:
-                yield Job(seed, split, number, new_pair, new_target)
 
 
 def make_scenes(
     out: Path, *, counts: dict[str, int], seed: int, truth: Path | None, workers: int
 ) -> None:
-    """Draw the pairs that do not exist yet.
-
-    Args:
-        out: Directory of the pairs.
-        counts: Number of pairs in each of ``SPLITS``.
-        seed: Seed of all scenes.
-        truth: Directory of exact label maps, or None.
-        workers: Number of processes.
+    """Draw the pairs of each of ``SPLITS``, and their exact label maps, that do not exist yet.
 
     Raises:
         ValueError: No pair is asked for, or a directory is occupied.
@@ -78,6 +59,10 @@ def make_scenes(
         check_free(folder, marker=MARKER, made_by=made_by, foreign=foreign)
     for folder in folders:
         claim(folder, marker=MARKER, made_by=made_by, within=SPLITS)
-    jobs = list(missing(out, truth, seed=seed, counts=counts))
+    jobs = [
+        Job((seed, index, n), out / f'{split}/{n}.jpg', truth and truth / f'{split}/{n}.png')
+        for index, split in enumerate(SPLITS)
+        for n in range(1, counts[split] + 1)
+    ]
     with stopping():
-        list(run_jobs(draw_scene, jobs, workers=workers, unit='pair'))
+        list(run_jobs(draw_scene, [j for j in jobs if not j.done], workers=workers, unit='pair'))

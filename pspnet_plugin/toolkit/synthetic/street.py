@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from pspnet_plugin.labels.palettes import IGNORE_INDEX
 from pspnet_plugin.toolkit.synthetic import roadside, vehicles
 from pspnet_plugin.toolkit.synthetic import street_objects as objects
 from pspnet_plugin.toolkit.synthetic.canvas import NUM_CLASSES, PALETTE, Canvas, Color
@@ -19,7 +20,7 @@ from pspnet_plugin.utils.resizing import largest_share
 
 # Recorded beside the pairs; raise it with any change that alters a pixel.
 GENERATOR_VERSION = 1
-PAIR_SIDE = 256
+PAIR_SIZE = (256, 256)  # of each half
 NEAR, FAR = 2.5, 140.0
 
 LANE = 3.4
@@ -42,14 +43,9 @@ LENGTHS = {'car': 4.3, 'truck': 10, 'bus': 11.5, 'train': 32, 'caravan': 5, 'tra
 
 
 def street_scene(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a scene.
+    """Draw a photo, (512, 1024, 3) uint8 RGB, and its labels, (512, 1024) uint8.
 
-    Args:
-        rng: Only source of randomness; the same state gives the same bytes.
-
-    Returns:
-        The photo, (512, 1024, 3) uint8 RGB, and its labels, (512, 1024) uint8: indices into
-        ``PALETTE``, the palette of ``CityscapesPairsDataset`` followed by its void palette.
+    Labels are indices into ``PALETTE``. The same state of ``rng`` gives the same bytes.
     """
     canvas = Canvas(rng)
     roadside.backdrop(canvas, FAR)
@@ -65,23 +61,16 @@ def street_scene(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 def render_pair(photo: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Shrink a scene to a pair, as real pairs were: label colours blend along every edge.
 
-    Args:
-        photo: (H, W, 3) uint8 RGB, at least 256x256.
-        labels: (H, W) uint8, indices into ``PALETTE``.
-
-    Returns:
-        The pair, (256, 512, 3) uint8 BGR, photo left and labels right; and the truth, (256, 256)
-        uint8: the class with the largest share of each pixel's area, 255 where it is void.
+    Returns the pair, (256, 512, 3) uint8 BGR, photo left and labels right; and the truth, (256,
+    256) uint8: the class with the largest share of each pixel's area, 255 where it is void.
     """
-    size = (PAIR_SIDE, PAIR_SIDE)
-    table = np.zeros((256, 1, 3), np.uint8)
-    table[: len(PALETTE), 0] = PALETTE
-    colors = cv2.LUT(cv2.merge([labels] * 3), table)
-    halves = [cv2.resize(half, size, interpolation=cv2.INTER_AREA) for half in (photo, colors)]
-    pair = cv2.cvtColor(np.hstack(halves), cv2.COLOR_RGB2BGR)
-    truth = largest_share(labels, size)
-    truth[truth >= NUM_CLASSES] = 255
-    return pair, truth
+    halves = [
+        cv2.resize(half, PAIR_SIZE, interpolation=cv2.INTER_AREA)
+        for half in (photo, PALETTE[labels])
+    ]
+    truth = largest_share(labels, PAIR_SIZE)
+    truth[truth >= NUM_CLASSES] = IGNORE_INDEX
+    return cv2.cvtColor(np.hstack(halves), cv2.COLOR_RGB2BGR), truth
 
 
 class _Street:
@@ -145,13 +134,14 @@ class _Street:
         for sign, strips in self.sides:
             inner = 0.0
             for name, outer in strips.items():
-                if name != 'end':
-                    canvas.flat(sign * inner, sign * outer, NEAR, FAR, paint[name], name)
-                    if name == 'sidewalk':
-                        self._paving(sign * inner, sign * outer, paint[name])
-                    elif name == 'rail track':
-                        rails = sign * (inner + np.array((0.75, 2.2)))
-                        canvas.flat(rails, rails + 0.12, NEAR, FAR, (185, 180, 172))
+                if name == 'end':
+                    break
+                canvas.flat(sign * inner, sign * outer, NEAR, FAR, paint[name], name)
+                if name == 'sidewalk':
+                    self._paving(sign * inner, sign * outer, paint[name])
+                elif name == 'rail track':
+                    rails = sign * (inner + np.array((0.75, 2.2)))
+                    canvas.flat(rails, rails + 0.12, NEAR, FAR, (185, 180, 172))
                 inner = outer
         (_, left), (_, right) = self.sides
         white = canvas.paint((215, 215, 210))
