@@ -10,6 +10,7 @@ import json
 import sys
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,12 +25,13 @@ from pspnet_plugin.utils.command_line import add_debug, run_command
 from pspnet_plugin.utils.resizing import largest_share
 
 Figures = dict[str, float]
-SHRINKS = dict(bicubic=Image.BICUBIC, bilinear=Image.BILINEAR, area=Image.BOX)
+Filter = Image.Resampling
+SHRINKS = dict(bicubic=Filter.BICUBIC, bilinear=Filter.BILINEAR, area=Filter.BOX)
 QUALITIES = (95, 75)
 SIZE = 256
 DISTANCES = (None, 60, 40, 30, 25, 20, 15, 10, 5)
 CONFIDENCES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 1.0)
-RULES = {
+RULES: dict[str, dict[str, Any]] = {
     **{f'nearest, {d or "any"}': dict(rule='nearest', max_distance=d) for d in DISTANCES},
     **{f'edge_aware, {c}': dict(rule='edge_aware', min_confidence=c) for c in CONFIDENCES},
 }
@@ -70,12 +72,14 @@ class Tally:
         )
 
 
-def render(scene: LabelScene, *, resample: int, quality: int) -> np.ndarray:
+def render(scene: LabelScene, *, resample: Filter, quality: int) -> np.ndarray:
     """Render a scene as a shrunk, JPEG-coded label image, (256, 256, 3) uint8 BGR."""
     colors = scene.palette[scene.labels]
     image = np.asarray(Image.fromarray(colors).resize((SIZE, SIZE), resample))
     content = cv2.imencode('.jpg', image[..., ::-1], jpeg_options(quality))[1]
-    return cv2.imdecode(content, cv2.IMREAD_COLOR)
+    image = cv2.imdecode(content, cv2.IMREAD_COLOR)
+    assert image is not None  # it was just encoded
+    return image
 
 
 def measure(scenes: int, kinds: list[str]) -> dict[tuple[int, str, str], Figures]:
@@ -91,7 +95,10 @@ def measure(scenes: int, kinds: list[str]) -> dict[tuple[int, str, str], Figures
     tallies = {group: Tally() for group in product(QUALITIES, (*kinds, 'all'), RULES)}
     for kind, number in tqdm(list(product(kinds, range(scenes))), unit='scene'):
         scene = SCENES[kind](np.random.default_rng([SEED, number]))
-        palette, void = scene.palette[: scene.classes], scene.palette[scene.classes :]
+        palette, void = (
+            scene.palette[: scene.classes].tolist(),
+            scene.palette[scene.classes :].tolist(),
+        )
         decoders = {
             rule: LabelDecoder(palette, void_palette=void, min_explained=0, **arguments)
             for rule, arguments in RULES.items()

@@ -43,7 +43,7 @@ def imports(path: Path) -> set[str]:
 MODULES = sorted(path for path in PACKAGE.rglob('*.py') if path != PACKAGE / '__init__.py')
 
 
-@pytest.mark.parametrize('part', [*RANK])
+@pytest.mark.parametrize('part', sorted(RANK))
 def test_imports_point_down(part):
     modules = [
         path for path in MODULES if path.relative_to(PACKAGE).parts[0].partition('.')[0] == part

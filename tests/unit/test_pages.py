@@ -1,14 +1,20 @@
 """Commands, configs and links of README and docs; integration tests run the commands."""
 
-import os
 import re
-import shlex
 import shutil
 from pathlib import Path
 
 import mmseg
 import pytest
-from helpers.page_commands import PAGES, RULES, blocks, commands, named_program
+from helpers.page_commands import (
+    PAGES,
+    blocks,
+    commands,
+    named_program,
+    new_commands,
+    parse,
+    rule_of,
+)
 from helpers.pairs import ROOT
 from mmengine.config import Config
 from mmseg.registry import METRICS, MODELS
@@ -16,25 +22,35 @@ from mmseg.registry import METRICS, MODELS
 
 @pytest.mark.parametrize('page', PAGES)
 def test_commands_are_known_and_their_options_exist(page):
-    for line in commands(page):
-        words = shlex.split(line, comments=True)
-        while re.fullmatch(r'[A-Z_]+=.*', words[0]):
-            words.pop(0)
-        if words[0] == 'export':
+    for command in commands(page):
+        _, words = parse(command)
+        if not words:
             continue
         text = ' '.join(words)
-        assert any(re.match(pattern, text) for pattern, _ in RULES), f'{page}: {line}'
+        assert rule_of(words), f'{page}: {command}'
         if re.match(r'python tools/(train|test)\.py |tools/(dist|slurm)_', text):
             configs = [word for word in words if word.startswith('configs/')]
             known = [(ROOT / path).is_file() or path == 'configs/my_pairs.py' for path in configs]
-            assert (known and all(known)) or 'CONFIG' in words, f'{page}: {line}'
+            assert (known and all(known)) or 'CONFIG' in words, f'{page}: {command}'
         elif re.match(r'python (tools/|-m benchmarks)', text):
-            program, arguments = named_program([os.path.expandvars(word) for word in words])
+            program, arguments = named_program(words)
             assert program.parse_args(arguments)
 
 
 def test_the_pages_have_commands():
     assert sum(len(commands(page)) for page in PAGES) > 50
+
+
+@pytest.mark.parametrize('page', ['README.md', 'docs/own_photos.md'])
+def test_integration_tests_run_every_program_of_a_page(page):
+    new = {
+        parse(command)[1][1]
+        for name in PAGES
+        for command in new_commands(name)
+        if parse(command)[1]
+    }
+    programs = re.findall(r'python (tools/\S+)', '\n'.join(commands(page)))
+    assert len(programs) > 5 and set(programs) <= new
 
 
 @pytest.mark.parametrize('page', ['docs/data.md', 'docs/mixing.md'])
