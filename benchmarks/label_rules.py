@@ -77,9 +77,9 @@ def render(scene: LabelScene, *, resample: Filter, quality: int) -> np.ndarray:
     colors = scene.palette[scene.labels]
     image = np.asarray(Image.fromarray(colors).resize((SIZE, SIZE), resample))
     content = cv2.imencode('.jpg', image[..., ::-1], jpeg_options(quality))[1]
-    image = cv2.imdecode(content, cv2.IMREAD_COLOR)
-    assert image is not None  # it was just encoded
-    return image
+    decoded = cv2.imdecode(content, cv2.IMREAD_COLOR)
+    assert decoded is not None  # it was just encoded
+    return decoded
 
 
 def measure(scenes: int, kinds: list[str]) -> dict[tuple[int, str, str], Figures]:
