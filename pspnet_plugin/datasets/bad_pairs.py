@@ -15,29 +15,19 @@ class BadPair(ValueError):
 
 
 class BadPairs:
-    """Pairs that a dataset skips.
-
-    Attributes:
-        reasons: Reason for each pair that was skipped from the start, by its path.
-        count: Number of all pairs, with these.
-        lost: (number of the others,) uint8, 1 where a pair could not be used later; in memory that
-            the workers of a dataloader share.
-    """
+    """Pairs that a dataset skips."""
 
     def __init__(self) -> None:
-        self.reasons: dict[str, str] = {}
-        self.count = 0
+        self.reasons: dict[str, str] = {}  # by the path of each pair skipped from the start
+        self.count = 0  # of all pairs, with these
+        # (number of the others,), 1 where a pair could not be used later; in memory that the
+        # workers of a dataloader share.
         self.lost = torch.zeros(0, dtype=torch.uint8)
 
     def filter(self, paths: Sequence[str], *, read: Callable[[str], object]) -> list[str]:
-        """Read all pairs once, log those that are skipped, and return the others.
+        """Return the pairs that ``read`` accepts, and log the others; ``ValueError`` if none is.
 
-        Args:
-            paths: Paths of the pairs.
-            read: Function that raises ``BadPair`` or ``OSError`` for a bad pair.
-
-        Raises:
-            ValueError: all are bad.
+        ``read`` raises ``BadPair`` or ``OSError`` for a bad pair.
         """
 
         def problem(path: str) -> str | None:
@@ -48,12 +38,12 @@ class BadPairs:
             return None
 
         with ThreadPoolExecutor() as pool:
-            problems = list(zip(paths, pool.map(problem, paths), strict=True))
-        self.reasons = {path: reason for path, reason in problems if reason}
+            problems = zip(paths, pool.map(problem, paths), strict=True)
+            self.reasons = {path: reason for path, reason in problems if reason}
         self.count = len(paths)
-        good = [path for path, reason in problems if not reason]
+        good = [path for path in paths if path not in self.reasons]
         if not good:
-            first = next(iter(self.reasons.values()))
+            first = self.reasons[paths[0]]
             raise ValueError(f'none of the {self.count} pairs can be used; the first: {first}')
         logger = MMLogger.get_current_instance()
         for reason in self.reasons.values():

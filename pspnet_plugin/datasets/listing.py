@@ -27,19 +27,12 @@ WHERE_FROM = (
 
 @dataclass(frozen=True)
 class Split:
-    """Folder of pairs.
+    """Folder of pairs."""
 
-    Args:
-        name: Name for ``data_prefix``; ``'.'`` for a root itself.
-        folder: Path of the folder.
-        pairs: Names of the pairs in natural order, sub-folders included.
-        ignored: Number of other files by suffix.
-    """
-
-    name: str
+    name: str  # for ``data_prefix``; '.' for a root itself
     folder: Path
-    pairs: tuple[str, ...]
-    ignored: dict[str, int]
+    pairs: tuple[str, ...]  # names in natural order, sub-folders included
+    ignored: dict[str, int]  # number of other files by suffix
 
     def path(self, name: str) -> str:
         """Return the file of a pair."""
@@ -49,13 +42,7 @@ class Split:
 def find_split(root: str | None, prefix: str | None) -> str:
     """Return the folder of a split; one on another backend (``s3://``) as it is named.
 
-    Args:
-        root: ``data_root`` of a dataset.
-        prefix: ``data_prefix['img_path']``, already joined to the root.
-
-    Raises:
-        FileNotFoundError: it is missing.
-        ValueError: neither is given.
+    ``prefix`` is ``data_prefix['img_path']`` of a dataset, already joined to the root.
     """
     folder, root = prefix or root or '', root or ''
     if not folder:
@@ -66,25 +53,21 @@ def find_split(root: str | None, prefix: str | None) -> str:
     for candidate in (folder, *(osp.join(root, nested, split) for nested in NESTED_ROOTS)):
         if osp.isdir(candidate):
             return osp.abspath(candidate)
-    if osp.isdir(root):
-        missing = f'the data root {root!r} holds no folder {split!r}'
-    else:
-        missing = f'the data root {root or split!r} is missing'
-    raise FileNotFoundError(f'{missing} (looked for {osp.abspath(folder)}). {WHERE_FROM}')
+    missing = f'holds no folder {split!r}' if osp.isdir(root) else 'is missing'
+    raise FileNotFoundError(
+        f'the data root {root or split!r} {missing} (looked for {osp.abspath(folder)}). '
+        f'{WHERE_FROM}'
+    )
 
 
 def find_pairs(folder: str, *, by_name: bool, backend_args: dict | None) -> list[str]:
-    """List the pairs below a folder, in natural order or ``by_name``, as strings are sorted.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """List the pairs below a folder, in natural order or ``by_name``, as strings are sorted."""
     pairs, ignored = _list_files(folder, backend_args)
     others = ', '.join(f'{count} {suffix}' for suffix, count in ignored.most_common(5))
     if not pairs:
         raise ValueError(
-            f'no pair in {folder} ({others or "it is empty"}); expected files ending in '
-            f'{", ".join(IMAGE_SUFFIXES)}. {WHERE_FROM}'
+            f'no pair in {folder} ({others or "it is empty"}); expected '
+            f'{", ".join(IMAGE_SUFFIXES)} files. {WHERE_FROM}'
         )
     if ignored:
         MMLogger.get_current_instance().info(
@@ -98,10 +81,6 @@ def named_pairs(folder: str, ann_file: str, *, backend_args: dict | None) -> lis
 
     The names are relative to ``folder``. A folder on another backend is not listed to check them,
     because some backends cannot list.
-
-    Raises:
-        FileNotFoundError: the text file is missing, or a pair named in it.
-        ValueError: it names none, or one that may be several files.
     """
     try:
         lines = fileio.list_from_file(ann_file, backend_args=backend_args)
@@ -121,7 +100,7 @@ def named_pairs(folder: str, ann_file: str, *, backend_args: dict | None) -> lis
         paths[osp.splitext(name)[0]].add(path)
     if absent := [name for name in names if name not in paths]:
         raise FileNotFoundError(
-            f'{len(absent)} of the {len(names)} pairs named in {ann_file} are not in {folder}, the '
+            f'{folder} lacks {len(absent)} of the {len(names)} pairs named in {ann_file}, the '
             f'first is {absent[0]!r}.'
         )
     if ambiguous := [name for name in names if len(paths[name]) > 1]:
@@ -144,9 +123,8 @@ def sub_splits(root: Path) -> list[Split]:
     for folder in (entry for base in roots_of(root) for entry in base.iterdir()):
         if folder.is_dir() and not folder.name.startswith('.'):
             folders.setdefault(folder.name, folder)
-    for nested in NESTED_ROOTS:  # as a split it would hold all others
-        folders.pop(osp.basename(nested), None)
-    splits = [read_split(name, folders[name]) for name in sorted(folders)]
+    folders.pop('cityscapes_data', None)  # Kaggle's: as a split it would hold all others
+    splits = (read_split(name, folders[name]) for name in sorted(folders))
     return [split for split in splits if split.pairs]
 
 
@@ -158,17 +136,18 @@ def read_split(name: str, folder: Path) -> Split:
 
 def images_in(folder: Path) -> list[Path]:
     """Return the images right in a folder, in natural order."""
-    paths = sorted(folder.iterdir(), key=lambda path: natural_key(path.name))
-    images = (path for path in paths if path.name.lower().endswith(IMAGE_SUFFIXES))
-    return [path for path in images if path.name[0] != '.' and path.is_file()]
+    images = (path for path in folder.iterdir() if _is_image(path.name) and path.name[0] != '.')
+    return sorted(filter(Path.is_file, images), key=lambda path: natural_key(path.name))
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def _list_files(folder: str, backend_args: dict | None) -> tuple[list[str], Counter[str]]:
     """Return the pairs below a folder in natural order, and the number of other files by suffix."""
-    files = fileio.list_dir_or_file(
-        folder, list_dir=False, recursive=True, backend_args=backend_args
-    )
-    names = sorted(files, key=natural_key)
-    pairs = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
-    others = (name for name in names if not name.lower().endswith(IMAGE_SUFFIXES))
-    return pairs, Counter(osp.splitext(name)[1].lower() or osp.basename(name) for name in others)
+    options = dict(list_dir=False, recursive=True, backend_args=backend_args)
+    names = sorted(fileio.list_dir_or_file(folder, **options), key=natural_key)
+    others = (name for name in names if not _is_image(name))
+    ignored = Counter(osp.splitext(name)[1].lower() or osp.basename(name) for name in others)
+    return [name for name in names if _is_image(name)], ignored

@@ -7,11 +7,13 @@ registered in mmengine, present the halves to whatever reads a file's bytes thro
     pair-label://photo=left&rule=edge_aware&…&palette=804080.…//data/train/1.jpg
                                                              -> a PGM of the class indices
 
-Nothing is compressed again: both are a header and raw pixels. The URI carries all that decoding
-needs, so it means the same in every process. Its last component is the name of the file, because
-hooks and metrics name their output after it. The pair itself is read through mmengine and may lie
-on any of its backends. ``backend_args`` of the loading transform are passed on; a ``backend`` among
-them would override the schemes, so name the backend by the prefix of the path (``s3://``).
+What a pair goes through: ``fileio.get`` of mmengine, on any of its backends; ``decode_image``,
+which refuses damaged files; ``halves``; and, for labels, ``LabelDecoder.decode``.
+
+Both files are a header and raw pixels. The URI carries all that decoding needs, so it means the
+same in every process. It ends in the file's name, because hooks and metrics name their output after
+it. ``backend_args`` of the loading transform are passed on; a ``backend`` among them would override
+the schemes, so name the backend by the prefix of the path (``s3://``).
 
 Shape shorthand in this module: H, W: height and width of one half.
 """
@@ -59,33 +61,26 @@ def label_uri(path: str, *, photo_side: str, decoder: LabelDecoder) -> str:
 def with_decoding(uri: str, decode: Mapping) -> str:
     """Return the virtual file of the same class indices, decoded otherwise.
 
-    Args:
-        uri: A ``pair-label://`` URI.
-        decode: Arguments of ``LabelDecoder`` that replace those in the URI; the palettes stay, and
-            so does ``min_explained`` by default.
-
-    Raises:
-        ValueError: the text is no such URI, or the arguments are unusable.
+    Arguments of ``LabelDecoder`` in ``decode`` replace those of the ``pair-label://`` URI; the
+    palettes stay, and so does ``min_explained`` by default. ``ValueError`` if either is unusable.
     """
     path, side, decoder = parse_label_uri(uri)
-    kept = dict(min_explained=decoder.min_explained)
+    options: dict = dict(min_explained=decoder.min_explained) | dict(decode)
     try:
-        decoder = LabelDecoder(
-            decoder.palette, void_palette=decoder.void_palette, **{**kept, **decode}
-        )
+        decoder = LabelDecoder(decoder.palette, void_palette=decoder.void_palette, **options)
     except TypeError as error:
         raise ValueError(f'decode={decode}: {error}') from None
     return label_uri(path, photo_side=side, decoder=decoder)
 
 
 def parse_label_uri(uri: str) -> tuple[str, str, LabelDecoder]:
-    """Return path, photo side and decoder of a ``pair-label://`` URI; else ``ValueError``."""
+    """Return path, photo side and decoder of a ``pair-label://`` URI."""
     spec, path = _split(uri, 'pair-label')
     return path, _photo_side(spec), _parse_decoder(spec)
 
 
 def parse_photo_uri(uri: str) -> tuple[str, str]:
-    """Return path and photo side of a ``pair-photo://`` URI; else ``ValueError``."""
+    """Return path and photo side of a ``pair-photo://`` URI."""
     spec, path = _split(uri, 'pair-photo')
     return path, _photo_side(spec)
 
@@ -102,17 +97,13 @@ def _escape(path: str) -> str:
     return path[:start].replace('%', '%25').replace('://', '%3A//') + path[start:]
 
 
-def _unescape(path: str) -> str:
-    start = path.rfind('/') + 1
-    return path[:start].replace('%3A', ':').replace('%25', '%') + path[start:]
-
-
 def _split(uri: str, scheme: str) -> tuple[str, str]:
-    head, separator, rest = uri.partition('://')
-    spec, slash, path = rest.partition('/')
-    if head != scheme or not separator or not slash or not path:
+    head, _, rest = uri.partition('://')
+    spec, _, path = rest.partition('/')
+    if head != scheme or not path:
         raise ValueError(f'{uri!r}: expected {scheme}://SPEC/PATH, as the pairs datasets write it')
-    return spec, _unescape(path)
+    start = path.rfind('/') + 1
+    return spec, path[:start].replace('%3A', ':').replace('%25', '%') + path[start:]
 
 
 @lru_cache(maxsize=32)
@@ -149,7 +140,11 @@ def _from_hex(text: str) -> list[bytes]:
 
 
 class _PairBackend(BaseStorageBackend):
-    """One virtual half of a pair. ``backend_args`` are those of the pair file itself."""
+    """One virtual half of a pair. ``backend_args`` are those of the pair file itself.
+
+    ``get`` raises ``FileNotFoundError`` if the pair is missing, and ``BadPair`` if it is no image,
+    cut off or of odd width, or its label half lacks the colours of the palette.
+    """
 
     def __init__(self, **backend_args) -> None:
         self.backend_args = backend_args or None
@@ -163,12 +158,7 @@ class PairPhotoBackend(_PairBackend):
     """Serves ``pair-photo://`` files: the photo half as a plain BMP."""
 
     def get(self, filepath: str) -> bytes:
-        """Return the photo half as the bytes of a BMP file.
-
-        Raises:
-            FileNotFoundError: the pair is missing.
-            BadPair: the pair is no image, cut off, or of odd width.
-        """
+        """Return the photo half as the bytes of a BMP file."""
         path, side = parse_photo_uri(str(filepath))
         photo, _ = _read_halves(path, side, self.backend_args)
         return _encode_bmp(photo)
@@ -184,13 +174,7 @@ class PairLabelBackend(_PairBackend):
     """Serves ``pair-label://`` files: class indices as a binary PGM (8 bit, 255 is ignored)."""
 
     def get(self, filepath: str) -> bytes:
-        """Return the class indices as the bytes of a PGM file.
-
-        Raises:
-            FileNotFoundError: the pair is missing.
-            BadPair: the pair is no image, cut off, of odd width, or its label half lacks the
-                colours of the palette.
-        """
+        """Return the class indices as the bytes of a PGM file."""
         uri = str(filepath)
         path, side, decoder = parse_label_uri(uri)
         stamp = _stamp(path)
@@ -203,8 +187,17 @@ class PairLabelBackend(_PairBackend):
         try:
             labels = decoder.decode(colors)
         except ValueError as error:
-            swapped = decoder.is_label_image(photo)
-            raise BadPair(_no_label_image(path, side, str(error), swapped=swapped)) from None
+            if decoder.is_label_image(photo):
+                other = SIDES[1 - SIDES.index(side)]
+                raise BadPair(
+                    f'{path}: the halves look swapped: the photo half is in the palette, and of '
+                    f"the label half {error}. Set photo_side='{other}' in the dataset."
+                ) from None
+            raise BadPair(
+                f'{path}: the label half is no label image in this palette: {error}. Check that '
+                "the file is a pair, and that metainfo's palette (and void_palette) holds its "
+                'colours as RGB. To accept it, set decode=dict(min_explained=0) in the dataset.'
+            ) from None
         height, width = labels.shape
         content = b''.join((b'P5 %d %d 255\n' % (width, height), labels.data))
         if stamp is not None:
@@ -216,21 +209,12 @@ class PairLabelBackend(_PairBackend):
 
 
 def read_pair(path: str, backend_args: dict | None = None) -> np.ndarray:
-    """Read a pair, (H, 2W, 3) uint8 BGR.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        BadPair: see ``decode_pair``.
-    """
+    """Read a pair as (H, 2W, 3) uint8 BGR; raises like ``fileio.get`` and ``decode_pair``."""
     return decode_pair(fileio.get(path, backend_args=backend_args), path)
 
 
 def decode_pair(content: bytes, path: str) -> np.ndarray:
-    """Decode the bytes of a pair file into (H, 2W, 3) uint8 BGR.
-
-    Raises:
-        BadPair: ``decode_image`` refuses it, or its width is odd.
-    """
+    """Decode a pair file; ``BadPair`` if ``decode_image`` refuses it, or its width is odd."""
     try:
         pair = decode_image(content, name=path, strict=True)
     except ValueError as error:
@@ -259,7 +243,6 @@ _last = threading.local()
 def _read_halves(
     path: str, photo_side: str, backend_args: dict | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the halves of a pair; of the last pair without reading it again."""
     key = path, repr(backend_args), _stamp(path)
     if getattr(_last, 'key', None) != key:
         _last.key = _last.pair = None  # first, so that its memory serves the next
@@ -281,28 +264,12 @@ def _encode_bmp(bgr: np.ndarray) -> bytes:
 
 
 def _stamp(path: str) -> tuple[int, ...] | None:
-    """Return what changes with a local file; None for a file on another backend."""
-    if '://' in path:
-        return None
+    """Return what changes with a local file; None for a file that is missing or not local."""
     try:
         status = os.stat(path)
     except OSError:
-        return None  # reading it says what is wrong
+        return None
     return status.st_mtime_ns, status.st_size, status.st_ino
-
-
-def _no_label_image(path: str, side: str, reason: str, *, swapped: bool) -> str:
-    if swapped:
-        other = SIDES[1 - SIDES.index(side)]
-        return (
-            f'{path}: the halves look swapped: the photo half is in the palette, and of the label '
-            f"half {reason}. Set photo_side='{other}' in the dataset."
-        )
-    return (
-        f'{path}: the label half is no label image in this palette: {reason}. Check that the file '
-        "is a pair, and that metainfo's palette (and void_palette) holds its colours as RGB. To "
-        'accept it as it is, set decode=dict(min_explained=0) in the dataset.'
-    )
 
 
 register_backend('pair-photo', PairPhotoBackend, prefixes='pair-photo')

@@ -6,8 +6,8 @@ and everything after them stay stock.
 """
 
 import os.path as osp
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from mmengine import fileio
 from mmseg.datasets import BaseSegDataset
@@ -17,10 +17,21 @@ from pspnet_plugin.datasets.bad_pairs import POLICIES, BadPair, BadPairs
 from pspnet_plugin.datasets.listing import IMAGE_SUFFIXES, find_pairs, find_split, named_pairs
 from pspnet_plugin.datasets.pair_backends import SIDES, label_uri, photo_uri
 from pspnet_plugin.labels.decoder import LabelDecoder
-from pspnet_plugin.labels.palettes import CITYSCAPES, read_metainfo
+from pspnet_plugin.labels.palettes import CITYSCAPES, colors_by_class, read_metainfo
 
 ORDERS = ('natural', 'name')
 FOLDS = 10
+
+
+@contextmanager
+def _errors_named(dataset: type) -> Iterator[None]:
+    """Put the name of a dataset before messages about its arguments and folders."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'{dataset.__name__}: {error}') from None
+    except (TypeError, ValueError) as error:
+        raise ValueError(f'{dataset.__name__}: {error}') from None
 
 
 @DATASETS.register_module()
@@ -72,37 +83,35 @@ class PairsDataset(BaseSegDataset):
         folds: Sequence[int] | None = None,
         **kwargs,
     ) -> None:
-        name = type(self).__name__
-        for key, choice, choices in (
-            ('photo_side', photo_side, SIDES),
-            ('order', order, ORDERS),
-            ('on_bad_pair', on_bad_pair, POLICIES),
-        ):
-            if choice not in choices:
-                raise ValueError(f'{name}: {key}={choice!r}, expected one of {choices}')
-        if folds is not None and not (
-            isinstance(folds, Sequence) and folds and set(folds) <= set(range(FOLDS))
-        ):
-            raise ValueError(f'{name}: folds={folds}: expected numbers from 0 to {FOLDS - 1}')
-        if unused := {'img_suffix', 'seg_map_suffix'} & kwargs.keys():
-            raise ValueError(
-                f'{name} takes no {", ".join(sorted(unused))}: a pair is one file, and '
-                f'{", ".join(IMAGE_SUFFIXES)} are all read. Remove it from the config.'
-            )
-        if 'backend' in (kwargs.get('backend_args') or {}):
-            raise ValueError(
-                f'{name}: backend_args={kwargs["backend_args"]} names a backend, which would '
-                'bypass the virtual files of pairs. Name it by the prefix of data_prefix (s3://...).'
-            )
-        if not {'img_path', 'seg_map_path'} >= kwargs.get('data_prefix', {}).keys():
-            raise ValueError(
-                f'{name}: data_prefix={kwargs["data_prefix"]}: its key for the split is img_path'
-            )
-        if isinstance(metainfo, str):
-            metainfo = read_metainfo(metainfo, option=f'{name}: metainfo=')
-        for key, value in dict(metainfo=metainfo, decode=decode).items():
-            if value is not None and not isinstance(value, Mapping):
-                raise ValueError(f'{name}: {key}={value!r}: expected a dict')
+        with _errors_named(type(self)):
+            for key, choice, choices in (
+                ('photo_side', photo_side, SIDES),
+                ('order', order, ORDERS),
+                ('on_bad_pair', on_bad_pair, POLICIES),
+            ):
+                if choice not in choices:
+                    raise ValueError(f'{key}={choice!r}, expected one of {choices}')
+            if folds is not None and not (
+                isinstance(folds, Sequence) and folds and set(folds) <= set(range(FOLDS))
+            ):
+                raise ValueError(f'folds={folds}: expected numbers from 0 to {FOLDS - 1}')
+            if unused := {'img_suffix', 'seg_map_suffix'} & kwargs.keys():
+                raise ValueError(
+                    f'{", ".join(sorted(unused))} has no meaning: a pair is one file, and '
+                    f'{", ".join(IMAGE_SUFFIXES)} are all read. Remove it from the config.'
+                )
+            if 'backend' in (kwargs.get('backend_args') or {}):
+                raise ValueError(
+                    f'backend_args={kwargs["backend_args"]} names a backend, which would bypass '
+                    'the virtual files of pairs. Name it by the prefix of data_prefix (s3://...).'
+                )
+            if (prefix := kwargs.get('data_prefix', {})).keys() - {'img_path', 'seg_map_path'}:
+                raise ValueError(f'data_prefix={prefix}: its key for the split is img_path')
+            if isinstance(metainfo, str):
+                metainfo = read_metainfo(metainfo, option='metainfo=')
+            for key, value in dict(metainfo=metainfo, decode=decode).items():
+                if value is not None and not isinstance(value, Mapping):
+                    raise ValueError(f'{key}={value!r}: expected a dict')
         self.photo_side = photo_side
         self.order = order
         self.folds = folds
@@ -114,54 +123,38 @@ class PairsDataset(BaseSegDataset):
     def make_decoder(cls, metainfo: dict | None, decode: dict) -> LabelDecoder:
         """Build the decoder of all classes in the files, of which ``metainfo`` may select some.
 
-        Args:
-            metainfo: As for the dataset, but not the name of a file.
-            decode: Arguments of ``LabelDecoder``.
-
-        Raises:
-            ValueError: they are unusable.
+        The arguments are those of the dataset, but ``metainfo`` not the name of a file;
+        ``ValueError`` if they are unusable.
         """
-        name, given, stored = cls.__name__, metainfo or {}, cls.METAINFO
-        if isinstance(given.get('classes'), str) and not osp.isfile(given['classes']):
-            raise ValueError(
-                f'{name}: classes={given["classes"]!r} is a string, not a tuple of names. A tuple '
-                f"of one needs its comma: classes=('{given['classes']}',)."
-            )
-        meta = cls._load_metainfo(metainfo)
-        classes, palette = (list(meta.get(key, ())) for key in ('classes', 'palette'))
-        if not classes or not palette:
-            raise ValueError(
-                f'{name} needs metainfo=dict(classes=(...), palette=[...]): the names of the '
-                'classes and, in the same order, their RGB colours in the files; '
-                f'got classes={classes}, palette={palette}.'
-            )
-        if repeated := [c for c, n in Counter(classes).items() if n > 1]:
-            raise ValueError(f'{name}: classes are named twice: {", ".join(repeated)}')
-        if stored.get('classes') and stored.get('palette'):
-            colors = cls._by_class(stored['classes'], stored['palette'])
-            if unknown := [c for c in classes if c not in colors]:
+        given, stored = metainfo or {}, cls.METAINFO
+        with _errors_named(cls):
+            if isinstance(names := given.get('classes'), str) and not osp.isfile(names):
                 raise ValueError(
-                    f'{name} has no class {", ".join(map(repr, unknown))}; its classes are '
-                    f'{", ".join(colors)}. Use PairsDataset for a palette of your own.'
+                    f'classes={names!r} is a string, not a tuple of names. A tuple of one needs '
+                    f"its comma: classes=('{names}',)."
                 )
-            if 'palette' in given:
-                colors.update(cls._by_class(classes, palette))
-        else:
-            colors = cls._by_class(stored.get('classes') or classes, palette)
-        void_palette = meta.get('void_palette', ())
-        try:
+            meta = cls._load_metainfo(metainfo)
+            classes, palette = (list(meta.get(key, ())) for key in ('classes', 'palette'))
+            if not classes or not palette:
+                raise ValueError(
+                    'metainfo=dict(classes=(...), palette=[...]) must name the classes and, in the '
+                    'same order, their RGB colours in the files; got '
+                    f'classes={classes}, palette={palette}'
+                )
+            if stored.get('classes') and stored.get('palette'):
+                colors = colors_by_class(stored['classes'], stored['palette'])
+                if unknown := [name for name in classes if name not in colors]:
+                    raise ValueError(
+                        f'it has no class {", ".join(map(repr, unknown))}; its classes are '
+                        f'{", ".join(colors)}. Use PairsDataset for a palette of your own.'
+                    )
+                if 'palette' not in given:
+                    palette = [colors[name] for name in classes]
+                colors |= colors_by_class(classes, palette)
+            else:
+                colors = colors_by_class(stored.get('classes') or classes, palette)
+            void_palette = meta.get('void_palette', ())
             return LabelDecoder(list(colors.values()), void_palette=void_palette, **decode)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f'{name}: {error}') from None
-
-    @classmethod
-    def _by_class(cls, classes: list[str], palette: list) -> dict[str, list]:
-        if len(classes) != len(palette):
-            raise ValueError(
-                f'{cls.__name__}: {len(classes)} classes, but {len(palette)} colours in the '
-                'palette; each class needs one RGB triple, in the same order.'
-            )
-        return dict(zip(classes, palette, strict=True))
 
     def _update_palette(self) -> list:
         """Return the colours of the classes in use, also if they are stock classes reordered."""
@@ -171,15 +164,7 @@ class PairsDataset(BaseSegDataset):
 
     def load_data_list(self) -> list[dict]:
         """Return one record a pair, with ``img_path`` and ``seg_map_path`` as virtual files."""
-        folder, paths = self._find_pairs()
-        if self.folds is not None:
-            count = len(paths)
-            paths = [path for n, path in enumerate(paths) if n % FOLDS in self.folds]
-            if not paths:
-                raise ValueError(
-                    f'{type(self).__name__}: folds={self.folds} of the {count} pairs in {folder} '
-                    f'hold none; a pair is in fold n % {FOLDS}, n its number from 0'
-                )
+        paths = self._find_pairs()
         if self.bad_pairs:
             _ = self.decoder.table  # else each of the threads would build it
             paths = self.bad_pairs.filter(paths, read=self._read)
@@ -196,18 +181,24 @@ class PairsDataset(BaseSegDataset):
             for path in paths
         ]
 
-    def _find_pairs(self) -> tuple[str, list[str]]:
-        name, backend_args = type(self).__name__, self.backend_args
-        try:
+    def _find_pairs(self) -> list[str]:
+        backend_args = self.backend_args
+        with _errors_named(type(self)):
             folder = find_split(self.data_root, self.data_prefix.get('img_path'))
             if self.ann_file:
-                return folder, named_pairs(folder, self.ann_file, backend_args=backend_args)
-            by_name = self.order == 'name'
-            return folder, find_pairs(folder, by_name=by_name, backend_args=backend_args)
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f'{name}: {error}') from None
-        except ValueError as error:
-            raise ValueError(f'{name}: {error}') from None
+                paths = named_pairs(folder, self.ann_file, backend_args=backend_args)
+            else:
+                by_name = self.order == 'name'
+                paths = find_pairs(folder, by_name=by_name, backend_args=backend_args)
+            if self.folds is None:
+                return paths
+            chosen = [path for n, path in enumerate(paths) if n % FOLDS in self.folds]
+            if not chosen:
+                raise ValueError(
+                    f'folds={self.folds} of the {len(paths)} pairs in {folder} hold none; a pair '
+                    f'is in fold n % {FOLDS}, n its number from 0'
+                )
+            return chosen
 
     def prepare_data(self, idx: int) -> dict | None:
         """Return a sample; None for a pair lost in training, so that the framework takes another.

@@ -18,8 +18,8 @@ from numpy.random import randint
 class SubsampleLabels(BaseTransform):
     """Keeps the labels of every s-th pixel in both directions; the image stays as it is.
 
-    Each sample lies in the middle of the s x s pixels that it stands for. If the middle is between
-    two pixels, one is drawn for the whole image, so that edges do not move on average.
+    Each sample lies in the middle of its s x s pixels. If the middle is between two pixels, one is
+    drawn for the whole image, so that edges do not move on average.
 
     Required and modified keys: ``gt_seg_map``, (H, W) to (ceil(H / s), ceil(W / s)), and any other
     in ``seg_fields``. Crop, pad and flip before: the framework pads images that are smaller than
@@ -46,12 +46,11 @@ class SubsampleLabels(BaseTransform):
         """Subsample the label maps of a sample."""
         y, x = self._draw()
         for key in results.get('seg_fields', []):
+            height, width = results[key].shape
             # At the end, where a cell may be cut off before its middle, the last pixel counts.
-            labels = results[key]
-            height, width = labels.shape
-            rows = np.arange(0, height, self.stride) + y
-            columns = np.arange(0, width, self.stride) + x
-            results[key] = labels[rows.clip(max=height - 1)][:, columns.clip(max=width - 1)]
+            rows = (np.arange(0, height, self.stride) + y).clip(max=height - 1)
+            columns = (np.arange(0, width, self.stride) + x).clip(max=width - 1)
+            results[key] = results[key][rows][:, columns]
         return results
 
     def __repr__(self) -> str:

@@ -49,12 +49,7 @@ _WIDER, _COMPONENT, _ELSEWHERE, _NOWHERE = 5.0, 4.0, 20.0, 80.0
 
 
 class EdgeAwareDecoder:
-    """Decodes label images into positions in a list of known colours.
-
-    Args:
-        colors: RGB of the K known colours, at most 255.
-        min_confidence: Share of the weight of all explanations, 0 to 1, that a class needs.
-    """
+    """Decodes label images into positions in a list of at most 255 known colours (RGB)."""
 
     def __init__(self, colors: Sequence[Color], *, min_confidence: float) -> None:
         self.count = len(colors)
@@ -74,15 +69,12 @@ class EdgeAwareDecoder:
         return np.minimum(sure, _within(nearest, distance, 0))
 
     def decode(self, packed: np.ndarray, nearest: np.ndarray, distance: np.ndarray) -> np.ndarray:
-        """Decode an image into positions of known colours.
+        """Decode an image into (H, W) uint8 positions, 255 where nothing explains a pixel well.
 
         Args:
             packed: (H, W) pixels as 0xRRGGBB, little-endian.
             nearest: (H, W) uint8, position of the nearest known colour, or 255.
             distance: (H, W) uint8, its distance in RGB levels, rounded up.
-
-        Returns:
-            (H, W) uint8; 255 where nothing explains a pixel well enough.
         """
         labels = self.sure(nearest, distance)
         unsure = _UnsurePixels(labels, nearest, packed, count=self.count)
@@ -131,23 +123,13 @@ class EdgeAwareDecoder:
         unsure.label(classes)
 
     def _explain(
-        self,
-        unsure: '_UnsurePixels',
-        near: list[np.ndarray],
-        far: list[np.ndarray],
-        *,
-        far_cost: float,
+        self, unsure: '_UnsurePixels', near: list, far: list, *, far_cost: float
     ) -> tuple[np.ndarray, np.ndarray]:
         """Explain the pixels, which get the order of their ``Candidates``; see ``explain``."""
         candidates = Candidates(near, far)
         unsure.keep(candidates.order)
-        return explain(
-            unsure.units(),
-            self.units,
-            candidates,
-            far_cost=far_cost,
-            min_confidence=self.min_confidence,
-        )
+        limits = dict(far_cost=far_cost, min_confidence=self.min_confidence)
+        return explain(unsure.units(), self.units, candidates, **limits)
 
     def _limit(self, levels: tuple[int, int, int]) -> float:
         """Return the distance that a pixel may deviate by; see ``_FLAT``."""
@@ -158,13 +140,8 @@ class EdgeAwareDecoder:
 class _UnsurePixels:
     """Pixels without a label, and the classes that are sure around them.
 
-    ``where`` holds their (N,) flat indices, ``at`` their positions in ``sets``.
-
-    Args:
-        labels: (H, W) uint8, 255 where unsure; labels are written into it.
-        nearest: (H, W) uint8, the known colour nearest to each pixel.
-        packed: (H, W) pixels as 0xRRGGBB, little-endian.
-        count: K.
+    ``where`` holds their (N,) flat indices, ``at`` their positions in ``sets``. Labels are written
+    into the (H, W) ``labels`` that it is made of.
     """
 
     def __init__(

@@ -8,28 +8,17 @@ from pathlib import Path
 
 import numpy as np
 from mmengine.config import Config
+from mmseg.datasets import CityscapesDataset
 from mmseg.registry import DATASETS
 
-# Class index of pixels that losses and metrics ignore.
-IGNORE_INDEX = 255
-
+IGNORE_INDEX = 255  # of pixels that losses and metrics ignore
 Color = tuple[int, int, int]
 
-# The 19 train classes, and the colours of the others in the official archives: unlabelled (also ego
-# vehicle and static), dynamic, ground, parking, rail track, guard rail, bridge, tunnel, caravan,
-# trailer.
+# The 19 train classes of stock, and the colours of the others in the official archives: unlabelled
+# (also ego vehicle and static), dynamic, ground, parking, rail track, guard rail, bridge, tunnel,
+# caravan, trailer.
 CITYSCAPES = dict(
-    classes=(
-        'road', 'sidewalk', 'building', 'wall', 'fence', 'pole', 'traffic light', 'traffic sign',
-        'vegetation', 'terrain', 'sky', 'person', 'rider', 'car', 'truck', 'bus', 'train',
-        'motorcycle', 'bicycle',
-    ),
-    palette=[
-        [128, 64, 128], [244, 35, 232], [70, 70, 70], [102, 102, 156], [190, 153, 153],
-        [153, 153, 153], [250, 170, 30], [220, 220, 0], [107, 142, 35], [152, 251, 152],
-        [70, 130, 180], [220, 20, 60], [255, 0, 0], [0, 0, 142], [0, 0, 70], [0, 60, 100],
-        [0, 80, 100], [0, 0, 230], [119, 11, 32],
-    ],
+    CityscapesDataset.METAINFO,
     void_palette=[
         [0, 0, 0], [111, 74, 0], [81, 0, 81], [250, 170, 160], [230, 150, 140], [180, 165, 180],
         [150, 100, 100], [150, 120, 90], [0, 0, 90], [0, 0, 110],
@@ -120,8 +109,7 @@ def read_metainfo(source: str, *, option: str = '--palette ') -> dict:
     except Exception as error:  # each format has errors of its own
         reason = ' '.join(str(error).split())
         raise ValueError(
-            f'{option}{source}: {reason}; expected a .json, .yaml or .py file with classes and '
-            'palette'
+            f'{option}{source}: {reason}; expected a .json, .yaml or .py file with a palette'
         ) from None
     try:
         return _check_metainfo(metainfo)

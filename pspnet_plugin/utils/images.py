@@ -1,15 +1,11 @@
 """Read image files, and refuse those that are not what they seem to be.
 
-| use | function | library |
-|---|---|---|
-| pairs | ``decode_image(..., strict=True)`` | OpenCV |
-| photos to predict | ``decode_image(..., strict=False)`` | OpenCV |
-| photos to convert | ``read_rgb`` | Pillow |
-| label maps to convert | ``open_image`` | Pillow, which keeps the indices of a colour table |
+Pairs and photos to predict are decoded by OpenCV (``decode_image``), photos to convert by Pillow
+(``read_rgb``), and label maps to convert, too, because it keeps their indices (``open_image``).
 
 OpenCV alone fills what a cut-off JPEG lacks with grey, scales 16 bits down, guesses at CMYK, takes
 the first of several frames, and turns an image by its EXIF orientation. A photo may need just that;
-a pair loses its labels by any of it.
+a pair loses its labels by any of it, so that ``strict`` decoding refuses it.
 
 Shape shorthand in this module: H, W: image height and width.
 """
@@ -32,20 +28,11 @@ DEEP_MODES = re.compile(r'(L|RGB|CMYK).*;16[BLNS]?')
 
 
 def decode_image(content: bytes, *, name: str, strict: bool) -> np.ndarray:
-    """Decode an image file with OpenCV.
+    """Decode the bytes of an image file with OpenCV into (H, W, 3) uint8 BGR.
 
-    Args:
-        content: Bytes of the file.
-        name: Name of the file in error messages.
-        strict: If true, accept only files whose pixels are returned as they are stored: one frame
-            of a JPEG, PNG, BMP or WebP with 8 bits a channel, not CMYK, upright. If false, take
-            what OpenCV makes of any file, turned upright by its EXIF orientation.
-
-    Returns:
-        (H, W, 3) uint8 BGR.
-
-    Raises:
-        ValueError: it is no image, cut off, or refused by ``strict``.
+    If ``strict``, accept only files whose pixels are returned as they are stored: one frame of a
+    JPEG, PNG, BMP or WebP with 8 bits a channel, not CMYK, upright. Else take what OpenCV makes of
+    any file, turned upright. ``ValueError`` names a file that is refused, no image, or cut off.
     """
     try:
         if strict:
@@ -57,21 +44,18 @@ def decode_image(content: bytes, *, name: str, strict: bool) -> np.ndarray:
         image = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if content else None
         if image is None:
             raise _no_image(content)
-    except (cv2.error, ValueError) as error:
-        reason = f'OpenCV cannot decode it: {error.err}' if isinstance(error, cv2.error) else error
-        raise ValueError(f'{name}: {reason}') from None
+    except cv2.error as error:
+        raise ValueError(f'{name}: OpenCV cannot decode it: {error.err}') from None
+    except ValueError as error:
+        raise ValueError(f'{name}: {error}') from None
     return image
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """Read an image file with Pillow, turned upright by its EXIF orientation.
+    """Read an image file with Pillow as (H, W, 3) uint8 RGB, upright by its EXIF orientation.
 
-    Returns:
-        (H, W, 3) uint8 RGB.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is no image, cut off, damaged in its EXIF block, or deeper than 8 bits.
+    Raises ``OSError`` if it cannot be read, and ``ValueError`` if it is no image, cut off, damaged
+    in its EXIF block, or deeper than 8 bits.
     """
     with open_image(path) as (image, stored):
         if image.mode.startswith(('I', 'F')) or DEEP_MODES.fullmatch(stored):
@@ -90,13 +74,8 @@ def read_rgb(path: Path) -> np.ndarray:
 def open_image(path: Path) -> Iterator[tuple[Image.Image, str]]:
     """Open an image file with Pillow and load its pixels.
 
-    Yields:
-        The image, and Pillow's name of how its pixels are stored, such as ``RGB;16B``: the mode of
-        the image does not tell.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: it is no image, or cut off.
+    Yields the image and its raw mode, such as ``RGB;16B``, which loading forgets. Raises
+    ``OSError`` if the file cannot be read, and ``ValueError`` if it is no image, or cut off.
     """
     try:
         image = Image.open(io.BytesIO(path.read_bytes()))
@@ -115,7 +94,6 @@ def open_image(path: Path) -> Iterator[tuple[Image.Image, str]]:
 
 
 def _raw_mode(image: Image.Image) -> str:
-    """Return the mode of the stored pixels; loading forgets it."""
     for *_, arguments in getattr(image, 'tile', ()):
         raw = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
         if isinstance(raw, str):
@@ -124,12 +102,7 @@ def _raw_mode(image: Image.Image) -> str:
 
 
 def orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation; 1, upright, by default.
-
-    Raises:
-        OSError: the image is cut off.
-        ValueError: the EXIF block is damaged; the message continues the name of the file.
-    """
+    """Return the EXIF orientation, 1 (upright) by default; ``ValueError`` if it is damaged."""
     try:
         return image.getexif().get(_ORIENTATION, 1)
     except OSError:  # of the image itself, which some formats read for it

@@ -13,14 +13,9 @@ Size = tuple[int, int]  # height, width; OpenCV and Pillow have them the other w
 
 
 def largest_share(labels: np.ndarray, size: Size) -> np.ndarray:
-    """Shrink a label map: each pixel gets the value with the largest share of its area.
+    """Shrink (H, W) uint8 labels to (h, w): each pixel gets the value that covers most of it.
 
-    Args:
-        labels: (H, W) uint8.
-        size: Size of the result, at most (H, W).
-
-    Returns:
-        (h, w) uint8. The lowest of equal shares wins.
+    The lowest of equal shares wins. No side may grow.
     """
     best = np.zeros(size, np.uint8)
     winner = np.full(size, 255, np.uint8)
