@@ -1,11 +1,13 @@
 """Trainings in processes of their own, killed and resumed, and what they leave behind."""
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import torch
 from helpers.pairs import ROOT
 from helpers.programs import scalars
 from helpers.warm_processes import WarmProcess, start_warm
+from pspnet_plugin.engine.hooks.run_record_hook import RECORD
 
 TRAIN = ROOT / 'tools' / 'train.py'
 # Entries of a checkpoint in which two runs differ that computed the same.
@@ -203,3 +206,10 @@ def differences(a: Any, b: Any, path: str = '') -> list[str]:
     if hasattr(a, '__dict__') and not callable(a):
         return differences(vars(a), vars(b), path)
     return [] if np.array_equal(a, b) or a is b else [f'{path}: {a!r:.80} and {b!r:.80}']
+
+
+def change_record(work_dir: Path, change: Callable[[dict], object]) -> None:
+    """Change the ``run_record.json`` of a work dir in place."""
+    record = json.loads((work_dir / RECORD).read_text())
+    change(record)
+    (work_dir / RECORD).write_text(json.dumps(record))

@@ -1,6 +1,8 @@
-"""The browser, which unit tests do without."""
+"""The browser and a training to be changed, which unit tests do without."""
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from helpers.browser import CHROMIUM
@@ -13,3 +15,9 @@ def browser() -> Iterator[Browser]:
     options = dict(executable_path=CHROMIUM, args=['--no-sandbox'])
     with sync_playwright() as playwright, playwright.chromium.launch(**options) as chromium:
         yield chromium
+
+
+@pytest.fixture
+def trained_copy(trained, tmp_path) -> Path:
+    """Copy of the training, to be changed."""
+    return Path(shutil.copytree(trained, tmp_path / 'copy'))

@@ -2,7 +2,6 @@
 
 import html
 import json
-import os
 import re
 import shutil
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from helpers.pairs import ROOT
 from helpers.programs import load_tool, on, run_tool
+from helpers.trainings import change_record
 
 from pspnet_plugin.engine.hooks.run_record_hook import RECORD
 from pspnet_plugin.toolkit.report import bootstrap
@@ -28,20 +28,14 @@ def tool():
 
 
 @pytest.fixture
-def copy(trained, tmp_path) -> Path:
-    """Copy of the training, to be changed."""
-    return Path(shutil.copytree(trained, tmp_path / 'copy'))
+def report(tool):
+    """Runs the tool with one example each, and returns its exit status."""
+    return lambda *arguments: tool.main([*map(str, arguments), '--pictures', '1'])
 
 
 def config_of(run: Path) -> Path:
     (path,) = run.glob('*/vis_data/config.py')
     return path
-
-
-def change_record(run: Path, change) -> None:
-    record = json.loads((run / RECORD).read_text())
-    change(record)
-    (run / RECORD).write_text(json.dumps(record))
 
 
 def test_moved_run(trained, tmp_path):
@@ -56,8 +50,7 @@ def test_moved_run(trained, tmp_path):
     figures = {path.stem: cv2.imread(str(path)) for path in (moved / 'report').iterdir()}
     assert sorted(figures) == ['classes', 'confusion', 'curves', 'pictures', 'weakest']
     for name, image in figures.items():
-        assert image.shape[1] > 800, name
-        assert len(np.unique(image.reshape(-1, 3), axis=0)) > 20, name
+        assert image.shape[1] > 800 and len(np.unique(image.reshape(-1, 3), axis=0)) > 20, name
     record = json.loads((trained / RECORD).read_text())
     part, details = record['parts'][-1], run_details(open_run(moved))
     assert details['seed'] == '0' and details['commit'] == part['commit'] != ''
@@ -73,18 +66,18 @@ def test_moved_run(trained, tmp_path):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize('width', [390, 1280])
-def test_page_opens_offline_and_on_a_phone(browser, tool, trained, tmp_path, width):
+def test_page_opens_offline_and_on_a_phone(browser, report, trained, tmp_path):
     out = tmp_path / 'report.html'
-    assert tool.main([str(trained), '--pictures', '1', '--out', str(out)]) == 0
-    context = browser.new_context(viewport=dict(width=width, height=800), offline=True)
-    page = context.new_page()
-    page.goto(out.as_uri())
-    assert page.evaluate('document.documentElement.scrollWidth') == width
-    assert min(page.evaluate('[...document.images].map(i => i.naturalWidth)')) > 800
-    heights = page.evaluate('[...document.querySelectorAll("tr")].map(r => r.offsetHeight)')
-    assert len(heights) > 10 and max(heights) < 150  # no column of single letters
-    context.close()
+    assert report(trained, '--out', out) == 0
+    for width in (390, 1280):
+        context = browser.new_context(viewport=dict(width=width, height=800), offline=True)
+        page = context.new_page()
+        page.goto(out.as_uri())
+        assert page.evaluate('document.documentElement.scrollWidth') == width
+        assert min(page.evaluate('[...document.images].map(i => i.naturalWidth)')) > 800
+        heights = page.evaluate('[...document.querySelectorAll("tr")].map(r => r.offsetHeight)')
+        assert len(heights) > 10 and max(heights) < 150  # no column of single letters
+        context.close()
 
 
 def test_scores_match_the_validation(tool, trained):
@@ -93,11 +86,12 @@ def test_scores_match_the_validation(tool, trained):
     (network,), evaluations = tool.evaluate_runs(dict(run=run), images, device='cpu', batch=1)
     evaluation = evaluations['run']
     last = next(s for s in reversed(run.scores) if s['decode'] == images.decode)['metrics']
-    for key in ('mIoU', 'aAcc', 'mDice'):
-        assert evaluation.scores[key] == pytest.approx(last[key], abs=0.006), key
-    assert evaluation.coverage == pytest.approx(last['coverage'], abs=0.006)
+    found = {key: evaluation.scores[key] for key in ('mIoU', 'aAcc', 'mDice')}
+    found['coverage'] = evaluation.coverage
     for name, value in zip(images.classes, evaluation.scores['IoU'], strict=True):
-        assert value == pytest.approx(last[f'IoU.{name}'], abs=0.006, nan_ok=True), name
+        found[f'IoU.{name}'] = value
+    expected = {key: last[key] for key in found}
+    assert found == pytest.approx(expected, abs=0.006, nan_ok=True)
     assert evaluation.names == ['1.jpg', '2.jpg', '3.jpg']
     row = tool.make_row('caption', images, 2, [network])
     known = row.truth != 255
@@ -105,140 +99,103 @@ def test_scores_match_the_validation(tool, trained):
     assert evaluation.areas[2, 0].sum() == correct
 
 
-def test_examples_of_weak_classes_show_their_errors(tool, trained, monkeypatch):
+def test_examples_of_weak_classes_show_their_errors(tool, report, trained, monkeypatch):
     found = {}
     monkeypatch.setattr(tool, 'write_report', lambda out, **given: found.update(given))
-    assert tool.main([str(trained), '--pictures', '1']) == 0
+    assert report(trained) == 0
     assert found['weak_examples'] and {row.label for row in found['examples']} == {None}
     for row in found['weak_examples']:
         assert row.caption.startswith(f'{found["images"].classes[row.label]}: ')
         assert ((row.truth == row.label) & (row.predictions[0] != row.label)).any()
 
 
-@pytest.mark.parametrize('count', [1, 2])
-def test_page_shows_ranges(tool, trained, copy, tmp_path, monkeypatch, count):
+def test_runs_are_compared(report, trained, trained_copy, tmp_path, monkeypatch):
     monkeypatch.setattr(bootstrap, 'MIN_IMAGES', 2)  # the set has three images
     # The weakest classes of two steps are never right, so their ranges would be empty.
     monkeypatch.setattr(bootstrap, 'format_range', lambda bounds: f'42.1 to 4{len(bounds)}.9')
-    out = tmp_path / 'report.html'
-    runs = [str(trained), str(copy)][:count]
-    assert tool.main([*runs, '--pictures', '1', '--out', str(out)]) == 0
-    page = ' '.join(out.read_text().split())
-    for name in ('mIoU', 'pixel accuracy'):
-        assert page.count(f'</b>{name}<small>42.1 to 42.9</small></div>') == count, name
-    assert len(re.findall(r'\d+\.\d<br><small>42.1 to 42.9</small></td>', page)) == 3 * count
-    assert '1,000 times, 3 images' in page and '95 %' in page and ' 100 images' in page
-
-
-def test_runs_are_compared(tool, trained, copy, tmp_path):
-    config = config_of(copy)
-    text = config.read_text().replace('seed=0', 'seed=7')
-    config.write_text(
-        text + "model['backbone']['init_cfg'] = dict(type='Kaiming', layer='Conv2d')\n"
-    )
+    config = config_of(trained_copy)
+    changed = "model['backbone']['init_cfg'] = dict(type='Kaiming', layer='Conv2d')\n"
+    config.write_text(config.read_text().replace('seed=0', 'seed=7') + changed)
     out = tmp_path / 'compared.html'
-    weights = [str(trained / 'iter_2.pth'), str(copy / 'iter_1.pth')]
-    arguments = [str(trained), str(copy), '--out', str(out), '--pictures', '1']
-    assert tool.main([*arguments, '--checkpoint', *weights]) == 0
-    page = out.read_text()
+    weights = ['--checkpoint', trained / 'iter_2.pth', trained_copy / 'iter_1.pth']
+    assert report(trained, trained_copy, '--out', out, *weights) == 0
+    page = ' '.join(out.read_text().split())
     assert '<code>randomness.seed</code></td><td><code>0</code></td><td><code>7</code>' in page
     assert 'model.backbone.init_cfg.type' in page
     assert page.count('class="tiles"') == 2
-    assert len(re.findall(r'<p><b>(psp_demo|copy)</b></p>\s*<div class="scroll">', page)) == 2
+    assert len(re.findall(r'<p><b>(psp_demo|copy)</b></p> <div class="scroll">', page)) == 2
     assert (tmp_path / 'compared/confusion-2.png').is_file()
-    one, two = (cv2.imread(str(tmp_path / 'compared' / f'{k}.png')) for k in ('curves', 'pictures'))
+    one, two = (cv2.imread(str(tmp_path / f'compared/{key}.png')) for key in ('curves', 'pictures'))
     assert two.shape[1] > one.shape[1]  # six columns
+    for name in ('mIoU', 'pixel accuracy'):
+        assert page.count(f'</b>{name}<small>42.1 to 42.9</small></div>') == 2, name
+    assert len(re.findall(r'\d+\.\d<br><small>42.1 to 42.9</small></td>', page)) == 3 * 2
+    for value in ('1,000', '3 images', '95 %', '100 images'):
+        assert value in page
 
 
-def test_running_training_without_weights(tool, trained, copy, tmp_path, capsys):
-    (copy / 'last_checkpoint').unlink()
-    change_record(copy, lambda record: record['parts'][-1].update(ended=False))
-    (log,) = copy.glob('*/vis_data/scalars.json')
-    log.write_text(log.read_text() + '{"loss": 1.0, "st')  # truncated
-    assert tool.main([str(copy)]) == 0
-    assert str(copy) in capsys.readouterr().err
-    assert (copy / 'report.html').read_text().count('class="note"') == 2
-    assert [path.name for path in (copy / 'report').iterdir()] == ['curves.png']
+def test_running_training_without_weights(report, trained, trained_copy, tmp_path, capsys):
+    (trained_copy / 'last_checkpoint').unlink()
+    change_record(trained_copy, lambda record: record['parts'][-1].update(ended=False))
+    assert report(trained_copy) == 0
+    assert str(trained_copy) in capsys.readouterr().err
+    assert (trained_copy / 'report.html').read_text().count('class="note"') == 2
+    assert [path.name for path in (trained_copy / 'report').iterdir()] == ['curves.png']
     out = tmp_path / 'compared.html'
-    assert tool.main([str(copy), str(trained), '--out', str(out)]) == 0
+    assert report(trained_copy, trained, '--out', out) == 0
     page = out.read_text()
     assert page.count('class="tiles"') == 1
     assert re.findall(r'class="note">(\w+)', page) == ['copy', 'copy']
 
 
-def test_run_without_a_record(tool, copy):
-    (copy / RECORD).unlink()
-    assert tool.main([str(copy), '--pictures', '1']) == 0
-    page = (copy / 'report.html').read_text()
+def test_run_without_a_record(report, trained_copy):
+    (trained_copy / RECORD).unlink()
+    assert report(trained_copy) == 0
+    page = (trained_copy / 'report.html').read_text()
     assert ' steps</b>' not in page and 'RunRecordHook' in page and 'class="note"' not in page
 
 
-def test_later_test_with_augmentation_changes_nothing(tool, copy, demo_root):
-    before = open_run(copy)
-    options = ['--tta', '--work-dir', copy, *on(demo_root)]
-    run_tool(ROOT / 'tools/test.py', copy / 'psp_demo.py', copy / 'iter_2.pth', *options)
-    assert 'TestTimeAug' in (copy / 'psp_demo.py').read_text(), 'the config was not overwritten'
-    after = open_run(copy)
+def test_later_test_with_augmentation_changes_nothing(report, trained_copy, demo_root):
+    before = open_run(trained_copy)
+    config, weights = trained_copy / 'psp_demo.py', trained_copy / 'iter_2.pth'
+    options = ['--tta', '--work-dir', trained_copy, *on(demo_root)]
+    run_tool(ROOT / 'tools/test.py', config, weights, *options)
+    assert 'TestTimeAug' in config.read_text(), 'the config was not overwritten'
+    after = open_run(trained_copy)
     assert differing_settings([before.config, after.config]) == []
     assert after.config_name == 'psp_demo.py' and after.minutes == before.minutes
-    assert tool.main([str(copy), '--pictures', '1']) == 0
+    assert report(trained_copy) == 0
 
 
-def test_only_the_last_training_of_a_folder_counts(copy):
-    later = dict(started='2999-01-01T00:00:00+00:00', seconds=60, log='29990101_000000')
-    change_record(copy, lambda r: r['parts'].append({**r['parts'][0], **later}))
-    run = open_run(copy)
-    assert run.minutes == 1 and run.scalars('loss') == ([], [])
-    change_record(copy, lambda r: r['parts'][-1].update(first_iteration=1))  # resumed
-    run = open_run(copy)
-    assert run.minutes > 1 and run.scalars('loss')[0] == [1, 2]
+def test_bad_arguments_are_named(tool, trained, trained_copy, tmp_path, capsys):
+    folder = tmp_path / 'folder'
+    folder.mkdir()
+    fewer = "val_dataloader['dataset']['metainfo'] = dict(classes=('road',))\n"
+    with config_of(trained_copy).open('a') as file:
+        file.write(fewer)
+    for arguments, named in (
+        ([tmp_path / 'none'], str(tmp_path / 'none')),
+        ([folder], str(folder)),  # no config
+        ([trained, '--pictures', 0], '--pictures 0'),
+        ([trained, '--checkpoint', 'no.pth'], 'no.pth'),
+        ([trained, trained, '--checkpoint', trained / 'iter_1.pth'], '--checkpoint: 1'),
+        ([trained, '--out', folder / 'report'], '.html'),
+        ([trained, '--cfg-options', 'val_dataloader.dataset.data_root=nowhere'], 'nowhere'),
+        ([trained_copy], str(trained_copy)),
+    ):
+        assert tool.main([*map(str, arguments)]) == 2
+        assert named in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('named', [True, False], ids=['by name', 'by date'])
-def test_logs_of_an_earlier_training_do_not_count(copy, named):
-    log = copy / '20200101_000000/vis_data/scalars.json'
-    log.parent.mkdir(parents=True)
-    log.write_text(json.dumps(dict(step=9, loss=9.0, lr=1.0)))
-    if not named:
-        change_record(copy, lambda record: record['parts'][0].pop('log'))
-        os.utime(log, (0, 0))
-    assert open_run(copy).scalars('loss')[0] == [1, 2]
-
-
-@pytest.mark.parametrize('content', ['', '{}', '[]', '{"parts": [', '{"parts": {}, "scores": []}'])
-def test_broken_record_is_named(content, copy):
-    (copy / RECORD).write_text(content)
-    with pytest.raises(ValueError) as error:
-        _ = open_run(copy).parts
-    assert str(copy / RECORD) in str(error.value)
-
-
-def test_bad_arguments_are_named(tool, trained, copy, tmp_path, capsys):
-    def complaint(*arguments) -> str:
-        assert tool.main([str(argument) for argument in arguments]) == 2
-        return capsys.readouterr().err
-
-    assert str(tmp_path / 'none') in complaint(tmp_path / 'none')
-    assert str(tmp_path) in complaint(tmp_path)  # no config
-    assert '--pictures 0' in complaint(trained, '--pictures', 0)
-    assert 'no.pth' in complaint(trained, '--checkpoint', 'no.pth')
-    one_of_two = trained, trained, '--checkpoint', trained / 'iter_1.pth'
-    assert '--checkpoint: 1' in complaint(*one_of_two)
-    assert '.html' in complaint(trained, '--out', tmp_path / 'report')
-    assert 'nowhere' in complaint(
-        trained, '--cfg-options', 'val_dataloader.dataset.data_root=nowhere'
-    )
-    config = tmp_path / 'config.py'
-    for content, name in (
+def test_unusable_configs_are_named(tool, tmp_path, capsys):
+    for content, named in (
         ('model = dict()', 'decode_head'),
         ('model = dict(decode_head=dict())', 'val_dataloader'),
         ('1 +', 'config.py'),
     ):
-        config.write_text(content)
-        assert name in complaint(tmp_path)
+        (tmp_path / 'config.py').write_text(content)
+        assert tool.main([str(tmp_path)]) == 2
+        assert named in capsys.readouterr().err
     (tmp_path / 'other.py').touch()
-    assert 'config.py, other.py' in complaint(tmp_path)
-    changed = config_of(copy)
-    fewer = "val_dataloader['dataset']['metainfo'] = dict(classes=('road',))\n"
-    changed.write_text(changed.read_text() + fewer)
-    assert str(copy) in complaint(copy)
+    assert tool.main([str(tmp_path)]) == 2
+    assert 'config.py, other.py' in capsys.readouterr().err

@@ -3,56 +3,26 @@
 import json
 import re
 import shutil
-from pathlib import Path
 
 import cv2
-import pytest
 import yaml
 from helpers.pairs import ROOT
+from helpers.trainings import change_record
 
 from benchmarks.results_table import main
-from benchmarks.run_results import DECODINGS, collect, load_all_results
+from benchmarks.run_results import DECODINGS, load_all_results
 from pspnet_plugin.engine.hooks.run_record_hook import RECORD
 
 
-@pytest.fixture
-def work_dir(trained, tmp_path) -> Path:
-    return Path(shutil.copytree(trained, tmp_path / 'run'))
-
-
-def change_record(work_dir: Path, change) -> None:
-    record = json.loads((work_dir / RECORD).read_text())
-    change(record)
-    (work_dir / RECORD).write_text(json.dumps(record))
-
-
-def test_earlier_trainings_of_a_work_dir_do_not_count(work_dir):
-    def collected():
-        return collect(work_dir, group='g', label='l', command='c')
-
-    (part,) = json.loads((work_dir / RECORD).read_text())['parts']
-    scores = len(collected().scores)
-    old = dict(last_iteration=7, seconds=600, started='2020-01-01T00:00:00+00:00')
-    change_record(work_dir, lambda record: record['parts'].insert(0, {**part, **old}))
-    test = dict(ended='2020-01-01T00:01:00+00:00', loop='test')
-    change_record(work_dir, lambda r: r['scores'].append({**r['scores'][-1], **test}))
-    run = collected()
-    assert run.minutes < 5 and run.pairs_seen == 4 and len(run.scores) == scores > 0
-    resumed = {**part, 'first_iteration': 2, 'last_iteration': 3, 'seconds': 60}
-    change_record(work_dir, lambda record: record['parts'].append(resumed))
-    run = collected()
-    assert run.minutes < 6 and run.pairs_seen == 6
-
-
-def test_from_work_dirs_to_page_plots_and_index(work_dir, tmp_path):
+def test_from_work_dirs_to_page_plots_and_index(trained_copy, tmp_path):
     results = tmp_path / 'results'
-    collecting = ['--results', str(results), 'collect', str(work_dir), '--label', 'The demo']
+    collecting = ['--results', str(results), 'collect', str(trained_copy), '--label', 'The demo']
     collecting += ['--group', 'quick', '--command', 'python tools/train.py configs/psp_demo.py']
-    last = json.loads((work_dir / RECORD).read_text())['scores'][-1]
+    last = json.loads((trained_copy / RECORD).read_text())['scores'][-1]
     t40 = {**last, 'decode': DECODINGS['t40']}
-    change_record(work_dir, lambda record: record['scores'].append(t40))
+    change_record(trained_copy, lambda record: record['scores'].append(t40))
     for seed in (0, 5):
-        change_record(work_dir, lambda r, seed=seed: r['parts'][-1].update(seed=seed))
+        change_record(trained_copy, lambda r, seed=seed: r['parts'][-1].update(seed=seed))
         assert main(collecting) == 0
     files = {str(path.relative_to(results)) for path in results.rglob('*.json')}
     assert files == {'quick/the-demo_seed0.json', 'quick/the-demo_seed5.json'}
@@ -83,10 +53,10 @@ def test_from_work_dirs_to_page_plots_and_index(work_dir, tmp_path):
     assert demo['Metadata'] == dict(Parameters=first.parameters, Seeds=[0, 5])
 
 
-def test_unusable_work_dirs_are_named(work_dir, tmp_path, capsys):
+def test_unusable_work_dirs_are_named(trained_copy, tmp_path, capsys):
     options = ['--group', 'g', '--label', 'l', '--command', 'c']
     assert main(['collect', str(tmp_path), *options]) == 2
     assert str(tmp_path / RECORD) in capsys.readouterr().err
-    change_record(work_dir, lambda record: record['parts'][-1].update(ended=False))
-    assert main(['collect', str(work_dir), *options]) == 2
-    assert str(work_dir / RECORD) in capsys.readouterr().err
+    change_record(trained_copy, lambda record: record['parts'][-1].update(ended=False))
+    assert main(['collect', str(trained_copy), *options]) == 2
+    assert str(trained_copy / RECORD) in capsys.readouterr().err

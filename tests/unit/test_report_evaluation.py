@@ -13,18 +13,15 @@ from pspnet_plugin.toolkit.report.page import differing_settings, weakest_classe
 CLASSES = ['road', 'pole', 'train']
 # Three images by truth (rows) and prediction: all right, half right, no pole right.
 CONFUSIONS = np.array(
-    [
-        [[90, 0, 0], [0, 10, 0], [0, 0, 0]],
-        [[50, 0, 0], [20, 30, 0], [0, 0, 0]],
-        [[80, 0, 0], [18, 0, 2], [0, 0, 0]],
-    ]
-)
+    [[[90, 0, 0], [0, 10, 0], [0, 0, 0]],
+     [[50, 0, 0], [20, 30, 0], [0, 0, 0]],
+     [[80, 0, 0], [18, 0, 2], [0, 0, 0]]]
+)  # fmt: skip
 
 
 def evaluation_of(confusions: np.ndarray, *, pixels: int = 400) -> Evaluation:
     names = [f'{i}.png' for i in range(len(confusions))]
-    areas = np.stack([areas_of(confusion) for confusion in confusions])
-    return Evaluation(names, confusions.sum(0), areas, pixels)
+    return Evaluation(names, confusions.sum(0), np.stack([*map(areas_of, confusions)]), pixels)
 
 
 def test_scores():
@@ -62,16 +59,14 @@ def test_ranges_of_weakest_classes():
     found = {weak.label: weak for weak in weakest_classes(evaluation, CLASSES)}
     assert {label: weak.images for label, weak in found.items()} == dict(road=15, pole=12, train=3)
     for index, label in enumerate(('road', 'pole')):
-        assert found[label].range == format_range(evaluation.ranges.iou[index]) != ''
+        assert found[label].range == format_range(evaluation.ranges['IoU'][index]) != ''
     assert found['train'].range == ''
 
 
 def test_examples_are_the_worst_the_median_and_the_best():
     choose = load_tool('analysis_tools/report.py').choose_examples
     right = [5, 0, 3, 8, 1, 9, 2, 7, 4, 6]
-    confusions = np.zeros((10, 2, 2), np.int64)
-    confusions[:, 0, 0], confusions[:, 0, 1] = right, 9
-    evaluation = evaluation_of(confusions)
+    evaluation = evaluation_of(np.array([[[pixels, 9], [0, 0]] for pixels in right]))
     chosen = [(word, right[index]) for word, index in choose(evaluation, 2)]
     words = ('worst', 'median', 'best')
     assert chosen == list(zip(np.repeat(words, 2), [0, 1, 4, 5, 8, 9], strict=True))

@@ -12,25 +12,13 @@ M is the number of images, K of classes, R of resamples.
 """
 
 import warnings
-from dataclasses import dataclass
 
 import numpy as np
 
 RESAMPLES = 1000
 QUANTILES = (2.5, 97.5)  # in percent
-# Resamples of fewer images are so alike that a range would promise too much.
-MIN_IMAGES = 10
-# From so many images on, a report does not warn that the range of mIoU is too narrow.
-ENOUGH_IMAGES = 100
-
-
-@dataclass(frozen=True)
-class ScoreRanges:
-    """Bootstrap ranges of scores, in percent; NaN where too few images hold a class."""
-
-    mIoU: np.ndarray  # (2,)
-    aAcc: np.ndarray  # (2,), pixel accuracy
-    iou: np.ndarray  # (K, 2)
+MIN_IMAGES = 10  # resamples of fewer are so alike that a range would promise too much
+ENOUGH_IMAGES = 100  # for fewer, a report warns that the range of mIoU is too narrow
 
 
 def resample(areas: np.ndarray, *, count: int = RESAMPLES, seed: int = 0) -> np.ndarray:
@@ -46,10 +34,11 @@ def resample(areas: np.ndarray, *, count: int = RESAMPLES, seed: int = 0) -> np.
     return (draws.astype(np.float64) @ flat).reshape(count, *areas.shape[1:])
 
 
-def score_ranges(areas: np.ndarray) -> ScoreRanges:
-    """Bootstrap the scores of a set from the (M, 4, K) areas of its images.
+def score_ranges(areas: np.ndarray) -> dict[str, np.ndarray]:
+    """Bootstrap ``mIoU`` (2,), ``aAcc`` (2,) and ``IoU`` (K, 2) in percent from (M, 4, K) areas.
 
-    A class that a resample does not hold is ignored there, as in the scores themselves.
+    A class that a resample does not hold is ignored there, as in the scores themselves. NaN: too
+    few images hold the class.
     """
     inter, union, _, truth = resample(areas).transpose(1, 0, 2)  # 4 x (R, K)
     with np.errstate(invalid='ignore'):
@@ -61,7 +50,7 @@ def score_ranges(areas: np.ndarray) -> ScoreRanges:
         warnings.simplefilter('ignore', RuntimeWarning)  # of a class that no image holds
         ranges = np.nanpercentile(values, QUANTILES, axis=0).T  # (K + 2, 2)
     ranges[np.array(images) < MIN_IMAGES] = np.nan
-    return ScoreRanges(mIoU=ranges[-2], aAcc=ranges[-1], iou=ranges[:-2])
+    return dict(mIoU=ranges[-2], aAcc=ranges[-1], IoU=ranges[:-2])
 
 
 def format_range(bounds: np.ndarray) -> str:

@@ -20,18 +20,13 @@ from pspnet_plugin.evaluation.iou_metric import main_rule
 from pspnet_plugin.labels.palettes import IGNORE_INDEX
 from pspnet_plugin.toolkit.prediction.sources import InputImage
 from pspnet_plugin.toolkit.prediction.stream import label_stream
-from pspnet_plugin.toolkit.report.bootstrap import ScoreRanges, score_ranges
+from pspnet_plugin.toolkit.report.bootstrap import score_ranges
 
 
 class ValidationSet:
     """Photos and label maps of a config's validation set, decoded as its own metric decodes them.
 
-    Attributes:
-        decode: Arguments of the ``LabelDecoder`` of pairs; None: as the dataset decodes them.
-        transforms: Types of the transforms between loading and the network.
-
-    Raises:
-        ValueError: the config has no validation set with classes, or its pipeline loads no labels.
+    ``ValueError``: the config has no validation set with classes, or its pipeline loads no labels.
     """
 
     def __init__(self, config: Config) -> None:
@@ -46,8 +41,10 @@ class ValidationSet:
                 f'{config.filename}: the dataset of val_dataloader has {len(self.classes)} classes '
                 f'and {len(self.palette)} colours; give both in metainfo'
             )
+        # Arguments of the LabelDecoder of pairs; None: as the dataset decodes them.
         self.decode = main_rule(config.get('val_evaluator'))
         steps = config.val_dataloader.dataset.get('pipeline') or []
+        # Types of the transforms between loading and the network.
         self.transforms = [s['type'] for s in steps if not s['type'].startswith(('Load', 'Pack'))]
         loading = [dict(s) for s in steps if s['type'] in ('LoadImageFromFile', 'LoadAnnotations')]
         if len(loading) != 2:
@@ -83,20 +80,17 @@ class Evaluation:
 
     @property
     def coverage(self) -> float:
-        """Percentage of the pixels that are labelled with a class."""
+        """Percentage of labelled pixels."""
         return 100 * float(self.confusion.sum()) / self.pixels
 
     @cached_property
     def scores(self) -> dict:
-        """``mIoU``, ``aAcc``, ``mDice`` and ``IoU`` (K,) in percent, by stock ``IoUMetric``.
-
-        NaN: the class is neither labelled nor predicted.
-        """
+        """Result of ``evaluation.areas.scores`` over all images."""
         return scores(areas_of(self.confusion))
 
     @cached_property
-    def ranges(self) -> ScoreRanges:
-        """Bootstrap ranges of the scores."""
+    def ranges(self) -> dict[str, np.ndarray]:
+        """Bootstrap ranges of the scores, by the same names."""
         return score_ranges(self.areas)
 
     def image_iou(self, index: int) -> np.ndarray:
@@ -134,8 +128,7 @@ def evaluate(predictor: Predictor, images: ValidationSet, *, batch: int = 4) -> 
                 f'{image.name}: the label map holds {truth.max()}; expected class indices below '
                 f'{count}, or {IGNORE_INDEX} to ignore'
             )
-        cells = np.bincount(truth * count + labels[known], minlength=count**2)
-        cells = cells.reshape(count, count)
+        cells = np.bincount(truth * count + labels[known], minlength=count**2).reshape(count, -1)
         names.append(image.name)
         areas.append(areas_of(cells))
         confusion += cells

@@ -8,15 +8,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from pspnet_plugin.toolkit.report.evaluation import Evaluation
 from pspnet_plugin.toolkit.report.runs import TrainingRun
 
 CURVES = {'loss': 'training loss', 'lr': 'learning rate', 'mIoU': 'mIoU of the validations (%)'}
 LEGEND_WIDTH = 190  # letters in a line of the legend of curves
-# Cells of the confusion matrix that hold a smaller percentage have no number.
-NUMBERED = 0.5
+NUMBERED = 0.5  # least percentage that the confusion matrix gives as a number
 
 
 def draw_curves(runs: Mapping[str, TrainingRun]) -> Figure:
@@ -25,7 +23,7 @@ def draw_curves(runs: Mapping[str, TrainingRun]) -> Figure:
     # A legend below the axes hides no point; names of folders may be long.
     across = max(1, min(len(names), LEGEND_WIDTH // (max(map(len, names)) + 8)))
     figure = Figure(figsize=(13, 3.6 + 0.2 * -(-len(names) // across)), layout='constrained')
-    lines: dict[str, Line2D] = {}  # of the runs that logged anything
+    lines = {}  # of the runs that logged anything
     for axes, (key, title) in zip(figure.subplots(1, len(CURVES)), CURVES.items(), strict=True):
         values: list[float] = []
         points: list[tuple[float, int, str]] = []
@@ -34,13 +32,12 @@ def draw_curves(runs: Mapping[str, TrainingRun]) -> Figure:
             if not steps:
                 continue
             single = len(steps) == 1
-            axes.plot(
+            (lines[name],) = axes.plot(
                 steps, values, color=f'C{number}', label=name, zorder=3,
                 marker='o' if single else '.' if len(steps) < 30 else None,
                 markersize=9 if single else None,
                 clip_on=False,  # points may lie on the border
             )  # fmt: skip
-            lines[name] = Line2D([], [], color=f'C{number}')
             if single and np.isfinite(values[0]):
                 points.append((values[0], steps[0], f'C{number}'))
         if len(runs) == 1 and values:
@@ -73,27 +70,32 @@ def _annotate(axes: Axes, points: Sequence[tuple[float, int, str]]) -> None:
 
 
 def draw_classes(evaluations: Mapping[str, Evaluation], classes: Sequence[str]) -> Figure:
-    """Plot the IoU of each class as bars, in the order of the first run, with its pixel share."""
-    names, first = list(evaluations), next(iter(evaluations.values()))
-    order = np.argsort(-np.nan_to_num(first.scores['IoU'], nan=-1), kind='stable')
-    share = first.confusion.sum(1) / first.confusion.sum()
-    height = 1.2 + 0.3 * len(classes) * max(1, len(names) / 2)
+    """Plot the IoU of each class as bars, with its share of the labelled pixels."""
+    confusion = next(iter(evaluations.values())).confusion
+    shares = confusion.sum(1) / confusion.sum()
+    labels = [f'{name}  ({percent(100 * s)})' for name, s in zip(classes, shares, strict=True)]
+    figure = draw_bars({name: e.scores['IoU'] for name, e in evaluations.items()}, labels)
+    figure.axes[0].set_xlabel('IoU (%); in brackets the share of the labelled pixels')
+    return figure
+
+
+def draw_bars(iou: Mapping[str, np.ndarray], labels: Sequence[str]) -> Figure:
+    """Plot the (K,) IoU of several networks as bars, in the order of the first."""
+    order = np.argsort(-np.nan_to_num(next(iter(iou.values())), nan=-1), kind='stable')
+    height = 1.2 + 0.3 * len(order) * max(1, len(iou) / 2)
     figure = Figure(figsize=(9, height), layout='constrained')
     axes = figure.subplots()
-    thickness = 0.8 / len(names)
-    for number, (name, evaluation) in enumerate(evaluations.items()):
-        values = evaluation.scores['IoU'][order]
-        at = np.arange(len(order)) + (number - (len(names) - 1) / 2) * thickness
-        color, label = f'C{number}', plain_text(name)
-        bars = axes.barh(at, np.nan_to_num(values), thickness, color=color, label=label)
-        text = ['absent' if np.isnan(value) else f'{value:.1f}' for value in values]
+    thickness = 0.8 / len(iou)
+    for number, (name, values) in enumerate(iou.items()):
+        at = np.arange(len(order)) + (number - (len(iou) - 1) / 2) * thickness
+        bars = axes.barh(at, np.nan_to_num(values[order]), thickness, label=plain_text(name))
+        text = ['absent' if np.isnan(value) else f'{value:.1f}' for value in values[order]]
         axes.bar_label(bars, text, padding=3, fontsize=8)
-    labels = [f'{plain_text(classes[i])}  ({percent(100 * share[i])})' for i in order]
-    axes.set_yticks(range(len(order)), labels, fontsize=9)
-    axes.invert_yaxis()
-    axes.set(xlim=(0, 108), xlabel='IoU (%); in brackets the share of the labelled pixels')
+    axes.set_yticks(range(len(order)), [plain_text(labels[i]) for i in order], fontsize=9)
+    axes.set_ylim(len(order) - 0.4, -0.6)  # the best on top
+    axes.set(xlim=(0, 108), xlabel='IoU (%)')
     axes.grid(axis='x', alpha=0.3)
-    if len(names) > 1:
+    if len(iou) > 1:
         axes.legend(fontsize=9, loc='lower right')
     return figure
 

@@ -12,8 +12,7 @@ from pspnet_plugin.apis.drawing import colored
 from pspnet_plugin.labels.palettes import IGNORE_INDEX
 from pspnet_plugin.toolkit.report.figures import plain_text
 
-# Colours of error maps, RGB.
-CORRECT, OTHER, IGNORED = (222, 222, 222), (165, 165, 165), (0, 0, 0)
+CORRECT, OTHER, IGNORED = (222, 222, 222), (165, 165, 165), (0, 0, 0)  # in error maps, RGB
 # Candidates for errors, the first of equally distant ones is taken; no green, which reads as right.
 STRONG = np.array(
     [(230, 0, 0), (0, 60, 255), (255, 128, 0), (255, 0, 255), (0, 215, 255), (255, 235, 0)],
@@ -33,18 +32,12 @@ class ImageRow:
 
 
 def error_colors(palette: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Choose two RGB colours that are far from those of (K, 3) classes and from each other.
-
-    Returns:
-        The colour of errors (of missed pixels, where the map is of one class), and the colour of
-        pixels that are falsely predicted as that class.
-    """
-    used, chosen = [*palette, CORRECT, OTHER, IGNORED], []
+    """Choose RGB colours of missed and of falsely predicted pixels, far from a (K, 3) palette."""
+    used = [*palette, CORRECT, OTHER, IGNORED]
     for _ in range(2):
         distances = np.linalg.norm(STRONG[:, None] - np.array(used, float), axis=2)
-        chosen.append(STRONG[distances.min(1).argmax()])
-        used.append(chosen[-1])
-    return chosen[0], chosen[1]
+        used.append(STRONG[distances.min(1).argmax()])
+    return used[-2], used[-1]
 
 
 def error_map(
@@ -52,14 +45,13 @@ def error_map(
 ) -> np.ndarray:
     """Draw the errors of (H, W) predictions as (H, W, 3) BGR, in ``error_colors`` of a palette.
 
-    Correct pixels are light grey and ignored ones black. If ``label`` is given, the errors of this
-    class are coloured and others dark grey.
+    With ``label``, only errors of this class are coloured, and others dark grey.
     """
-    error, false_positive = error_colors(palette)
+    missed, false_positive = error_colors(palette)
     image = np.full((*truth.shape, 3), CORRECT, np.uint8)
     wrong = labels != truth
-    image[wrong] = error if label is None else OTHER
-    image[wrong & (truth == label)] = error
+    image[wrong] = missed if label is None else OTHER
+    image[wrong & (truth == label)] = missed
     image[wrong & (labels == label)] = false_positive
     image[truth == IGNORE_INDEX] = IGNORED
     return image[..., ::-1]
@@ -78,15 +70,14 @@ def draw_image_rows(
         w_pad=0.02, h_pad=0.06, wspace=0.01, hspace=0.01, rect=(0, 0, 1, 0.99)
     )
     figure = Figure(figsize=(2.6 * columns, sum(heights) + below), layout=layout)
-    grid = figure.add_gridspec(len(rows), columns, height_ratios=heights)
-    for y, row in enumerate(rows):
+    grid = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
+    for row, row_axes in zip(rows, grid, strict=True):
         cells = [(row.caption, row.photo), ('truth', colored(row.truth, palette))]
         for name, labels in zip(names, row.predictions, strict=True):
             of = f' of {name}' if len(names) > 1 else ''
             cells.append((f'prediction{of}', colored(labels, palette)))
             cells.append((f'errors{of}', error_map(labels, row.truth, palette, row.label)))
-        for x, (title, image) in enumerate(cells):
-            axes = figure.add_subplot(grid[y, x])
+        for axes, (title, image) in zip(row_axes, cells, strict=True):
             axes.imshow(image[..., ::-1], interpolation='nearest')
             axes.set_title(plain_text(title, 36), fontsize=9)
             axes.axis('off')
@@ -100,10 +91,10 @@ def _legend(
 ) -> list[tuple[str, Sequence[int]]]:
     """Names and colours of the classes that the rows hold, and of the errors."""
     label_maps = [labels for row in rows for labels in (row.truth, *row.predictions)]
-    present = {value for labels in label_maps for value in np.unique(labels)} - {IGNORE_INDEX}
+    present = set[int]().union(*map(np.unique, label_maps)) - {IGNORE_INDEX}
     entries = [(plain_text(classes[i], 40), palette[i]) for i in sorted(present)]
-    error, false_positive = error_colors(palette)
+    missed, false_positive = error_colors(palette)
     if all(row.label is None for row in rows):
-        return [*entries, ('ignored', IGNORED), ('wrong', error)]
-    errors = [('missed', error), ('falsely predicted', false_positive), ('other errors', OTHER)]
+        return [*entries, ('ignored', IGNORED), ('wrong', missed)]
+    errors = [('missed', missed), ('falsely predicted', false_positive), ('other errors', OTHER)]
     return [*entries, ('ignored', IGNORED), *errors]

@@ -21,8 +21,7 @@ from pspnet_plugin.utils.files import write_atomic
 
 TEMPLATE = Path(__file__).parent / 'report.html.j2'
 WEAKEST = 3
-# Percentage of a class's pixels from which on the class that they are predicted as is named.
-CONFUSED = 5
+CONFUSED = 5  # least percentage of a class's pixels for which a false class is named
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class WeakClass:
     share: float  # of the labelled pixels
     recall: float
     precision: float | None  # None: the class is never predicted
-    confused_with: list[tuple[str, float]]  # other classes that its pixels are predicted as
+    confused_with: list[tuple[str, float]]  # false classes with their share of its pixels
     worst_image: int | None  # index of the image with most of its missed pixels
 
 
@@ -46,29 +45,28 @@ def weakest_classes(evaluation: Evaluation, classes: Sequence[str]) -> list[Weak
     confusion = evaluation.confusion
     labelled, predicted = confusion.sum(1), confusion.sum(0)
     order = [int(i) for i in np.argsort(evaluation.scores['IoU'], kind='stable') if labelled[i]]
-    found = []
-    for i in order[:WEAKEST]:
+
+    def describe(i: int) -> WeakClass:
         shares = 100 * confusion[i] / labelled[i]
         others = [j for j in np.argsort(-shares, kind='stable') if j != i and shares[j] >= CONFUSED]
-        found.append(
-            WeakClass(
-                index=i,
-                label=classes[i],
-                iou=float(evaluation.scores['IoU'][i]),
-                range=bootstrap.format_range(evaluation.ranges.iou[i]),
-                images=int((evaluation.areas[:, 3, i] > 0).sum()),
-                share=100 * float(labelled[i] / labelled.sum()),
-                recall=float(shares[i]),
-                precision=100 * float(confusion[i, i] / predicted[i]) if predicted[i] else None,
-                confused_with=[(classes[j], float(shares[j])) for j in others[:3]],
-                worst_image=evaluation.most_missed(i),
-            )
+        return WeakClass(
+            index=i,
+            label=classes[i],
+            iou=float(evaluation.scores['IoU'][i]),
+            range=bootstrap.format_range(evaluation.ranges['IoU'][i]),
+            images=int((evaluation.areas[:, 3, i] > 0).sum()),
+            share=100 * float(labelled[i] / labelled.sum()),
+            recall=float(shares[i]),
+            precision=100 * float(confusion[i, i] / predicted[i]) if predicted[i] else None,
+            confused_with=[(classes[j], float(shares[j])) for j in others[:3]],
+            worst_image=evaluation.most_missed(i),
         )
-    return found
+
+    return [describe(i) for i in order[:WEAKEST]]
 
 
 def run_details(run: TrainingRun) -> dict[str, str]:
-    """Config, seed, time, hardware and versions of a run, as text."""
+    """List config, seed, time, hardware and versions of a run."""
     details = {
         'work dir': str(run.path),
         'config': run.config_name,
@@ -77,6 +75,7 @@ def run_details(run: TrainingRun) -> dict[str, str]:
     if not run.parts:
         return {**details, 'other': "unknown: the config has no dict(type='RunRecordHook')"}
     last, parts = run.parts[-1], len(run.parts)
+    packages = ('python', 'torch', 'mmseg', 'mmengine', 'mmcv')
     return details | {
         'state': 'ended' if run.has_ended else 'running, or interrupted',
         'seed': str(last['seed']),
@@ -87,29 +86,27 @@ def run_details(run: TrainingRun) -> dict[str, str]:
         'validations included',
         'hardware': f'{last["gpu"] or last["processor"]}, {last["cores"]} CPU cores, '
         f'{last.get("precision") or "unknown precision"}',
-        'versions': ', '.join(
-            f'{name} {last[name]}' for name in ('python', 'torch', 'mmseg', 'mmengine', 'mmcv')
-        ),
+        'versions': ', '.join(f'{name} {last[name]}' for name in packages),
         'commit': last.get('commit') or 'none',
         'started': last['started'],
     }
 
 
 def describe_input(images: ValidationSet, runs: Sequence[TrainingRun]) -> str:
-    """Describe in words how the images are presented to the networks."""
+    """Describe how the images are presented to the networks."""
     modes = {(run.config.model.get('test_cfg') or {}).get('mode', 'whole') for run in runs}
     words = dict(whole='each whole', slide='by a sliding window')
     text = ' or '.join(words[mode] for mode in words if mode in modes)
     text += ', as its config says,' if len(modes) > 1 else ''
     if images.transforms:
         return f'{text}, after {", ".join(images.transforms)}'
-    return f'{text} and at its own size, one scale, no flips'
+    return f'{text}, at its own size, single-scale and without flips'
 
 
 def differing_settings(configs: Sequence[Config]) -> list[tuple[str, list[str]]]:
     """List the settings that are not equal in all configs: dotted key, and the value in each."""
     flat = [_flatten(config.to_dict()) for config in configs]
-    keys = sorted({key for settings in flat for key in settings} - {'work_dir', 'filename'})
+    keys = sorted(set[str]().union(*flat) - {'work_dir', 'filename'})
     rows = [(key, [settings.get(key, '') for settings in flat]) for key in keys]
     return [(key, values) for key, values in rows if len(set(values)) > 1]
 
@@ -135,8 +132,8 @@ def write_report(
 ) -> None:
     """Write the HTML file and, into a folder of its name, the figures.
 
-    ``evaluations`` are those of the runs that have weights; ``weak_examples`` hold an image for
-    each of the weakest classes of the first.
+    ``evaluations`` are those of the runs that have weights; ``weak_examples`` belong to the weakest
+    classes of the first.
     """
     folder = out.with_suffix('')
     folder.mkdir(parents=True, exist_ok=True)
@@ -152,9 +149,8 @@ def write_report(
             figures[key] = draw_confusion(name, evaluation.confusion, images.classes)
         for key, rows in (('pictures', examples), ('weakest', weak_examples)):
             if rows:
-                figures[key] = draw_image_rows(
-                    list(evaluations), rows, images.classes, images.palette
-                )
+                names = list(evaluations)
+                figures[key] = draw_image_rows(names, rows, images.classes, images.palette)
         for key, figure in figures.items():
             file = io.BytesIO()
             figure.savefig(file, dpi=110, format='png')
@@ -164,15 +160,11 @@ def write_report(
         undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     page = environment.from_string(TEMPLATE.read_text()).render(
-        runs=runs,
-        images=images,
-        evaluations=evaluations,
+        runs=runs, images=images, evaluations=evaluations, figures=embedded,
+        bootstrap=bootstrap, percent=percent,
         weakest={n: weakest_classes(e, images.classes) for n, e in evaluations.items()},
         details={name: run_details(run) for name, run in runs.items()},
         differing=differing_settings([run.config for run in runs.values()]),
         input=describe_input(images, list(runs.values())),
-        figures=embedded,
-        bootstrap=bootstrap,
-        percent=percent,
-    )
+    )  # fmt: skip
     write_atomic(out, page.encode())

@@ -14,12 +14,7 @@ from pspnet_plugin.engine.hooks.run_record_hook import RECORD
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """Finished or running training.
-
-    A work dir may hold several trainings, one after another; the last one counts, with all the
-    starts (parts) that resumed it.
-
-    """
+    """Finished or running training: the last of its work dir, with all parts that resumed it."""
 
     path: Path  # work dir
     config: Config
@@ -27,11 +22,7 @@ class TrainingRun:
 
     @cached_property
     def record(self) -> dict[str, list]:
-        """Record of ``RunRecordHook``: parts and scores, which are empty without that hook.
-
-        Raises:
-            ValueError: the file is no record.
-        """
+        """Parts and scores by ``RunRecordHook``, empty without it; ``ValueError`` if broken."""
         file = self.path / RECORD
         if not file.is_file():
             return dict(parts=[], scores=[])
@@ -40,8 +31,7 @@ class TrainingRun:
             if not all(isinstance(record[key], list) for key in ('parts', 'scores')):
                 raise TypeError('parts and scores are no lists')
         except (ValueError, KeyError, TypeError) as error:
-            text = ' '.join(str(error).split())
-            raise ValueError(f'{file} is no record of a run ({text}); remove it') from None
+            raise ValueError(f'{file} is no record of a run ({error}); remove it') from None
         return record
 
     @property
@@ -58,13 +48,13 @@ class TrainingRun:
 
     @property
     def scores(self) -> list[dict]:
-        """Validations and tests since that start."""
+        """Validations and tests since the start of the last training."""
         start, scores = self.start_time, self.record['scores']
         return [s for s in scores if 'ended' not in s or _seconds(s['ended']) >= start]
 
     @property
     def config_name(self) -> str:
-        """Name of the config file that was given to ``train.py``."""
+        """Name of the config file of the training."""
         return self.parts[-1]['config'] if self.parts else Path(self.config.filename).name
 
     @property
@@ -73,15 +63,14 @@ class TrainingRun:
         return bool(self.parts[-1].get('ended')) if self.parts else None
 
     @property
-    def iterations(self) -> int | None:
-        """Number of iterations so far; None without a record."""
-        last = self.parts[-1] if self.parts else {}
-        return last.get('last_iteration', last.get('first_iteration'))
+    def iterations(self) -> int:
+        """Number of iterations so far, of a run with a record."""
+        return self.parts[-1].get('last_iteration', self.parts[-1]['first_iteration'])
 
     @property
-    def minutes(self) -> float | None:
-        """Wall-clock time of all parts; None without a record."""
-        return minutes_of(self.parts) if self.parts else None
+    def minutes(self) -> float:
+        """Wall-clock time of all parts."""
+        return minutes_of(self.parts)
 
     def scalars(self, key: str) -> tuple[list[int], list[float]]:
         """Steps and values of a logged scalar, such as ``'loss'`` or ``'mIoU'``.
@@ -100,8 +89,8 @@ class TrainingRun:
 
     def _logs(self) -> list[Path]:
         logs = sorted(self.path.glob('*/vis_data/scalars.json'))
-        if self.parts and all('log' in part for part in self.parts):
-            names = {part['log'] for part in self.parts}
+        names = {part.get('log') for part in self.parts}
+        if names and None not in names:
             return [log for log in logs if log.parts[-3] in names]
         return [log for log in logs if log.stat().st_mtime >= self.start_time]
 
@@ -109,9 +98,7 @@ class TrainingRun:
 def open_run(
     path: Path, *, checkpoint: Path | None = None, options: dict | None = None
 ) -> TrainingRun:
-    """Open the run of a work dir, which may have been moved since the training.
-
-    ``checkpoint`` replaces the last one; ``options`` are new values of settings, by dotted keys.
+    """Open the run of a work dir, maybe moved, with other settings (``options``, by dotted keys).
 
     Raises:
         FileNotFoundError: the folder, its config or the given checkpoint is missing.
@@ -135,7 +122,7 @@ def open_run(
 
 
 def minutes_of(parts: Sequence[dict]) -> float:
-    """Sum the wall-clock minutes of the parts of a training."""
+    """Sum the wall-clock time of the parts of a training."""
     return sum(part.get('seconds', 0) for part in parts) / 60
 
 
@@ -147,7 +134,7 @@ def _find_config(path: Path) -> Path:
     """Find the config of the last training; a later test overwrites the one in the work dir."""
     logs = {part.get('log') for part in TrainingRun(path, Config(), None).parts}
     for log in sorted(path.glob('*/vis_data/scalars.json'), reverse=True):
-        file = log.parent / 'config.py'
+        file = log.with_name('config.py')
         if file.is_file() and (log.parts[-3] in logs or '"loss"' in log.read_text()):
             return file
     found = sorted(path.glob('*.py'))
@@ -161,7 +148,6 @@ def _find_config(path: Path) -> Path:
 
 def _last_checkpoint(path: Path) -> Path | None:
     pointer = path / 'last_checkpoint'
-    if not pointer.is_file():
-        return None
-    file = path / Path(pointer.read_text().strip()).name  # the folder may have been moved
-    return file if file.is_file() else None
+    # The folder may have been moved since the training, so only the name counts.
+    file = path / Path(pointer.read_text().strip()).name if pointer.is_file() else None
+    return file if file and file.is_file() else None
