@@ -7,16 +7,9 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from benchmarks import timing
 from benchmarks.tables import print_rows
-from benchmarks.timing import (
-    DTYPES,
-    Machine,
-    add_device,
-    multiply_adds,
-    peak_bytes,
-    ratio,
-    time_in_turns,
-)
+from benchmarks.timing import DTYPES, Machine
 from pspnet_plugin.utils.command_line import bounded_int, parse_size
 
 # Heads of stock configs. The head of R101 is the same as that of R50.
@@ -31,20 +24,17 @@ HEADS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
-    add_device(parser)
+    timing.add_device(parser)
     add = parser.add_argument
-    add(
-        '--only', nargs='+', choices=HEADS, default=list(HEADS), metavar='HEAD',
+    add('--only', nargs='+', choices=HEADS, default=list(HEADS), metavar='HEAD',
         help=f'heads to measure, of {", ".join(HEADS)} (all)',
     )  # fmt: skip
-    add(
-        '--map', nargs='+', type=parse_size, metavar='HxW',
+    add('--map', nargs='+', type=parse_size, metavar='HxW',
         default=[(32, 32), (64, 128), (97, 97)],
         help='sizes of the largest feature map (32x32 64x128 97x97: images of 256x256, 512x1024 '
         'and 769x769 at stride 8)',
     )  # fmt: skip
-    add(
-        '--batch', type=bounded_int(1), default=1,
+    add('--batch', type=bounded_int(1), default=1,
         help='in inference (1); in training at least 2, as stock heads need',
     )  # fmt: skip
     add('--dtype', choices=DTYPES, default='float32', help='of features and parameters (float32)')
@@ -120,28 +110,25 @@ def _compare(
             f.grad = None
         head(many).float().square().mean().backward()
 
-    rows = []
+    rows: list[dict] = []
     for what, function, inputs in (('forward', forward, few), ('training', step, many)):
-        for head in heads.values():
-            head.train(what == 'training')
-        variants = {key: partial(function, head) for key, head in heads.items()}
-        seconds = time_in_turns(variants, rounds=args.rounds, device=args.device)
-        counts = {key: multiply_adds(variant) for key, variant in variants.items()}
-        peaks = {key: peak_bytes(variant, device=args.device) for key, variant in variants.items()}
+        variants = {
+            key: partial(function, head.train(what == 'training')) for key, head in heads.items()
+        }
+        seconds = timing.time_in_turns(variants, rounds=args.rounds, device=args.device)
         best = {key: min(times) for key, times in seconds.items()}
+        counts = {key: timing.multiply_adds(variant) for key, variant in variants.items()}
+        peaks = {
+            key: timing.peak_bytes(variant, device=args.device) for key, variant in variants.items()
+        }
         n, _, height, width = inputs[0].shape
-        rows.append(
-            dict(
-                map=f'{n}x{height}x{width}',
-                what=what,
-                seconds=best,
-                speedup=ratio(seconds['stock'], seconds['ours']),
-                multiply_adds=counts,
-                peak_bytes=peaks,
-                memory=peaks['ours'] / peaks['stock'],
-                above_floor={key: best[key] / machine.floor(counts[key]) for key in best},
-            )
-        )
+        row = dict(
+            map=f'{n}x{height}x{width}', what=what, seconds=best, multiply_adds=counts,
+            speedup=timing.ratio(seconds['stock'], seconds['ours']),
+            above_floor={key: best[key] / machine.floor(counts[key]) for key in best},
+            peak_bytes=peaks, memory=peaks['ours'] / peaks['stock'],
+        )  # fmt: skip
+        rows.append(row)
     stock, ours = (forward(head.eval()).float() for head in heads.values())
     rows[0]['difference'] = ((ours - stock).abs().max() / stock.abs().max()).item()
     return rows

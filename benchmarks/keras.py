@@ -20,8 +20,9 @@ from torch import Tensor
 
 from benchmarks.heads import randomise_norms
 from benchmarks.tables import print_rows
-from benchmarks.timing import Machine, multiply_adds, peak_bytes, time_in_turns
+from benchmarks.timing import Machine, peak_bytes
 from pspnet_plugin.apis.loading import build_model, load_config, load_model
+from pspnet_plugin.datasets import CityscapesPairsDataset
 from pspnet_plugin.models import ColorPSPHead
 from pspnet_plugin.models.preprocessor import min_max
 from pspnet_plugin.toolkit.keras.layers import to_keras_model
@@ -35,8 +36,7 @@ LEARNING_RATE = 1e-3
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
     add = parser.add_argument
-    add(
-        '--config', type=Path, metavar='CONFIG',
+    add('--config', type=Path, metavar='CONFIG',
         default='configs/psp_article-rgb_cityscapes_pairs.py',
         help='with a ColorPSPHead (%(default)s)',
     )  # fmt: skip
@@ -58,13 +58,10 @@ def measure(args: argparse.Namespace, machine: Machine) -> list[dict]:
     labels = {name: model.decode_head._logits(p.float()).argmax(1) for name, p in painted.items()}
     rows = []
     for what, variants in (('inference', inference), ('training', training)):
-        seconds = time_in_turns(variants, rounds=args.rounds)
         peaks = {name: peak_bytes(variant) for name, variant in variants.items()}
-        for name, variant in variants.items():
-            count = multiply_adds(variant) if 'compiled' not in name else None
-            row = dict(what=what, form=name, peak_bytes=peaks[name])
-            row |= machine.row(seconds[name], seconds[BASELINE], count)
-            row['memory'] = peaks[name] / peaks[BASELINE]
+        for row in machine.compare(variants, rounds=args.rounds):
+            peak = peaks[name := row['form']]
+            row |= dict(what=what, peak_bytes=peak, memory=peak / peaks[BASELINE])
             if what == 'inference':
                 row['difference'] = (painted[name] - painted[BASELINE]).abs().max().item()
                 row['equal'] = (labels[name] == labels[BASELINE]).double().mean().item()
@@ -84,12 +81,7 @@ def measure(args: argparse.Namespace, machine: Machine) -> list[dict]:
 
 
 def open_network(config: Path, *, checkpoint: Path | None) -> EncoderDecoder:
-    """Open a network that paints, on the CPU, in eval mode; without a checkpoint, random.
-
-    Raises:
-        FileNotFoundError: a file is missing.
-        ValueError: the config or the checkpoint is unusable, or its head does not paint.
-    """
+    """Open a network that paints, on the CPU, in eval mode; without a checkpoint, random."""
     loaded = load_config(config)
     if loaded.model.decode_head.type != 'ColorPSPHead':
         raise ValueError(
@@ -97,10 +89,8 @@ def open_network(config: Path, *, checkpoint: Path | None) -> EncoderDecoder:
             'which paints the images that are compared'
         )
     if checkpoint:
-        model = load_model(loaded, checkpoint)[0]
-    else:
-        model = randomise_norms(build_model(loaded))
-    return model.eval().requires_grad_(True)
+        return load_model(loaded, checkpoint)[0].eval().requires_grad_(True)
+    return randomise_norms(build_model(loaded)).eval()
 
 
 def _inference(
@@ -174,15 +164,13 @@ def _paint(network: EncoderDecoder, x: Tensor) -> Tensor:
 
 def _streets(size: tuple[int, int], count: int) -> tuple[Tensor, Tensor]:
     """Photos scaled as the article does, and their colours, (N, 3, H, W) each, 0 to 1."""
-    from pspnet_plugin.datasets import CityscapesPairsDataset
-
     colors = np.array([*CityscapesPairsDataset.METAINFO['palette'], (0, 0, 0)], np.uint8)
-    photos: list[Tensor] = []
-    targets: list[Tensor] = []
-    for seed in range(count):
-        photo, labels = street_scene(np.random.default_rng(seed))
-        color = colors[np.minimum(labels, len(colors) - 1)]
-        for images, image in ((photos, photo), (targets, color)):
-            resized = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
-            images.append(torch.from_numpy(resized).permute(2, 0, 1))  # (3, H, W)
-    return min_max(torch.stack(photos)), torch.stack(targets).float() / 255
+
+    def resized(image: np.ndarray) -> Tensor:
+        image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
+        return torch.from_numpy(image).permute(2, 0, 1)  # (3, H, W)
+
+    scenes = [street_scene(np.random.default_rng(seed)) for seed in range(count)]
+    photos = torch.stack([resized(photo) for photo, _ in scenes])
+    targets = [resized(colors[np.minimum(labels, len(colors) - 1)]) for _, labels in scenes]
+    return min_max(photos), torch.stack(targets).float() / 255

@@ -24,8 +24,7 @@ _TURN = 50  # pairs that a variant loads in its turn
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
     add = parser.add_argument
-    add(
-        '--data-root', default='data/cityscapes_pairs',
+    add('--data-root', default='data/cityscapes_pairs',
         help='pairs in the colours of Cityscapes (%(default)s)',
     )  # fmt: skip
     add('--split', default='val', help='folder in it (val)')

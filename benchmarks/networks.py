@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from benchmarks.heads import randomise_norms
 from benchmarks.tables import print_rows
-from benchmarks.timing import Machine, add_device, multiply_adds, time_in_turns
+from benchmarks.timing import Machine, add_device
 from pspnet_plugin.apis.export.deployed_network import DeployedNetwork, mean_and_std
 from pspnet_plugin.apis.export.exporters import OPSET, check_packages, open_exported, write
 from pspnet_plugin.toolkit.synthetic.street import street_scene
@@ -32,13 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
     add_device(parser)
     add = parser.add_argument
-    add(
-        '--config', default='configs/psp_r50-d8_cityscapes_pairs.py',
+    add('--config', default='configs/psp_r50-d8_cityscapes_pairs.py',
         help='with one of our heads (%(default)s)',
     )  # fmt: skip
     add('--checkpoint', help='weights of the config (random)')
-    add(
-        '--size', type=parse_size, default=(512, 1024), metavar='HxW',
+    add('--size', type=parse_size, default=(512, 1024), metavar='HxW',
         help='of the image (512x1024)',
     )  # fmt: skip
     add('--compile', action='store_true', help='also with torch.compile')
@@ -53,16 +51,11 @@ def measure(args: argparse.Namespace, machine: Machine) -> list[dict]:
         stock, ours, _scene(ours, args.size).to(args.device), compiled=args.compile,
         exported=args.onnxruntime,
     )  # fmt: skip
-    rows = []
     with torch.no_grad():
-        seconds = time_in_turns(variants, rounds=args.rounds, device=args.device)
-        expected = variants[BASELINE]()[0].cpu()
-        for name, variant in variants.items():
-            countable = not name.endswith(('compiled', 'onnxruntime'))
-            count = multiply_adds(variant) if countable else None
-            equal = (variant()[0].cpu() == expected).float().mean().item()
-            row = machine.row(seconds[name], seconds[BASELINE], count)
-            rows.append(dict(form=name, equal=equal, **row))
+        rows = machine.compare(variants, rounds=args.rounds, device=args.device)
+        labels = [variant()[0].cpu() for variant in variants.values()]
+    for row, found in zip(rows, labels, strict=True):
+        row['equal'] = (found == labels[0]).float().mean().item()
     weights = args.checkpoint or 'random weights'
     print(f'{args.config}, {weights}, one image of {args.size[0]}x{args.size[1]}\n')
     columns = {

@@ -29,8 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--config', type=Path, required=True, help='config of the network')
     add('--checkpoint', type=Path, required=True, help='its weights')
     add('--batch', type=bounded_int(1), default=1, help='photos labelled at once (1)')
-    add(
-        '--save', nargs='+', choices=KINDS, default=['index', 'overlay'],
+    add('--save', nargs='+', choices=KINDS, default=['index', 'overlay'],
         help='outputs for each photo (index overlay)',
     )  # fmt: skip
 

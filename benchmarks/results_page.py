@@ -16,9 +16,8 @@ Rows = dict[str, list[RunResults]]  # runs of a group by label, which differ in 
 def render(template: str, runs: Sequence[RunResults]) -> str:
     """Fill a Jinja2 template, which may call the public methods of ``Tables``.
 
-    Raises:
-        ValueError: the template is none, or asks for a group, a label or a decoding that no run
-            has; or runs that do not compare would share a table.
+    ``ValueError``: the template is broken or asks for what no run has, or a table would mix runs
+    that do not compare.
     """
     tables = Tables(runs)
     environment = jinja2.Environment(
@@ -52,21 +51,17 @@ class Tables:
         """Table of networks, the best first: size, training, and scores by all decodings."""
         head = ['network', 'config', 'M parameters', 'G multiply-adds', 'pairs seen', 'minutes']
         head += [f'{METRICS[m]}, {d}' for d in DECODINGS for m in METRICS] + ['seeds']
-        found = self._group(group)
         rows = [
             [
-                label,
-                f'`{found[label][0].config}`',
-                f'{found[label][0].parameters / 1e6:.2f}',
-                f'{found[label][0].multiply_adds / 1e9:.2f}',
-                _pairs_seen(found[label]),
-                _minutes(found[label]),
-                *(spread(_values(found[label], d, m)) for d in DECODINGS for m in METRICS),
-                ', '.join(str(run.seed) for run in found[label]),
+                label, f'`{runs[0].config}`', f'{runs[0].parameters / 1e6:.2f}',
+                f'{runs[0].multiply_adds / 1e9:.2f}', _pairs_seen(runs), _minutes(runs),
+                *(spread(_values(runs, d, m)) for d in DECODINGS for m in METRICS),
+                ', '.join(str(run.seed) for run in runs),
             ]
-            for label in sorted(found, key=lambda label: -_mean_iou(found[label], 't40'))
-        ]
-        return markdown_table(head, rows)
+            for label, runs in self._group(group).items()
+        ]  # fmt: skip
+        best_first = sorted(rows, key=lambda row: -_mean_iou(self._row(group, row[0]), 't40'))
+        return markdown_table(head, best_first)
 
     def costs(self, group: str) -> str:
         """Table of trainings, the fastest first: speed and memory."""
@@ -88,14 +83,9 @@ class Tables:
         rows = []
         for label, runs in found.items():
             score = _mean_iou(runs, decoding)
-            row = [
-                label,
-                spread(_values(runs, decoding, 'mIoU')),
-                '' if label == base else f'{score - reference:+.1f}',
-                spread(_values(runs, decoding, 'aAcc')),
-                _pairs_seen(runs),
-                _minutes(runs),
-            ]
+            row = [label, spread(_values(runs, decoding, 'mIoU'))]
+            row.append('' if label == base else f'{score - reference:+.1f}')
+            row += [spread(_values(runs, decoding, 'aAcc')), _pairs_seen(runs), _minutes(runs)]
             rows.append((label != base, -score, row))
         head = ['choice', 'mIoU', 'difference', 'pixel accuracy', 'pairs seen', 'minutes']
         return markdown_table(head, [row for _, _, row in sorted(rows)])

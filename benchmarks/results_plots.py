@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.results_page import class_iou
 from benchmarks.run_results import RunResults, distinct_trainings
+from pspnet_plugin.toolkit.report.figures import draw_bars
 from pspnet_plugin.utils.files import write_atomic
 
 NETWORKS = 3  # whose bars can be told apart
@@ -43,17 +44,15 @@ def draw_curves(runs: Sequence[RunResults]) -> Figure:
     labels = list(dict.fromkeys(run.label for run in trainings))
     figure = Figure(figsize=(12, 5), layout='constrained')
     axes = figure.subplots()
-    named: set[str] = set()
-    for run in trainings:
+    for i, run in enumerate(trainings):
         number = labels.index(run.label)
         steps, values = run.curves['loss']
         batch = run.parts[-1]['batch_size'] * run.parts[-1]['processes']
         axes.plot(
             [step * batch for step in steps], values, color=f'C{number % 10}',
             linestyle=('-', '--', ':')[number // 10 % 3],
-            label=None if run.label in named else run.label,
+            label=run.label if run.label not in (r.label for r in trainings[:i]) else None,
         )  # fmt: skip
-        named.add(run.label)
     axes.set(xlabel='pairs seen', ylabel='training loss', ylim=(0, None))
     axes.grid(alpha=0.3)
     figure.legend(fontsize=8, loc='outside right upper')
@@ -67,20 +66,6 @@ def draw_classes(runs: Sequence[RunResults]) -> Figure:
         networks[run.label].append(run)
     scores = {label: mean(r.score('t40')['mIoU'] for r in own) for label, own in networks.items()}
     best = sorted(scores, key=lambda label: -scores[label])[:NETWORKS]
-    columns = [
-        {name: float(np.nan_to_num(value)) for name, value in class_iou(own, 't40').items()}
-        for own in (networks[label] for label in best)
-    ]
-    order = sorted(columns[0], key=columns[0].__getitem__, reverse=True)
-    figure = Figure(figsize=(8, 1.2 + 0.16 * len(order) * (1 + len(best))), layout='constrained')
-    axes = figure.subplots()
-    height = 0.8 / len(best)
-    for number, (label, column) in enumerate(zip(best, columns, strict=True)):
-        at = np.arange(len(order)) + (number - (len(best) - 1) / 2) * height
-        axes.barh(at, [column[name] for name in order], height, label=label)
-    axes.set_yticks(range(len(order)), order)
-    axes.invert_yaxis()
-    axes.set(xlabel='IoU (%)', xlim=(0, 100))
-    axes.grid(axis='x', alpha=0.3)
-    axes.legend(fontsize=8, loc='lower right')
-    return figure
+    iou = {label: class_iou(networks[label], 't40') for label in best}
+    columns = {label: np.array([*column.values()]) for label, column in iou.items()}
+    return draw_bars(columns, list(iou[best[0]]))

@@ -30,27 +30,21 @@ def parse_args(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        '--results',
-        type=Path,
-        default=ROOT / 'benchmarks/results',
-        help='folder of the kept results',
-    )
+    folder = ROOT / 'benchmarks/results'
+    parser.add_argument('--results', type=Path, default=folder, help='folder of the kept results')
     commands = parser.add_subparsers(dest='what', required=True)
     one = commands.add_parser('collect', help='keep the results of a run')
     one.add_argument('work_dir', type=Path)
     one.add_argument('--group', required=True, help='runs under the same protocol')
     one.add_argument('--label', required=True, help='its name in the group')
     one.add_argument('--command', required=True, help='command that repeats it')
-    one.add_argument(
-        '--tested', action='store_true',
+    one.add_argument('--tested', action='store_true',
         help='scored by the last test.py, not by the last validation of the training',
     )  # fmt: skip
     page = commands.add_parser('write', help='write the page and the index of models')
     page.add_argument('--page', type=Path, default=ROOT / 'docs/results.md')
     page.add_argument('--index', type=Path, default=ROOT / 'model-index.yml')
-    page.add_argument(
-        '--index-groups', nargs='+', default=['cpu25', 'zoo'],
+    page.add_argument('--index-groups', nargs='+', default=['cpu25', 'zoo'],
         help='groups whose scores the index gets (default: cpu25 zoo)',
     )  # fmt: skip
     for command in (one, page):
@@ -59,18 +53,12 @@ def parse_args(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def fill_index(path: Path, runs: list[RunResults], groups: list[str]) -> bytes:
-    """Fill ``model-index.yml`` with the mean t40 scores of each config's runs.
-
-    Raises:
-        ValueError: the file lists no models, or a config has several rows in these groups.
-    """
+    """Fill ``model-index.yml`` with the mean t40 scores of each config's runs."""
     try:
         index = yaml.safe_load(path.read_text())
         models = [(model, Path(model['Config']).name) for model in index['Models']]
     except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise ValueError(
-            f'{path}: expected Models, each with its Config ({" ".join(str(error).split())})'
-        ) from None
+        raise ValueError(f'{path}: expected Models, each with its Config ({error})') from None
     for model, config in models:
         own = [run for run in runs if run.group in groups and run.config == config]
         own = [run for run in own if not run.tested] or own  # without further tests of a training
@@ -101,11 +89,8 @@ def fill_index(path: Path, runs: list[RunResults], groups: list[str]) -> bytes:
 def run(args: argparse.Namespace) -> None:
     """Collect a run, or write page, plots and index; all is computed before any is written."""
     if args.what == 'collect':
-        found = collect(
-            args.work_dir, group=args.group, label=args.label, command=args.command,
-            tested=args.tested,
-        )  # fmt: skip
-        print(f'kept: {found.write(args.results)}')
+        keys = {key: getattr(args, key) for key in ('group', 'label', 'command', 'tested')}
+        print(f'kept: {collect(args.work_dir, **keys).write(args.results)}')
         return
     runs = load_all_results(args.results)
     if not runs:

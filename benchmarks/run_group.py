@@ -37,11 +37,7 @@ RUNS = ROOT / 'benchmarks/results/runs.yml'
 
 
 def execute(plan: RunPlan, *, work_dirs: Path, results: Path) -> Path:
-    """Train and test a run, and write its results; return their file.
-
-    Raises:
-        ValueError: the work dir holds another run, not the training to test, or is in use.
-    """
+    """Train and test a run, and write its results; return their file."""
     folder = work_dirs / plan.folder
     folder.mkdir(parents=True, exist_ok=True)
     work_dir = ['--work-dir', str(folder)]
@@ -54,13 +50,13 @@ def execute(plan: RunPlan, *, work_dirs: Path, results: Path) -> Path:
                 'repeat the command when it has ended'
             ) from None
         _claim(folder, plan)
-        if TrainingRun(folder, Config(), None).has_ended:
-            if plan.of is None:
-                text = f'already trained in {folder}; give other --work-dirs to train it again'
-                print(f'{plan.label}, seed {plan.seed}: {text}', flush=True)
+        is_trained = TrainingRun(folder, Config(), None).has_ended
+        if plan.of is None and is_trained:
+            text = f'already trained in {folder}; give other --work-dirs to train it again'
+            print(f'{plan.label}, seed {plan.seed}: {text}', flush=True)
         elif plan.of is None:
             _run_tool('train.py', [*work_dir, '--resume', *plan.training], plan.cores, log)
-        else:
+        elif not is_trained:
             raise ValueError(
                 f'{folder} does not hold the weights of {plan.of!r}; give the --work-dirs where it '
                 'was trained, or other --results and both labels, to train it'
@@ -79,10 +75,8 @@ def execute(plan: RunPlan, *, work_dirs: Path, results: Path) -> Path:
 def _claim(folder: Path, plan: RunPlan) -> None:
     """Write the settings of a training into its work dir, which then no other may resume."""
     note, settings = folder / 'run.txt', plan.settings(ROOT)
-    if note.is_file():
-        holds_other = note.read_text() != settings
-    else:
-        holds_other = (folder / RECORD).exists() or (folder / 'last_checkpoint').exists()
+    is_used = (folder / RECORD).exists() or (folder / 'last_checkpoint').exists()
+    holds_other = note.read_text() != settings if note.is_file() else is_used
     if holds_other:
         raise ValueError(f'{folder} holds a run of other settings; move it away to train again')
     if plan.of is None:
@@ -90,14 +84,9 @@ def _claim(folder: Path, plan: RunPlan) -> None:
 
 
 def _run_tool(name: str, arguments: list[str], cores: int, log: TextIO) -> None:
-    subprocess.run(
-        [sys.executable, ROOT / 'tools' / name, *arguments],
-        cwd=ROOT,
-        check=True,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        env={**os.environ, 'OMP_NUM_THREADS': str(cores)},
-    )
+    command = [sys.executable, str(ROOT / 'tools' / name), *arguments]
+    env = {**os.environ, 'OMP_NUM_THREADS': str(cores)}
+    subprocess.run(command, cwd=ROOT, check=True, stdout=log, stderr=subprocess.STDOUT, env=env)
 
 
 def execute_all(plans: list[RunPlan], *, work_dirs: Path, results: Path) -> bool:
@@ -129,7 +118,7 @@ def execute_all(plans: list[RunPlan], *, work_dirs: Path, results: Path) -> bool
                     succeeded, text = False, str(error)
                     if isinstance(error, subprocess.CalledProcessError):
                         log = work_dirs / plan.folder / 'log.txt'
-                        text = f'{error.cmd[1].name} ended with {error.returncode}; see {log}'
+                        text = f'{error.cmd[1]} ended with {error.returncode}; see {log}'
                     print(f'{plan.label}, seed {plan.seed}: {text}', file=sys.stderr, flush=True)
     finally:
         pool.shutdown(cancel_futures=True)
@@ -156,17 +145,13 @@ def select(
     plans: list[RunPlan], labels: list[str] | None, seeds: list[int] | None
 ) -> list[RunPlan]:
     """Select runs by labels and seeds, all if None; raise ValueError for unknown ones."""
-    group = plans[0].group
+    group, selected = plans[0].group, plans
     for name, given in (('label', labels), ('seed', seeds)):
         known = dict.fromkeys(getattr(plan, name) for plan in plans)
         if unknown := [value for value in given or () if value not in known]:
             expected = ', '.join(map(str, known))
             raise ValueError(f'{group} has no {name} {unknown[0]!r}; expected of: {expected}')
-    selected = [
-        plan
-        for plan in plans
-        if (not labels or plan.label in labels) and (not seeds or plan.seed in seeds)
-    ]
+        selected = [plan for plan in selected if not given or getattr(plan, name) in given]
     if not selected:
         raise ValueError(f'{group}: no run of --only has one of --seeds')
     return selected

@@ -5,6 +5,7 @@ import json
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 from mmengine.config import Config
@@ -21,10 +22,9 @@ SETTINGS = [
     'test_pipeline', 'train_cfg', 'train_dataloader', 'train_pipeline', 'tta_model',
     'tta_pipeline', 'val_cfg', 'val_dataloader', 'val_evaluator', 'vis_backends', 'visualizer',
 ]  # fmt: skip
-# Keys of a run and of a group in a file of plans, and the kinds of their values.
+# Keys of a run and of a group in a file of plans, and the types of their values.
 RUN_KEYS = dict(config=str, options=[str], seeds=[int], test=[str], test_config=str, of=str)
 GROUP_KEYS = dict(cores=int, options=[str], seeds=[int], runs=dict)
-KINDS = {dict: 'names with values', list: 'a list', str: 'a text', int: 'a whole number'}
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,10 @@ class RunPlan:
 
     def recipe(self, root: Path) -> str:
         """Digest of the settings; equal for all seeds and places of the data."""
-        config = json.dumps(_settings(root / self.config))
-        config = json.loads(config, object_hook=_without_data_root)
+        config = json.loads(
+            json.dumps(_settings(root / self.config)),
+            object_hook=lambda part: {k: v for k, v in part.items() if k != 'data_root'},
+        )
         text = f'{replace(self, seed=0).command}\n{json.dumps(config, sort_keys=True)}'
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -92,21 +94,13 @@ def _settings(path: Path) -> dict:
     return {key: config[key] for key in SETTINGS if key in config}
 
 
-def _without_data_root(settings: dict) -> dict:
-    return {key: value for key, value in settings.items() if key != 'data_root'}
-
-
 def read_plans(path: Path, group: str) -> list[RunPlan]:
-    """Read the runs of a group, in the order of the file.
-
-    Raises:
-        ValueError: there is no such group, or its content is unusable.
-    """
+    """Read the runs of a group; raise ValueError if there is none, or its content is unusable."""
     try:
         groups = yaml.load(path.read_text(), _UniqueKeysLoader) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f'{path} cannot be read: {" ".join(str(error).split())}') from None
-    _check_kind(groups, dict, f'{path}')
+    _check_type(groups, dict, f'{path}')
     if group not in groups:
         known = ', '.join(map(str, groups)) or 'none'
         raise ValueError(f'{path} has no group {group!r}; expected one of: {known}')
@@ -116,7 +110,7 @@ def read_plans(path: Path, group: str) -> list[RunPlan]:
     if not rows:
         raise ValueError(f'{where}: it has no runs')
     for label, row in rows.items():
-        _check_kind(label, str, f'{where}, {label}')
+        _check_type(label, str, f'{where}, {label}')
         _check(row, RUN_KEYS, f'{where}, {label}')
     plans = [p for label in rows for p in _plans(group, label, content, f'{where}, {label}')]
     paths = [plan.path for plan in plans]
@@ -133,8 +127,8 @@ def _plans(group: str, label: str, content: dict, where: str) -> list[RunPlan]:
     is_test = 'test' in row and not set(row) - {'of', 'test', 'seeds'}
     if 'config' not in base or (other is not None and not is_test):
         raise ValueError(
-            f'{where}: expected a config, or the label of a run that has one (of), its test, and '
-            f'no more than seeds beside; got {row}'
+            f'{where}: expected a config; or of (label of a run with a config), test and maybe '
+            f'seeds; got {row}'
         )
     trained = base.get('seeds', content.get('seeds', [0]))
     seeds = row.get('seeds', trained)
@@ -143,18 +137,14 @@ def _plans(group: str, label: str, content: dict, where: str) -> list[RunPlan]:
         raise ValueError(f'{where}: {other!r} has no seed {unknown[0]}; it has {known}')
     return [
         RunPlan(
-            group=group,
-            label=label,
-            seed=seed,
-            config=base['config'],
+            group=group, label=label, seed=seed, config=base['config'],
             cores=content.get('cores', 2),
             options=(*content.get('options', ()), *base.get('options', ())),
             test=tuple(row['test']) if 'test' in row else None,
-            test_config=base.get('test_config', base['config']),
-            of=other,
+            test_config=base.get('test_config', base['config']), of=other,
         )
         for seed in seeds
-    ]
+    ]  # fmt: skip
 
 
 class _UniqueKeysLoader(yaml.SafeLoader):
@@ -168,14 +158,13 @@ class _UniqueKeysLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _check(values: object, keys: dict, where: str) -> None:
+def _check(values: Any, keys: dict, where: str) -> None:
     """Check the keys of a run or group, and their values."""
-    _check_kind(values, dict, where)
-    assert isinstance(values, dict)
+    _check_type(values, dict, where)
     if unknown := set(values) - set(keys):
         raise ValueError(f'{where}: unknown key {", ".join(sorted(map(str, unknown)))}')
     for key, value in values.items():
-        _check_kind(value, keys[key], f'{where}, {key}')
+        _check_type(value, keys[key], f'{where}, {key}')
     for option in values.get('options', ()):
         if '=' not in option:
             raise ValueError(f'{where}, options: expected KEY=VALUE, got {option!r}')
@@ -185,10 +174,10 @@ def _check(values: object, keys: dict, where: str) -> None:
         raise ValueError(f'{where}: expected cores from 1 up, and at least one seed')
 
 
-def _check_kind(value: object, kind: type | list[type], where: str) -> None:
-    outer = list if isinstance(kind, list) else kind
-    if not isinstance(value, outer) or isinstance(value, bool):
-        raise ValueError(f'{where}: expected {KINDS[outer]}, got {value!r}')
-    if isinstance(kind, list) and isinstance(value, list):
+def _check_type(value: Any, expected: type | list[type], where: str) -> None:
+    if isinstance(expected, list):
+        _check_type(value, list, where)
         for item in value:
-            _check_kind(item, kind[0], where)
+            _check_type(item, expected[0], where)
+    elif not isinstance(value, expected) or isinstance(value, bool):
+        raise ValueError(f'{where}: expected {expected.__name__}, got {value!r}')

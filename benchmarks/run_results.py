@@ -54,29 +54,24 @@ class RunResults:
 
     @property
     def minutes(self) -> float:
-        """Wall-clock time of all parts, loading and validations included."""
+        """Wall-clock time, loading and validations included."""
         return minutes_of(self.parts)
 
     @property
     def pairs_seen(self) -> int:
         """Number of training samples drawn."""
-        return sum(
-            (part.get('last_iteration', part['first_iteration']) - part['first_iteration'])
-            * part['batch_size']
-            * part['processes']
-            for part in self.parts
-        )
+        pairs = 0
+        for part in self.parts:
+            first, batch = part['first_iteration'], part['batch_size'] * part['processes']
+            pairs += (part.get('last_iteration', first) - first) * batch
+        return pairs
 
     def score(self, decoding: str) -> dict[str, float]:
         """Metrics of ``evaluation``."""
         return self.evaluation(decoding)['metrics']
 
     def evaluation(self, decoding: str) -> dict:
-        """Test, or validation after the last step, by one of ``DECODINGS``.
-
-        Raises:
-            ValueError: there is none, or no such decoding.
-        """
+        """Find the test, or the validation after the last step, by one of ``DECODINGS``."""
         if decoding not in DECODINGS:
             raise ValueError(f'no decoding is called {decoding!r}; expected {", ".join(DECODINGS)}')
         last = self.parts[-1]['last_iteration']
@@ -118,20 +113,9 @@ def results_path(group: str, label: str, seed: int) -> Path:
 
 
 def collect(
-    work_dir: Path,
-    *,
-    group: str,
-    label: str,
-    command: str,
-    tested: bool = False,
-    recipe: str = '',
+    work_dir: Path, *, group: str, label: str, command: str, tested: bool = False, recipe: str = ''
 ) -> RunResults:
-    """Read the results of a run from its work dir; for the arguments, see ``RunResults``.
-
-    Raises:
-        FileNotFoundError: the folder holds no record, or no config.
-        ValueError: the training has not reached its end.
-    """
+    """Read the results of a finished run from its work dir; arguments as in ``RunResults``."""
     record = work_dir / RECORD
     if not record.is_file():
         raise FileNotFoundError(
@@ -140,21 +124,13 @@ def collect(
         )
     run = open_run(work_dir)
     if not run.has_ended:
-        raise ValueError(f'{record}: the training has not reached its end; resume it')
+        raise ValueError(f'{record}: the training has not ended; resume it')
     parameters, count = _size(run.config)
     return RunResults(
-        group=group,
-        label=label,
-        config=run.config_name,
-        command=command,
-        parameters=parameters,
-        multiply_adds=count,
-        parts=run.parts,
-        scores=run.scores,
-        curves={key: _thinned(run, key) for key in CURVES},
-        tested=tested,
-        recipe=recipe,
-    )
+        group=group, label=label, config=run.config_name, command=command, parameters=parameters,
+        multiply_adds=count, parts=run.parts, scores=run.scores,
+        curves={key: _thinned(run, key) for key in CURVES}, tested=tested, recipe=recipe,
+    )  # fmt: skip
 
 
 def distinct_trainings(runs: Sequence[RunResults]) -> list[RunResults]:
@@ -166,11 +142,7 @@ def distinct_trainings(runs: Sequence[RunResults]) -> list[RunResults]:
 
 
 def load_all_results(folder: Path) -> list[RunResults]:
-    """Read all results below a folder, ordered by group, label and seed.
-
-    Raises:
-        ValueError: a file is broken, or has the name of another run.
-    """
+    """Read all results below a folder, ordered by group, label and seed."""
     runs = []
     for path in sorted(folder.glob('*/*_seed*.json')):
         run = read_results(path)
@@ -187,9 +159,8 @@ def read_results(path: Path) -> RunResults:
         if not run.parts:
             raise ValueError('it has no parts')
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        text = ' '.join(str(error).split())[:200]
         raise ValueError(
-            f'{path} holds no results of a run ({type(error).__name__}: {text}); remove it, and '
+            f'{path} holds no results of a run ({type(error).__name__}: {error}); remove it, and '
             'run_group.py runs it again'
         ) from None
     return run

@@ -25,8 +25,7 @@ DTYPES = dict(float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.floa
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add the options of benchmarks that run on CUDA too."""
     parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu', help='(cpu)')
-    parser.add_argument(
-        '--tf32', action='store_true',
+    parser.add_argument('--tf32', action='store_true',
         help='on CUDA, TF32 in products and convolutions of float32',
     )  # fmt: skip
 
@@ -51,12 +50,9 @@ def ratio(slow: Sequence[float], fast: Sequence[float]) -> Ratio:
 def time_in_turns(
     variants: Mapping[str, Callable[[], object]], *, rounds: int, device: str = 'cpu'
 ) -> dict[str, list[float]]:
-    """Measure the seconds of each variant in each round.
+    """Measure the seconds of each variant in each round, after a run of each that does not count.
 
-    Args:
-        variants: Functions by name. Each runs once before the first round, uncounted.
-        rounds: Number of rounds.
-        device: On ``'cuda'``, times are those of device events, with nothing else in the queue.
+    On CUDA, times are those of device events, with nothing else in the queue.
     """
     for function in variants.values():
         function()
@@ -82,7 +78,7 @@ def _seconds(function: Callable[[], object], device: str) -> float:
 
 
 def multiply_adds(function: Callable[[], object]) -> int:
-    """Count those of matrix products and convolutions, as torch does (half its flops)."""
+    """Count the multiply-adds of matrix products and convolutions, half of torch's flops."""
     in_place = dict.fromkeys((torch.ops.aten.addmm_, torch.ops.aten.baddbmm_), _product_flops)
     with FlopCounterMode(display=False, custom_mapping=in_place) as counter:
         function()
@@ -138,14 +134,19 @@ class Machine(NamedTuple):
         """Least seconds that so many multiply-adds take."""
         return count / self.multiply_adds
 
-    def row(self, seconds: Sequence[float], base: Sequence[float], count: int | None) -> dict:
-        """Summarise a variant's seconds, beside those of the baseline and beside the floor."""
-        return dict(
-            seconds=min(seconds),
-            speedup=ratio(base, seconds),
-            multiply_adds=count,
-            above_floor=count and min(seconds) / self.floor(count),
-        )
+    def compare(
+        self, variants: Mapping[str, Callable[[], object]], *, rounds: int, device: str = 'cpu'
+    ) -> list[dict]:
+        """Compare the seconds of each variant with those of the first and with the floor."""
+        seconds = time_in_turns(variants, rounds=rounds, device=device)
+        base, rows = next(iter(seconds.values())), []
+        for name, variant in variants.items():
+            countable = not name.endswith(('compiled', 'onnxruntime'))
+            count = multiply_adds(variant) if countable else None
+            row = dict(form=name, seconds=min(seconds[name]), speedup=ratio(base, seconds[name]))
+            floor = count and min(seconds[name]) / self.floor(count)
+            rows.append(row | dict(multiply_adds=count, above_floor=floor))
+        return rows
 
 
 def measure_machine(*, device: str = 'cpu', dtype: torch.dtype = torch.float32) -> Machine:

@@ -5,6 +5,7 @@ import json
 
 import pytest
 import yaml
+from helpers.programs import on
 
 from benchmarks import run_group
 
@@ -12,41 +13,37 @@ CONFIG = 'configs/psp_demo.py'
 
 
 @pytest.fixture
-def runs(tmp_path, demo_root):
-    """A file of a group whose first three rows share a training."""
-    splits = ('train', 'val', 'test')
-    options = ['train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'train_dataloader.batch_size=2']
-    options += [f'{split}_dataloader.dataset.data_root={demo_root}' for split in splits]
+def group(demo_root):
+    """Plan of a group whose first three rows share a training."""
     rows = {
         'base': dict(config=CONFIG, options=['model.decode_head.channels=8']),
         'tested again': dict(of='base', test=[]),
         'flips and scales': dict(of='base', test=['--tta']),
         'two seeds': dict(config=CONFIG, seeds=[3, 4]),
     }
-    path = tmp_path / 'runs.yml'
-    content = dict(quick=dict(cores=1, options=options, runs=rows))
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
-    return path
+    return dict(cores=1, options=on(demo_root)[1:], runs=rows)
 
 
-def change(runs, function) -> None:
-    content = yaml.safe_load(runs.read_text())
-    function(content['quick'])
-    runs.write_text(yaml.safe_dump(content))
+@pytest.fixture
+def call(tmp_path, group, capsys):
+    """Runs ``run_group.py`` on the group; checks its exit status and returns what it said."""
+
+    def run(*arguments: str, status: int) -> str:
+        (tmp_path / 'runs.yml').write_text(yaml.safe_dump(dict(quick=group), sort_keys=False))
+        places = {'--runs': 'runs.yml', '--results': 'results', '--work-dirs': 'work_dirs'}
+        options = [str(part) for key, name in places.items() for part in (key, tmp_path / name)]
+        found = run_group.main(['quick', *options, *arguments])
+        output = ''.join(capsys.readouterr())
+        assert found == status, output
+        return output
+
+    return run
 
 
-def call(runs, *arguments):
-    folder = runs.parent
-    return run_group.main(
-        ['quick', '--runs', str(runs), '--results', str(folder / 'results')]
-        + ['--work-dirs', str(folder / 'work_dirs'), *arguments]
-    )
-
-
-def test_rows_are_trained_tested_and_kept(runs, capsys):
+def test_rows_are_trained_tested_and_kept(call, group, tmp_path):
     labels = ('base', 'tested again', 'flips and scales')
-    assert call(runs, '--only', *labels) == 0, capsys.readouterr().err
-    results = runs.parent / 'results/quick'
+    call('--only', *labels, status=0)
+    results = tmp_path / 'results/quick'
     plain, again, flipped = (
         json.loads((results / f'{label.replace(" ", "-")}_seed0.json').read_text())
         for label in labels
@@ -61,15 +58,12 @@ def test_rows_are_trained_tested_and_kept(runs, capsys):
     assert flipped['scores'][-1]['loop'] == 'test'
     assert 'model.decode_head.channels=8' in plain['command']
     assert '--tta' in flipped['command'] and '--tta' not in plain['command']
-    capsys.readouterr()
-    assert call(runs, '--dry-run') == 0
-    output = capsys.readouterr().out
+    output = call('--dry-run', status=0)
     assert str(results / 'base_seed0.json') in output and '--tta' not in output
     assert output.count('tools/train.py') == 2, 'of the two seeds'
     (results / 'base_seed0.json').unlink()
-    change(runs, lambda group: group['runs']['base'].update(options=['log_level=DEBUG']))
-    assert call(runs, '--only', 'base') == 1
-    assert str(runs.parent / 'work_dirs/quick/base_seed0') in capsys.readouterr().err
+    group['runs']['base']['options'] = ['log_level=DEBUG']
+    assert str(tmp_path / 'work_dirs/quick/base_seed0') in call('--only', 'base', status=1)
 
 
 @pytest.mark.parametrize(
@@ -77,35 +71,30 @@ def test_rows_are_trained_tested_and_kept(runs, capsys):
     [(['--only', 'none'], "'none'"), (['--seeds', '7'], '7'),
      (['--only', 'base', '--seeds', '3'], 'quick')],
 )  # fmt: skip
-def test_unknown_rows_are_named(runs, capsys, arguments, named):
-    assert call(runs, *arguments) == 2
-    assert named in capsys.readouterr().err
+def test_unknown_rows_are_named(call, arguments, named):
+    assert named in call(*arguments, status=2)
 
 
-def test_failed_run_is_named_with_its_log(runs, capsys):
-    change(runs, lambda group: group['options'].append('train_cfg.type=NoLoop'))
-    assert call(runs, '--only', 'base') == 1
-    log = runs.parent / 'work_dirs/quick/base_seed0/log.txt'
-    assert str(log) in capsys.readouterr().err and 'NoLoop' in log.read_text()
+def test_failed_run_is_named_with_its_log(call, group, tmp_path):
+    group['options'].append('train_cfg.type=NoLoop')
+    log = tmp_path / 'work_dirs/quick/base_seed0/log.txt'
+    assert str(log) in call('--only', 'base', status=1) and 'NoLoop' in log.read_text()
 
 
-def test_faults_are_found_before_a_training(runs, capsys):
-    change(runs, lambda group: group['runs']['base'].update(config='configs/psp_dmeo.py'))
-    assert call(runs, '--only', 'base') == 2
-    assert 'configs/psp_dmeo.py' in capsys.readouterr().err
-    results = runs.parent / 'results/quick'
+def test_faults_are_found_before_a_training(call, group, tmp_path):
+    group['runs']['base']['config'] = 'configs/psp_dmeo.py'
+    assert 'configs/psp_dmeo.py' in call('--only', 'base', status=2)
+    results = tmp_path / 'results/quick'
     results.parent.mkdir()
     results.write_text('')
-    assert call(runs, '--only', 'two seeds') == 2
-    assert str(results) in capsys.readouterr().err
-    assert not (runs.parent / 'work_dirs').exists()
+    assert str(results) in call('--only', 'two seeds', status=2)
+    assert not (tmp_path / 'work_dirs').exists()
 
 
-def test_work_dir_in_use_is_left_alone(runs, capsys):
-    folder = runs.parent / 'work_dirs/quick/base_seed0'
+def test_work_dir_in_use_is_left_alone(call, tmp_path):
+    folder = tmp_path / 'work_dirs/quick/base_seed0'
     folder.mkdir(parents=True)
     with (folder / 'log.txt').open('w') as log:
         fcntl.flock(log, fcntl.LOCK_EX)
-        assert call(runs, '--only', 'base') == 1
-    assert str(folder) in capsys.readouterr().err
+        assert str(folder) in call('--only', 'base', status=1)
     assert [path.name for path in folder.iterdir()] == ['log.txt']

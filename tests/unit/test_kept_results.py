@@ -36,11 +36,16 @@ def results(tmp_path) -> Path:
 
 
 @pytest.fixture
-def write(results, tmp_path):
-    """Runs ``write`` on the copy; what it writes lies beside it."""
-    index = Path(shutil.copy(ROOT / 'model-index.yml', tmp_path))
-    arguments = ['write', '--page', str(tmp_path / 'page.md'), '--index', str(index)]
-    return lambda *more: results_table.main(['--results', str(results), *arguments, *more])
+def write(results, tmp_path, capsys):
+    """Runs ``write`` on the copy, beside it; checks its exit status and returns what it said."""
+    index = shutil.copy(ROOT / 'model-index.yml', tmp_path)
+    arguments = ['--results', results, 'write', '--page', tmp_path / 'page.md', '--index', index]
+
+    def run(*more, status=0) -> str:
+        assert results_table.main([*map(str, (*arguments, *more))]) == status
+        return capsys.readouterr().err
+
+    return run
 
 
 def test_page_and_plots_are_up_to_date(runs):
@@ -55,7 +60,7 @@ def test_page_and_plots_are_up_to_date(runs):
 
 
 def test_index_is_up_to_date(write, tmp_path):
-    assert write() == 0
+    write()
     assert (tmp_path / 'model-index.yml').read_text() == (ROOT / 'model-index.yml').read_text()
 
 
@@ -93,25 +98,20 @@ def test_results_are_of_the_planned_recipes(runs):
 def test_broken_files_are_named(content, results, write, capsys):
     path = results / 'cpu25/recommended_seed1.json'
     path.write_text(content)
-    assert write() == 2
-    assert str(path) in capsys.readouterr().err
+    assert str(path) in write(status=2)
     assert run_group.main(['cpu25', '--results', str(results), '--dry-run']) == 2
     assert str(path) in capsys.readouterr().err
 
 
-def test_nothing_is_written_by_a_run_that_fails(results, write, tmp_path, capsys):
-    assert write('--index-groups', 'cpu52') == 2
-    assert "'cpu52'" in capsys.readouterr().err
-    kept = results / 'cpu25/recommended_seed1.json'
-    copied = Path(shutil.copy(kept, kept.with_name('recommended_seed1 (copy).json')))
-    assert write() == 2
-    assert str(copied) in capsys.readouterr().err
-    copied.unlink()
+def test_nothing_is_written_by_a_run_that_fails(results, write, tmp_path):
+    assert "'cpu52'" in write('--index-groups', 'cpu52', status=2)
     other = tmp_path / 'other.yml'
     other.write_text('models: []')
-    assert write('--index', str(other)) == 2
-    assert str(other) in capsys.readouterr().err
+    assert str(other) in write('--index', other, status=2)
+    kept = results / 'cpu25/recommended_seed1.json'
+    copied = shutil.copy(kept, kept.with_name('recommended_seed1 (copy).json'))
+    assert str(copied) in write(status=2)
     shutil.rmtree(results)
-    assert write() == 2
+    assert str(results) in write(status=2)
     assert not (tmp_path / 'page.md').exists()
     assert (tmp_path / 'model-index.yml').read_text() == (ROOT / 'model-index.yml').read_text()

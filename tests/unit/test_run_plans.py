@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
 from benchmarks.run_plans import RunPlan, read_plans
 
@@ -21,13 +20,10 @@ def plans_of(tmp_path):
 
 
 def test_run_may_be_tested_by_another_config(plans_of):
-    rows = {
-        'split': dict(config='a.py', test_config='b.py', test=['--tta']),
-        'plain': dict(config='a.py'),
-        'again': dict(of='split', test=[]),
-    }
-    group = dict(runs=rows, options=['x=1'])
-    split, plain, again = plans_of(yaml.safe_dump(dict(g=group), sort_keys=False))
+    split, plain, again = plans_of(
+        'g: {options: [x=1], runs: {split: {config: a.py, test_config: b.py, test: [--tta]}, '
+        'plain: {config: a.py}, again: {of: split, test: []}}}'
+    )
     assert again.test_config == 'b.py' and again.folder == split.folder
     assert split.training[0] == plain.training[0] == 'a.py'
     assert plain.test is None and plain.test_config == 'a.py'
@@ -45,12 +41,9 @@ def test_recipe_follows_from_the_settings(plans_of, tmp_path):
     expected = recipe(config)
     helpers = "norm = 7\nval_dataloader = dict(data_root='there')\nmodel = dict(b=[2, 3], a=1)\n"
     assert recipe(helpers) == recipe(config, '{config: c.py, seeds: [3]}') == expected
-    others = [
-        recipe(config.replace('a=1', 'a=2')),
-        recipe(config + 'compile = True\n'),
-        recipe(config, "{config: c.py, options: ['x=1']}"),
-    ]
-    assert expected not in others and len(set(others)) == 3
+    changed = [recipe(config.replace('a=1', 'a=2')), recipe(config + 'compile = True\n')]
+    changed.append(recipe(config, "{config: c.py, options: ['x=1']}"))
+    assert len({expected, *changed}) == 4
 
 
 @pytest.mark.parametrize(

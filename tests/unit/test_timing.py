@@ -12,14 +12,10 @@ from pspnet_plugin.models import FastPSPHead
 
 def test_variants_take_turns_after_an_uncounted_run():
     calls = []
-    variants = dict(a=lambda: calls.append('a'), b=lambda: calls.append('b'))
-    seconds = time_in_turns(variants, rounds=3)
+    seconds = time_in_turns({name: lambda n=name: calls.append(n) for name in 'ab'}, rounds=3)
     assert calls == ['a', 'b'] * 4
     assert {name: len(times) for name, times in seconds.items()} == dict(a=3, b=3)
-
-
-def test_ratios_are_taken_within_a_round():
-    assert ratio([2, 6, 4], [1, 2, 4]) == (2, 1, 3)
+    assert ratio([2, 6, 4], [1, 2, 4]) == (2, 1, 3)  # within a round
 
 
 def test_multiply_adds():
@@ -47,8 +43,7 @@ def test_peak_counts_what_is_alive_at_once():
 
 def test_machine_has_a_speed():
     machine = measure_machine()
-    assert 1e-5 < machine.floor(10**9) < 10  # seconds
-    assert machine.bytes > 1e8
+    assert 1e-5 < machine.floor(10**9) < 10 and machine.bytes > 1e8  # seconds; a second
 
 
 def test_stock_head_is_compared_with_ours():
