@@ -1,7 +1,7 @@
 """Generated label maps of streets and other scenes, to measure label decoding.
 
-Each has thin and crowded objects and a palette, and is four times as large as the label image that
-is made of it.
+Each has thin and crowded objects and a palette of its own, and is four times as large as the label
+image that is rendered from it.
 """
 
 from collections.abc import Callable
@@ -26,19 +26,12 @@ PLAN_COLORS = [
 
 
 class LabelScene(NamedTuple):
-    """Label map to be rendered as a label image.
+    """Label map to be rendered as a label image."""
 
-    Attributes:
-        labels: (H, W) uint8, indices into ``palette``.
-        palette: (K, 3) uint8 RGB; colours from index ``classes`` on are void.
-        classes: Number of classes.
-        thin: Classes that are often narrower than a pixel of the shrunk image.
-    """
-
-    labels: np.ndarray
-    palette: np.ndarray
+    labels: np.ndarray  # (H, W) uint8, indices into the palette
+    palette: np.ndarray  # (K, 3) uint8 RGB; colours behind those of the classes are void
     classes: int
-    thin: tuple[int, ...]
+    thin: tuple[int, ...]  # classes that are often narrower than a pixel of the shrunk image
 
 
 def street(rng: np.random.Generator) -> LabelScene:

@@ -83,15 +83,7 @@ def render(scene: LabelScene, *, resample: Filter, quality: int) -> np.ndarray:
 
 
 def measure(scenes: int, kinds: list[str]) -> dict[tuple[int, str, str], Figures]:
-    """Measure every rule.
-
-    Args:
-        scenes: Number of scenes of each kind.
-        kinds: Names in ``SCENES``.
-
-    Returns:
-        Figures by quality, kind (or ``'all'``) and rule.
-    """
+    """Measure every rule on so many scenes of each kind, by quality, kind (or 'all') and rule."""
     tallies = {group: Tally() for group in product(QUALITIES, (*kinds, 'all'), RULES)}
     for kind, number in tqdm(list(product(kinds, range(scenes))), unit='scene'):
         scene = SCENES[kind](np.random.default_rng([SEED, number]))
@@ -172,11 +164,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def compare(args: argparse.Namespace) -> None:
-    """Measure, print the tables and write the figures.
-
-    Raises:
-        ValueError: The JSON file's directory does not exist.
-    """
+    """Measure, print the tables and write the figures."""
     if args.json and not args.json.parent.is_dir():
         raise ValueError(f'--json {args.json}: its directory does not exist; create it first')
     figures = measure(args.scenes, args.kinds)

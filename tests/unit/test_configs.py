@@ -61,8 +61,8 @@ def test_every_part_of_a_config_builds(name, request):
     Visualizer.get_instance('visualizer')  # a runner makes it before its hooks
     for hook in (*config.default_hooks.values(), *config.custom_hooks):
         HOOKS.build(hook)
-    METRICS.build(config.val_evaluator)
-    METRICS.build(config.test_evaluator)
+    for evaluator in (config.val_evaluator, config.test_evaluator):
+        METRICS.build(evaluator)
     train = DATASETS.build(config.train_dataloader.dataset)[0]
     size = tuple(train['inputs'].shape[1:])
     padded = any(transform.type == 'Pad' for transform in config.train_pipeline)
@@ -113,6 +113,5 @@ def test_architecture_trains_a_step_and_predicts(name, pairs_root):
 def test_an_environment_variable_sets_the_root(monkeypatch, layout):
     monkeypatch.setenv(f'{layout.upper()}_ROOT', 'elsewhere')
     config = Config.fromfile(CONFIGS[f'psp_cityscapes_{layout}'])
-    assert config.train_dataloader.dataset.data_root == 'elsewhere'
-    assert config.val_dataloader.dataset.data_root == 'elsewhere'
-    assert config.test_dataloader.dataset.data_root == 'elsewhere'
+    loaders = config.train_dataloader, config.val_dataloader, config.test_dataloader
+    assert [loader.dataset.data_root for loader in loaders] == ['elsewhere'] * 3
