@@ -124,6 +124,7 @@ class Project:
         if words[0] == 'python' and words[1].endswith('.py'):
             status, output = run_warm(words[1:], cwd=self.folder, env=env)
         else:
+            words = [sys.executable, *words[1:]] if words[0] == 'python' else words
             done = subprocess.run(
                 words, cwd=self.folder, env=env, capture_output=True, text=True, timeout=400
             )
@@ -154,10 +155,6 @@ def run_here(project: Project, words: list[str], env: dict) -> None:
         if f'{Path(program.__file__).name} {" ".join(arguments)}'.startswith(key):
             arguments = [*arguments, *options]
     assert program.main(arguments) in (0, None)
-
-
-def leave(project: Project, words: list[str], env: dict) -> None:
-    """Leave to its own tests what takes minutes; unit tests parse its options."""
 
 
 def shortened(words: list[str]) -> list[str]:
@@ -230,11 +227,7 @@ def check_installation(project: Project, words: list[str], env: dict) -> None:
 
 def run_plan_dry(project: Project, words: list[str], env: dict) -> None:
     words = ['choices' if w == 'GROUP' else 'starting point' if w == 'LABEL' else w for w in words]
-    assert 'python tools/train.py' in project.run([sys.executable, *words[1:], '--dry-run'])
-
-
-def compute(project: Project, words: list[str], env: dict) -> None:
-    project.run([sys.executable, *words[1:]])
+    assert 'python tools/train.py' in project.run([*words, '--dry-run'])
 
 
 def check_file(project: Project, words: list[str], env: dict) -> None:
@@ -247,13 +240,14 @@ RULES = [
     (r'make ', make_dry),
     (r'pip install ', check_installation),
     (r'(source \.venv|\.venv/bin/)', check_file),
-    (r'python -c ', compute),
+    (r'python -c ', lambda project, words, env: project.run(words)),
     (r'python tools/(train|test)\.py ', train_or_test),
     (r'tools/dist_(train|test)\.sh ', distribute),
     (r'tools/slurm_(train|test)\.sh ', schedule),
     (r'python tools/web_demo\.py ', serve),
     (r'python -m benchmarks\.run_group ', run_plan_dry),
-    (r'python -m benchmarks (networks|keras|loader|predict)', leave),
+    # Minutes; benchmarks have their own tests, and unit tests parse these options.
+    (r'python -m benchmarks (networks|keras|loader|predict)', lambda *_: None),
     (r'python (tools/|-m benchmarks)', run_here),
 ]
 

@@ -53,9 +53,9 @@ def read_keras(path: Path) -> list[KerasLayer]:
     if not path.is_file():
         raise FileNotFoundError(f'{path} does not exist; give a file that Keras has saved')
     expected = f'expected a file that Keras has saved ({", ".join(FORMATS)})'
+    source: Path | io.BytesIO = path
+    model: str | bytes | None = None
     try:
-        source: Path | io.BytesIO = path
-        model: str | bytes | None = None
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 if WEIGHTS not in archive.namelist():

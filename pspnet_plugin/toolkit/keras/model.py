@@ -32,17 +32,10 @@ def build_keras(
 ) -> 'keras.Model':
     """Build the article's network for images of one size, with random weights.
 
-    It takes (N, H, W, 3) in 0 to 1 and returns (N, H * W * out_channels).
-
-    Args:
-        size: (H, W); the windows must divide both.
-        widths: Channels of each block's three convolutions.
-        windows: Sides of the pyramid's windows, (height, width) or one number for both;
-            ``'global'`` pools the whole feature map.
-        upsampling: ``'bilinear'``, or ``'deconv'`` for transposed convolutions.
-        out_channels: Channels of the last convolution.
-        last_norm: If true, a batch norm follows the last convolution.
-        activation: Activation of the output.
+    It takes (N, H, W, 3) in 0 to 1 and returns (N, H * W * out_channels). ``widths`` are the
+    channels of each block's three convolutions. ``windows`` are (height, width), one number for
+    both, or ``'global'`` for the whole feature map; they must divide ``size``. ``upsampling`` is
+    ``'bilinear'``, or ``'deconv'`` for transposed convolutions.
 
     Raises:
         ImportError: Keras is not installed.
