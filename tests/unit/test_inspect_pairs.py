@@ -89,7 +89,6 @@ def test_table_and_json_hold_what_the_decoder_finds(demo_root, inspect):
             entry['name'], f'{100 * entry["share"]:.2f}', f'{entry["pictures"]}',
             f'{100 * entry["unsure"]:.1f}',
         )  # fmt: skip
-    assert sum(entry['share'] for entry in split['classes']) == pytest.approx(1)
     assert f'{split["unsure"]:.2%}' in output and split['unsure'] > 0.05
     labels, sure = decoded(demo_root / 'train')
     counts = np.bincount(labels[labels < 255], minlength=19)

@@ -98,9 +98,7 @@ def run_conversion(
     listed = ', '.join(f'{count} in {name}' for name, count in counts.items())
     print(f'pairs in {folder}: {listed or "none"}')
     if bad:
-        complain(
-            tool, f'skipped {bad} of {len(jobs)} pairs, named above. Fix their files; {RESUME}'
-        )
+        complain(tool, f'skipped {bad} of {len(jobs)} pairs, named above. Fix them; {RESUME}')
     orphans = {*folder.rglob(f'[!.]*{outputs[0].suffix}')} - {*outputs}
     if orphans:
         example = f'{len(orphans)}, e.g. {min(orphans)}'

@@ -71,7 +71,8 @@ def read_labels(path: Path, label_format: LabelFormat) -> np.ndarray:
             _check_color_table(path, image, values, label_format)
     if image.mode in COLOR_MODES:
         values = values[..., :3]
-        labels = _color_table(label_format.colors)[values @ (1 << 16, 1 << 8, 1)]
+        red, green, blue = np.moveaxis(values, -1, 0)
+        labels = _color_table(label_format.colors)[red << 16 | green << 8 | blue]
         advice = (
             'which the palette lacks. Give a map of exact colours, without blended edges, or add '
             'the colour to palette or void_palette'
@@ -82,7 +83,7 @@ def read_labels(path: Path, label_format: LabelFormat) -> np.ndarray:
         labels = table[values.clip(-1, 256)]
         last = np.flatnonzero(table[:IGNORE_INDEX] != IGNORE_INDEX)[-1]
         advice = (
-            f'but knows 0 to {last}, and {IGNORE_INDEX} to ignore a pixel. Fix the map, or name '
+            f'but classes have 0 to {last}, ignored pixels {IGNORE_INDEX}. Fix the map, or name '
             'the classes and the kind of labels that it was drawn with'
         )
     unknown = labels == IGNORE_INDEX
@@ -132,8 +133,8 @@ def _check_color_table(
     """
     entries = np.array(image.getpalette('RGB')).reshape(-1, 3).tolist()
     known = {color: position for position, color in enumerate(label_format.colors)}
-    used = [i for i in np.unique(values).tolist() if i < len(entries)]
-    meant = {i: known.get(tuple(entries[i]), -1) for i in used}
+    used = np.flatnonzero(np.bincount(values.ravel())).tolist()
+    meant = {i: known.get(tuple(entries[i]), -1) for i in used if i < len(entries)}
     if -1 in meant.values():
         return
     for index, position in meant.items():
