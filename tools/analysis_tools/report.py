@@ -14,11 +14,7 @@ from mmengine.registry import init_default_scope
 from pspnet_plugin import Predictor
 from pspnet_plugin.apis.torch_network import TorchNetwork
 from pspnet_plugin.toolkit.arguments import add_cfg_options, check_output_name
-from pspnet_plugin.toolkit.report.evaluation import (
-    Evaluation,
-    ValidationSet,
-    evaluate,
-)
+from pspnet_plugin.toolkit.report.evaluation import Evaluation, ValidationSet, evaluate
 from pspnet_plugin.toolkit.report.image_rows import ImageRow
 from pspnet_plugin.toolkit.report.page import weakest_classes, write_report
 from pspnet_plugin.toolkit.report.runs import TrainingRun, open_run
@@ -31,12 +27,7 @@ EXAMPLE = """examples:
 
 
 def report(args: argparse.Namespace) -> None:
-    """Evaluate the runs and write the report.
-
-    Raises:
-        FileNotFoundError: a folder or file is missing.
-        ValueError: an argument or a run is unusable.
-    """
+    """Evaluate the runs and write the report."""
     if args.pictures < 1 or args.batch < 1:
         raise ValueError(f'--pictures {args.pictures} --batch {args.batch}: give numbers from 1 up')
     if args.checkpoint and len(args.checkpoint) != len(args.work_dir):
