@@ -51,15 +51,7 @@ class MinMaxDataPreProcessor(SegDataPreProcessor):
         super().__init__(**kwargs)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Scale each image, then do as stock.
-
-        Args:
-            data: ``inputs``: (3, H, W) of each image; ``data_samples``.
-            training: If true, images are padded to ``size``.
-
-        Returns:
-            ``inputs``: (N, 3, H, W) float32; ``data_samples``.
-        """
+        """Scale each image (3, H, W), then stack and pad as stock: (N, 3, H, W) float32."""
         data = self.cast_data(data)  # to the device, where scaling costs nothing
         scaled = [min_max(image) for image in data['inputs']]
         return super().forward({**data, 'inputs': scaled}, training)

@@ -159,14 +159,9 @@ class DilatedResidualNet(BaseModule):
         self._freeze_stages()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Compute the feature maps of images.
+        """Map (N, in_channels, H, W) to (N, C3, H / s, W / s) for each of ``out_indices``.
 
-        Args:
-            x: (N, in_channels, H, W).
-
-        Returns:
-            (N, C3, H / s, W / s) for each of ``out_indices``, sizes rounded up; s is the product of
-            the strides so far.
+        Here s is the product of the strides so far; sizes are rounded up.
         """
         if self.channels_last:  # convolutions keep the format of their input
             x = x.contiguous(memory_format=torch.channels_last)

@@ -90,31 +90,17 @@ class ColorPSPHead(WindowPSPHead):
         self.register_buffer('palette', torch.tensor(colors) / 255, persistent=False)  # (K, 3)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Return logits, -3 to 0: (N, K, H, W), at least float32.
-
-        Args:
-            inputs: The backbone's feature maps; the chosen one is (N, C, H, W).
-        """
+        """Return logits, -3 to 0: (N, K, H, W), at least float32."""
         return self._logits(self.predict_color(inputs))
 
     def predict_color(self, feats: Sequence[Tensor]) -> Tensor:
-        """Return the predicted colours, RGB, 0 to 1: (N, 3, H, W), at least float32.
-
-        Args:
-            feats: The backbone's feature maps; the chosen one is (N, C, H, W).
-        """
+        """Return the predicted colours, RGB, 0 to 1: (N, 3, H, W), at least float32."""
         return self._before_sigmoid(feats).sigmoid()
 
     def loss(
         self, inputs: Sequence[Tensor], batch_data_samples: SampleList, train_cfg: dict
     ) -> dict[str, Tensor]:
-        """Return losses by name, and ``acc_seg``, the percentage of labelled pixels that are right.
-
-        Args:
-            inputs: The backbone's feature maps; the chosen one is (N, C, H, W).
-            batch_data_samples: ``gt_sem_seg`` of each image, (1, H', W').
-            train_cfg: Unused.
-        """
+        """Return losses by name, and ``acc_seg``, the percentage of right labelled pixels."""
         labels = self._stack_batch_gt(batch_data_samples).squeeze(1)  # (N, H', W')
         x = self._before_sigmoid(inputs)  # (N, 3, H, W)
         if x.shape[2:] != labels.shape[1:]:

@@ -33,7 +33,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pspnet_plugin.models.layers.resampling import (
-    autocast_dtype,
+    autocast,
     interpolation_plane,
     is_channels_last,
     is_exporting,
@@ -173,8 +173,8 @@ def conv_over_concat(
             f'conv_over_concat: weight has shape {tuple(weight.shape)}; expected '
             f'(O, {" + ".join(map(str, channels))}, k, k) with an odd k'
         )
-    x, weight, *levels = (_autocast(t) for t in (x, weight, *levels))
-    bias = bias if bias is None else _autocast(bias)
+    x, weight, *levels = (autocast(t) for t in (x, weight, *levels))
+    bias = bias if bias is None else autocast(bias)
     sizes = [size] * len(levels) if upsampled_sizes is None else upsampled_sizes
     ends = accumulate(channels)
     x_slice, *slices = (slice(end - c, end) for end, c in zip(ends, channels, strict=True))
@@ -227,9 +227,3 @@ def pays_at_bins(x: Tensor, levels: Sequence[Tensor], weight: Tensor) -> list[bo
 def _fits_plane(x: Tensor, size: Size) -> bool:
     # Calls cost nothing in a compiled graph, and the choice would tie it to a range of sizes.
     return not is_traced(x) and size[0] * size[1] <= MAX_PLANE_PIXELS
-
-
-def _autocast(x: Tensor) -> Tensor:
-    """Cast as an operator with an autocast rule does."""
-    dtype = autocast_dtype(x.device.type)
-    return x if dtype is None or x.dtype == torch.float64 else x.to(dtype)

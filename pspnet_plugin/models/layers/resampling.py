@@ -173,10 +173,13 @@ def is_channels_last(x: Tensor) -> bool:
     return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
-def autocast_dtype(device: str) -> torch.dtype | None:
-    """Return what operators compute in under autocast on a type of device; None without it."""
+def autocast(x: Tensor) -> Tensor:
+    """Cast as an operator with an autocast rule does."""
+    device = x.device.type
     if hasattr(torch, 'get_autocast_dtype'):  # since torch 2.4
-        return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-    if device == 'cpu':
-        return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else None
-    return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None
+        enabled, dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
+    elif device == 'cpu':
+        enabled, dtype = torch.is_autocast_cpu_enabled(), torch.get_autocast_cpu_dtype()
+    else:
+        enabled, dtype = torch.is_autocast_enabled(), torch.get_autocast_gpu_dtype()
+    return x.to(dtype) if enabled and x.dtype != torch.float64 else x

@@ -59,14 +59,7 @@ class TapPlan(NamedTuple):
 def conv_with_taps(
     plan: TapPlan, x: Tensor, weight: Tensor, bias: Tensor | None, levels: Sequence[Tensor]
 ) -> Tensor:
-    """Convolve x, and add what the levels contribute.
-
-    Args:
-        plan: Matrices and slices.
-        x: (N, C, H, W).
-        weight: (O, C + sum of M, k, k), k odd.
-        bias: (O,).
-        levels: (N, M, h, w) each.
+    """Convolve x (N, C, H, W) and levels (N, M, h, w) by a weight (O, C + sum of M, k, k), k odd.
 
     Returns:
         (N, O, H, W).
