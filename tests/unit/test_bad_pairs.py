@@ -17,109 +17,61 @@ from pspnet_plugin.datasets.bad_pairs import BadPair, find_bad_pairs
 from pspnet_plugin.datasets.pair_backends import read_pair
 from pspnet_plugin.engine.hooks.bad_pairs_hook import BadPairsHook
 from pspnet_plugin.engine.loops.sampling import SeededDataset
-from pspnet_plugin.utils.images import read_rgb
+
+PAIR = np.hstack([photo(64, 64), coloured(label_map(64, 64))])[..., ::-1]  # RGB
+DEEP = PAIR[..., ::-1].astype(np.uint16) * 257
 
 
-def pair(height=64, width=64) -> np.ndarray:
-    """(H, 2W, 3) RGB of a pair."""
-    labels = label_map(height, width)
-    return np.hstack([photo(height, width), coloured(labels)])[..., ::-1]
+def save(path: Path, image=PAIR, mode='RGB', **options) -> None:
+    Image.fromarray(np.ascontiguousarray(image)).convert(mode).save(path, **options)
 
 
-def save(path: Path, image=None, **options) -> None:
-    Image.fromarray(pair() if image is None else image).save(path, **options)
-
-
-def empty(path: Path) -> None:
-    path.write_bytes(b'')
-
-
-def text(path: Path) -> None:
-    path.write_text('no image\n')
-
-
-def sixteen_bits(path: Path) -> None:
-    cv2.imwrite(str(path), pair()[..., ::-1].astype(np.uint16) * 257)
-
-
-def sixteen_bits_grey(path: Path) -> None:
-    cv2.imwrite(str(path), pair()[..., 0].astype(np.uint16) * 257)
-
-
-def cmyk(path: Path) -> None:
-    Image.fromarray(pair()).convert('CMYK').save(path, quality=95)
-
-
-def animated(path: Path) -> None:
-    first, second = Image.fromarray(pair()), Image.fromarray(pair()[::-1].copy())
-    first.save(path, save_all=True, append_images=[second], duration=100)
-
-
-def exif(**tags) -> Image.Exif:
+def exif(orientation: int) -> Image.Exif:
     block = Image.Exif()
-    block.update({0x0112: tags['orientation'], 0x010F: 'a camera'})
+    block.update({0x0112: orientation, 0x010F: 'a camera'})
     return block
-
-
-def turned(path: Path) -> None:
-    save(path, exif=exif(orientation=6), quality=95)
-
-
-def upside_down(path: Path) -> None:
-    save(path, exif=exif(orientation=3))
-
-
-def damaged_exif(path: Path) -> None:
-    save(path, exif=b'Exif\0\0MM')
 
 
 def bomb(path: Path) -> None:
     """A PNG of 30,000 x 30,000 pixels in 3 KB of header and zeros."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
-        )
+        body = kind + data
+        return struct.pack('>I', len(data)) + body + struct.pack('>I', zlib.crc32(body))
 
-    header = struct.pack('>IIBBBBB', 30_000, 30_000, 8, 0, 0, 0, 0)
-    data = zlib.compress(bytes(3_000_000), 9)
-    parts = chunk(b'IHDR', header), chunk(b'IDAT', data), chunk(b'IEND', b'')
-    path.write_bytes(b'\x89PNG\r\n\x1a\n' + b''.join(parts))
+    header = chunk(b'IHDR', struct.pack('>IIBBBBB', 30_000, 30_000, 8, 0, 0, 0, 0))
+    data = chunk(b'IDAT', zlib.compress(bytes(3_000_000), 9))
+    path.write_bytes(b'\x89PNG\r\n\x1a\n' + header + data + chunk(b'IEND', b''))
 
 
-def odd_width(path: Path) -> None:
-    save(path, pair()[:, :-1].copy())
-
-
-def other_palette(path: Path) -> None:
-    save(path, np.hstack([pair()[:, :64], 255 - pair()[:, 64:]]))
-
-
-def gif(path: Path) -> None:
-    Image.fromarray(pair()).save(path, format='GIF')
-
-
-# Suffix, and the value that the message names.
+# Suffix; the value that the message names; and how the file is made.
 BAD = {
-    empty: ('jpg', '0 bytes'),
-    text: ('png', '9 bytes'),
-    sixteen_bits: ('png', '16 bits'),
-    sixteen_bits_grey: ('png', '16 bits'),
-    cmyk: ('jpg', 'CMYK'),
-    animated: ('webp', '2 frames'),
-    turned: ('jpg', 'EXIF.* 6,'),
-    upside_down: ('png', 'EXIF.* 3,'),
-    damaged_exif: ('png', 'EXIF'),
-    bomb: ('png', f'{Image.MAX_IMAGE_PIXELS} pixels.*MAX_IMAGE_PIXELS'),
-    odd_width: ('png', '127 x 64'),
-    other_palette: ('png', 'min_explained'),
-    gif: ('png', 'GIF'),
+    'empty': ('jpg', '0 bytes', lambda path: path.write_bytes(b'')),
+    'text': ('png', '9 bytes', lambda path: path.write_text('no image\n')),
+    '16 bits': ('png', '16 bits', lambda path: cv2.imwrite(str(path), DEEP)),
+    '16 bits grey': ('png', '16 bits', lambda path: cv2.imwrite(str(path), DEEP[..., 0])),
+    'CMYK': ('jpg', 'CMYK', lambda path: save(path, mode='CMYK', quality=95)),
+    'animated': (
+        'webp',
+        '2 frames',
+        lambda path: save(path, save_all=True, append_images=[Image.fromarray(PAIR[::-1].copy())]),
+    ),
+    'turned': ('jpg', 'EXIF.* 6,', lambda path: save(path, exif=exif(6), quality=95)),
+    'upside down': ('png', 'EXIF.* 3,', lambda path: save(path, exif=exif(3))),
+    'damaged EXIF': ('png', 'EXIF', lambda path: save(path, exif=b'Exif\0\0MM')),
+    'bomb': ('png', f'{Image.MAX_IMAGE_PIXELS} pixels.*MAX_IMAGE_PIXELS', bomb),
+    'odd width': ('png', '127 x 64', lambda path: save(path, PAIR[:, :-1])),
+    'other palette': (
+        'png',
+        'min_explained',
+        lambda path: save(path, np.hstack([PAIR[:, :64], 255 - PAIR[:, 64:]])),
+    ),
+    'GIF': ('png', 'GIF', lambda path: save(path, format='GIF')),
 }
 
 
-@pytest.mark.parametrize('make', BAD, ids=lambda make: make.__name__)
-def test_bad_pair_is_named_and_skipped_on_request(make, tmp_path):
-    suffix, value = BAD[make]
+@pytest.mark.parametrize(('suffix', 'value', 'make'), BAD.values(), ids=BAD)
+def test_bad_pair_is_named_and_skipped_on_request(tmp_path, suffix, value, make):
     for i in (1, 2):
         write_pair(tmp_path / 'train' / f'{i}.png', seed=i)
     make(tmp_path / 'train' / f'bad.{suffix}')
@@ -161,21 +113,14 @@ def test_end_of_a_thumbnail_is_not_that_of_the_jpeg(tmp_path):
         read_pair(str(path))
 
 
-@pytest.mark.parametrize('block', [b'Exif\0\0II*\0', b'Exif\0\0MM'], ids=['cut off', 'no header'])
-def test_damaged_exif_of_a_photo_is_named(block, tmp_path):
-    save(tmp_path / '1.png', exif=block)
-    with pytest.raises(ValueError, match=r'1\.png.*EXIF'):
-        read_rgb(tmp_path / '1.png')
-
-
 def test_upright_exif_is_harmless(tmp_path):
-    save(tmp_path / '1.jpg', exif=exif(orientation=1), quality=95)
+    save(tmp_path / '1.jpg', exif=exif(1), quality=95)
     assert read_pair(str(tmp_path / '1.jpg')).shape == (64, 128, 3)
 
 
 @pytest.mark.parametrize('mode', ['L', 'P', 'RGBA', '1'])
 def test_other_8_bit_modes_are_read_as_colours(mode, tmp_path):
-    Image.fromarray(pair()).convert(mode).save(tmp_path / '1.png')
+    save(tmp_path / '1.png', mode=mode)
     expected = np.array(Image.open(tmp_path / '1.png').convert('RGB'))[..., ::-1]
     np.testing.assert_array_equal(read_pair(str(tmp_path / '1.png')), expected)
 
@@ -192,7 +137,7 @@ def test_limit_of_pixels_is_pillow_s(tmp_path, monkeypatch):
 def test_no_usable_pair_is_an_error(tmp_path):
     (tmp_path / 'train').mkdir()
     for i in range(3):
-        text(tmp_path / 'train' / f'{i}.png')
+        (tmp_path / 'train' / f'{i}.png').write_bytes(b'')
     with pytest.raises(ValueError, match='3.*0.png'):
         build(tmp_path, on_bad_pair='skip')
 
@@ -214,7 +159,7 @@ def test_datasets_are_found_within_wrappers(pairs_root):
 
 def test_pairs_that_a_test_skipped_are_counted_beside_its_score(tmp_path):
     write_pair(tmp_path / 'val/1.png')
-    empty(tmp_path / 'val/2.png')
+    (tmp_path / 'val/2.png').write_bytes(b'')
     dataset = build(tmp_path, 'val', on_bad_pair='skip')
     warnings, metrics = [], dict(mIoU=50.0)
     runner = SimpleNamespace(

@@ -39,6 +39,13 @@ def test_open_image_keeps_indices_and_the_stored_mode(tmp_path):
         assert np.asarray(opened).tolist() == np.arange(12).reshape(3, 4).tolist()
 
 
+@pytest.mark.parametrize('block', [b'Exif\0\0II*\0', b'Exif\0\0MM'], ids=['cut off', 'no header'])
+def test_damaged_exif_is_named(tmp_path, block):
+    Image.fromarray(photo(8, 12)).save(tmp_path / '1.png', exif=block)
+    with pytest.raises(ValueError, match=r'1\.png.*EXIF'):
+        read_rgb(tmp_path / '1.png')
+
+
 @pytest.mark.parametrize('read', [decode, read_rgb])
 @pytest.mark.parametrize('content', [b'', b'text', None], ids=['empty', 'text', 'cut off'])
 def test_bad_photo_is_named(tmp_path, read, content):
