@@ -23,6 +23,18 @@ TORCH = digit_version(torch.__version__)
 CPU_AUTOCAST = [torch.bfloat16, torch.float16][: 2 if digit_version('2.4') <= TORCH else 1]
 
 
+TRANSFORMS = {
+    'jvp': lambda f, x: torch.func.jvp(f, (x,), (x.cos(),))[1],
+    'vmap': lambda f, x: torch.func.vmap(lambda one: f(one[None]))(x),
+    'vmap of grad': lambda f, x: torch.func.vmap(
+        torch.func.grad(lambda one: f(one[None]).square().sum())
+    )(x),
+    'grad of grad': lambda f, x: torch.func.grad(
+        lambda y: torch.func.grad(lambda z: f(z).pow(3).sum())(y).square().sum()
+    )(x),
+}
+
+
 def pairwise(**factors: Iterable) -> list:
     """Return few cases that together hold every pair of values of any two factors."""
     names = list(factors)
@@ -240,29 +252,16 @@ class FastHeadTester(_FastHead):
         assert results[0][1].abs().max() > 1e-3
         torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-4)
 
-    @pytest.mark.parametrize('name', ['jvp', 'vmap', 'grad', 'vmap of grad', 'grad of grad'])
+    @pytest.mark.parametrize('name', TRANSFORMS)
     def test_function_transforms_match_stock(self, name):
         inputs, results = self.inputs(dtype=torch.float64), []
         for head in self.pair():
             head = head.double().eval()
 
-            def f(last, head=head):
-                return head([*(x[: len(last)] for x in inputs[:-1]), last])
+            def of_last(x, head=head):
+                return head([*(other[: len(x)] for other in inputs[:-1]), x])
 
-            def one(x, f=f):
-                return f(x[None]).square().sum()
-
-            def gradient_norm(x, f=f):
-                return torch.func.grad(lambda y: f(y).pow(3).sum())(x).square().sum()
-
-            transforms = {
-                'jvp': lambda x, f=f: torch.func.jvp(f, (x,), (x.cos(),))[1],
-                'vmap': torch.func.vmap(lambda x, f=f: f(x[None])),
-                'grad': torch.func.grad(lambda x, f=f: f(x).square().sum()),
-                'vmap of grad': torch.func.vmap(torch.func.grad(one)),
-                'grad of grad': torch.func.grad(gradient_norm),
-            }
-            results.append(transforms[name](inputs[-1]))
+            results.append(TRANSFORMS[name](of_last, inputs[-1]))
         scale = results[0].abs().max().item()
         assert scale > 0.1
         torch.testing.assert_close(results[1], results[0], rtol=1e-8, atol=1e-8 * scale)

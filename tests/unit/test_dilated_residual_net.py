@@ -153,10 +153,10 @@ def test_frozen_stages_stay(frozen):
 
 def test_norm_eval_keeps_statistics():
     net = DilatedResidualNet(**SMALL, norm_eval=True).train()
-    before = net.stages[0][0].conv1.bn.running_mean.clone()
+    norm = net.stages[0][0].conv1.bn
+    before = norm.running_mean.clone()
     net(torch.randn(2, 3, 32, 32))
-    assert torch.equal(net.stages[0][0].conv1.bn.running_mean, before)
-    assert net.stages[0][0].conv1.bn.weight.requires_grad
+    assert torch.equal(norm.running_mean, before) and norm.weight.requires_grad
 
 
 def test_he_initialisation_by_default():

@@ -9,7 +9,7 @@ from pspnet_plugin.models.layers import conv_over_concat, pool, pyramid, tap_pro
 from pspnet_plugin.models.layers.pyramid import pays_at_bins
 from pspnet_plugin.models.layers.resampling import interpolation_matrix, matrix_like, pooling_matrix
 
-SIZES = [(1, 9), (5, 7), (8, 8), (13, 20), (33, 40)]
+SIZES = [(1, 9), (2, 7), (8, 8), (13, 20), (33, 40)]
 BINS = [(1,), (1, 2, 3, 6), (2, 5), ((2, 3), (7, 1))]
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
@@ -39,13 +39,6 @@ def reference(x, levels, weight, bias, *, align_corners=False):
         F.interpolate(p, x.shape[2:], mode='bilinear', align_corners=align_corners) for p in levels
     ]
     return F.conv2d(torch.cat([x, *up], 1), weight, bias, padding=weight.shape[-1] // 2)
-
-
-@pytest.mark.parametrize('size', [1, 2, 5, 6, 9, 45, 128])
-def test_pooling_matrix_is_adaptive_average_pooling(size):
-    x, bins = torch.randn(3, size, dtype=torch.float64), (1, 2, 3, 6, 7)
-    expected = torch.cat([F.adaptive_avg_pool1d(x, b) for b in bins], 1)
-    torch.testing.assert_close(x @ pooling_matrix(size, bins).T, expected)
 
 
 @pytest.mark.parametrize('align_corners', [False, True])
@@ -104,14 +97,6 @@ def test_a_copied_weight_and_a_batched_product_agree(at_bins, monkeypatch, colum
     torch.testing.assert_close(got, reference(x, levels, weight, bias), rtol=0, atol=1e-11)
 
 
-@pytest.mark.parametrize('pays', [[True, False], [False, True], [False, False]], ids=str)
-def test_some_levels_may_be_upsampled(monkeypatch, pays):
-    monkeypatch.setattr(pyramid, 'pays_at_bins', lambda *_: pays)
-    x, levels, weight, bias = make((9, 13), (3, 2))
-    got = conv_over_concat(x, levels, weight, bias)
-    torch.testing.assert_close(got, reference(x, levels, weight, bias))
-
-
 @pytest.mark.parametrize('pays', [[True, True], [False, False]], ids=str)
 def test_levels_larger_than_x_are_cropped(monkeypatch, pays):
     monkeypatch.setattr(pyramid, 'pays_at_bins', lambda *_: pays)
@@ -144,7 +129,7 @@ def test_gradients_are_exact(at_bins, align_corners, layout):
 
 
 @pytest.mark.parametrize('layout', LAYOUTS, ids=str)
-@pytest.mark.parametrize('pays', [[True, True], [True, False]], ids=str)
+@pytest.mark.parametrize('pays', [[True, True], [True, False], [False, True]], ids=str)
 @pytest.mark.parametrize('block', [300, 3000], ids=['channels', 'images'])
 def test_blocks_and_frozen_parts_change_no_gradient(monkeypatch, pays, layout, block):
     """Against plain autograd, whatever needs a gradient, in blocks of a few channels or images."""
