@@ -146,7 +146,7 @@ def _step(
     optimizer = torch.optim.SGD(model.parameters(), LEARNING_RATE)
 
     def loss_of(x: Tensor) -> Tensor:
-        return head.loss_decode(head._paint(model.extract_feat(x)), targets, everywhere)
+        return head.loss_decode(head._before_sigmoid(model.extract_feat(x)), targets, everywhere)
 
     loss_function = torch.compile(loss_of, fullgraph=True) if compiled else loss_of
 

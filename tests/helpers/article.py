@@ -86,9 +86,9 @@ def check_training_step(size: tuple[int, int], dtype: torch.dtype) -> None:
         keras_loss = counterpart.train_on_batch(image.numpy(), target.reshape(1, -1).numpy())
 
     head = model.decode_head
-    painted = head._paint(model.extract_feat(image.permute(0, 3, 1, 2)))
+    before_sigmoid = head._before_sigmoid(model.extract_feat(image.permute(0, 3, 1, 2)))
     everywhere = torch.ones(1, *size, dtype=torch.bool)
-    loss = head.loss_decode(painted, target.permute(0, 3, 1, 2), everywhere)
+    loss = head.loss_decode(before_sigmoid, target.permute(0, 3, 1, 2), everywhere)
     optimizer = torch.optim.SGD(model.parameters(), 0.5)
     loss.backward()
     optimizer.step()
