@@ -228,8 +228,10 @@ def run(args: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Run the command: 1 also where images were skipped, else see ``run_command``."""
     resume = 'the same command resumes'
-    endings = {Stopped: lambda error: (1, f'{error}; {resume}')}
-    return run_command('predict', run, parse_args(argv), interrupted=resume, endings=endings)
+    return run_command(
+        'predict', run, parse_args(argv), interrupted=resume,
+        endings={Stopped: lambda error: (1, f'{error}; {resume}')},
+    )  # fmt: skip
 
 
 if __name__ == '__main__':

@@ -174,13 +174,15 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; see ``run_command`` for its exit status."""
     args = parse_args(argv)
     unwritten = f'{args.out} was not written'
-    endings = {
-        ExportError: lambda error: (
-            1, f'{args.config} cannot be exported as {args.format}: {error}'
-        ),
-        CheckFailed: lambda error: (1, f'{error}; {unwritten}'),
-    }  # fmt: skip
-    return run_command('export_onnx', export, args, interrupted=unwritten, endings=endings)
+    return run_command(
+        'export_onnx', export, args, interrupted=unwritten,
+        endings={
+            ExportError: lambda error: (
+                1, f'{args.config} cannot be exported as {args.format}: {error}'
+            ),
+            CheckFailed: lambda error: (1, f'{error}; {unwritten}'),
+        },
+    )  # fmt: skip
 
 
 if __name__ == '__main__':
