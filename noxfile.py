@@ -45,8 +45,8 @@ IMPOSSIBLE = {
 # Exports to ONNX begin with torch 2.7, Keras's torch backend with 2.6.
 FIRST_WITH_EXTRAS = (2, 7)
 TESTS_OF_EXTRAS = [
-    'test_deployment*', 'test_keras_*', 'test_benchmark', 'test_notebook', 'test_pages',
-    'test_predict_onnx', 'test_end_to_end',
+    'test_benchmark', 'test_end_to_end', 'test_export*', 'test_keras_*', 'test_notebook',
+    'test_pages', 'test_predict', 'test_predict_onnx', 'test_predict_pairs', 'test_predictor',
 ]  # fmt: skip
 
 
