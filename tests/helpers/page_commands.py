@@ -106,7 +106,7 @@ class Project:
         write_photos(folder / 'photos', labels)
         for name, values in labels.items():
             save(folder / f'labels/{name}.png', values)
-        write_photos(folder / 'my_photos', labels)
+        write_photos(folder / 'my_photos', {**labels, 'one': labels['train/0']})
         (folder / 'my.json').write_text(str(META).replace("'", '"'))
         for split in ('train', 'val'):  # as in the official archives
             stem = f'{split}/ulm/ulm_000000_000019'
