@@ -27,6 +27,7 @@ from helpers.warm_processes import run_warm
 PAGES = [
     'README.md',
     'CONTRIBUTING.md',
+    'SECURITY.md',
     *(f'docs/{p.name}' for p in sorted(ROOT.glob('docs/*.md'))),
 ]
 TIME_LIMITED = ['train_cfg.minutes=0.2', 'train_cfg.reserve=0']
