@@ -152,11 +152,11 @@ def _write_dense_gradient(
     """Write the gradient of the dense weight (O, C, k, k) into that of the weight, in blocks."""
     sizes = [channels.stop - channels.start for channels in plan.dense_channels]
     for block in _even_slices(len(dense), dense.numel()):
-        found = torch.ops.aten.convolution_backward(
+        grad_dense = torch.ops.aten.convolution_backward(
             grad[:, block], x, dense[block], None, [1, 1], [dense.shape[-1] // 2] * 2, [1, 1],
             False, [0, 0], 1, [False, True, False],
         )[1]  # fmt: skip
-        for channels, part in zip(plan.dense_channels, found.split(sizes, 1), strict=True):
+        for channels, part in zip(plan.dense_channels, grad_dense.split(sizes, 1), strict=True):
             grad_weight[block, channels] = part
 
 
@@ -188,21 +188,20 @@ def _levels_backward(
                     block_grads[i].flatten(1).add_(_weight_matrix(share) @ z)  # (M, q)
                 if grad_weight is None:
                     continue
-                p = block_bins[i]
-                found = p.flatten(0, 2).mT @ z if by_pixel else p.flatten(1) @ z.mT
-                total = sums[i]
-                total = found.to(_sum_dtype(found)) if total is None else total.add_(found)
+                p, total = block_bins[i], sums[i]
+                product = p.flatten(0, 2).mT @ z if by_pixel else p.flatten(1) @ z.mT
+                total = product.to(_sum_dtype(product)) if total is None else total.add_(product)
                 if images is image_blocks[-1]:
                     _write_share(grad_weight[channels, plan.level_channels[i]], total, by_pixel)
                     total = None
                 sums[i] = total
     grad_levels = []
     for level, *grads in zip(levels, *grad_bins, strict=True):
-        found = torch.cat(grads).permute(0, 3, 1, 2) if by_pixel else grads[0].transpose(0, 1)
+        total = torch.cat(grads).permute(0, 3, 1, 2) if by_pixel else grads[0].transpose(0, 1)
         # Before torch 2.2, the derivative of GELU misreads a layout that its output does not have.
         keep = by_pixel and not level.is_contiguous()
         layout = torch.channels_last if keep else torch.contiguous_format
-        grad_levels.append(found.to(level.dtype).contiguous(memory_format=layout))
+        grad_levels.append(total.to(level.dtype).contiguous(memory_format=layout))
     return grad_levels
 
 
