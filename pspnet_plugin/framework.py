@@ -31,12 +31,7 @@ def _version(distribution: str) -> Version | None:
 
 
 def check_framework() -> None:
-    """Check that exactly one family is installed, and recent enough.
-
-    Raises:
-        ImportError: none is installed, both are, or mmseg is older than 1.2. The message names the
-            installed versions and the command to fix it.
-    """
+    """Raise ``ImportError`` unless exactly one family is installed, and recent enough."""
     installed = {
         family: {name: version for name in names if (version := _version(name))}
         for family, names in FAMILIES.items()
@@ -47,36 +42,25 @@ def check_framework() -> None:
             'pspnet_plugin: both families of MMSegmentation are installed and overwrite each '
             f'other ({listed}). Uninstall all of these with pip, then {HOW_TO_INSTALL}.'
         )
-    for family, names in FAMILIES.items():
-        version = installed[family].get(names[0])
-        if version is None:
-            continue
-        if version < MIN_MMSEG:
-            raise ImportError(
-                f'pspnet_plugin needs mmseg {MIN_MMSEG} or newer, but {names[0]} {version} is '
-                f'installed: {HOW_TO_INSTALL}.'
-            )
-        return
     if util.find_spec('mmseg') is None:
         raise ImportError(
             f'pspnet_plugin needs MMSegmentation, which is not installed: {HOW_TO_INSTALL}.'
         )
-    # A source tree on PYTHONPATH: there is mmseg, but no distribution.
-    import mmseg
-
-    if Version(mmseg.__version__) < MIN_MMSEG:
+    for family, (name, *_) in FAMILIES.items():
+        if version := installed[family].get(name):
+            break
+    else:  # a source tree on PYTHONPATH: there is mmseg, but no distribution
+        mmseg = import_module('mmseg')
+        name, version = str(mmseg.__file__), Version(mmseg.__version__)
+    if version < MIN_MMSEG:
         raise ImportError(
-            f'pspnet_plugin needs mmseg {MIN_MMSEG} or newer, but {mmseg.__file__} is '
-            f'{mmseg.__version__}: {HOW_TO_INSTALL}.'
+            f'pspnet_plugin needs mmseg {MIN_MMSEG} or newer, but {name} {version} is installed: '
+            f'{HOW_TO_INSTALL}.'
         )
 
 
 def import_framework() -> None:
-    """Import the framework without its messages on optional parts that nothing here uses.
-
-    Those on OneDL (datasets of that service) and on mmcv without compiled operators read as if the
-    installation were broken.
-    """
+    """Import the framework without its messages on optional parts, which read like faults."""
     output = io.StringIO()
     with contextlib.redirect_stdout(output), warnings.catch_warnings():
         warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention')

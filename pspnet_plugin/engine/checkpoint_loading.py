@@ -1,11 +1,9 @@
 """Loading a checkpoint never runs code that somebody put into it.
 
-mmengine reads checkpoints by pickle, which calls whatever a file names. Some of its versions try
-torch's ``weights_only`` first and then fall back; some do not try. ``guard_loaders`` puts every
-loader of mmengine, by its own extension point, behind torch's unpickler of bare data, extended by
-the few things that mmengine itself writes. ``--resume``, ``load_from``, ``Pretrained``,
-``init_model`` and the tools all load by these, whatever the scheme: a path, ``https://``,
-``open-mmlab://`` …
+mmengine reads checkpoints by pickle, which calls whatever a file names; torch's ``weights_only`` it
+does not try, or falls back from. ``guard_loaders`` puts all its loaders (paths, ``https://``,
+``open-mmlab://`` …), by which ``--resume``, ``load_from``, ``Pretrained``, ``init_model`` and the
+tools load, behind torch's unpickler of bare data, extended by the few things that mmengine writes.
 """
 
 import contextlib
@@ -33,12 +31,8 @@ TRUST = 'PSPNET_PLUGIN_TRUST_CHECKPOINTS'
 
 # Methods that mmengine's objects carry along.
 _METHODS = {
-    (HistoryBuffer, 'min'),
-    (HistoryBuffer, 'max'),
-    (HistoryBuffer, 'mean'),
-    (HistoryBuffer, 'current'),
-    (OneCycleParamScheduler, '_annealing_cos'),
-    (OneCycleParamScheduler, '_annealing_linear'),
+    HistoryBuffer: ('min', 'max', 'mean', 'current'),
+    OneCycleParamScheduler: ('_annealing_cos', '_annealing_linear'),
 }
 
 
@@ -48,7 +42,7 @@ class UnsafeCheckpoint(ValueError):
 
 def _method(owner: type, name: str) -> Callable:
     """Stand in for ``getattr``, by which pickle names methods; any but ``_METHODS`` is refused."""
-    if (owner, name) not in _METHODS:
+    if name not in _METHODS.get(owner, ()):
         raise pickle.UnpicklingError(f'GLOBAL {owner.__module__}.{owner.__qualname__}.{name}')
     return getattr(owner, name)
 
@@ -60,9 +54,8 @@ def _encode(text: str, encoding: str = 'latin1') -> bytes:
     return text.encode('latin1')
 
 
-# What mmengine writes beside tensors: its history of logged values; arrays and scalars of NumPy in
-# it and in datasets' metainfo, whose constructors NumPy 1 and 2 keep in different places; sections
-# of configs; the state of one scheduler.
+# mmengine writes, beside tensors: its history of logged values; arrays and scalars, whose
+# constructors NumPy 1 and 2 keep in different places; sections of configs; a scheduler's state.
 _TYPES = [HistoryBuffer, OneCycleParamScheduler, ConfigDict, np.ndarray, np.dtype]
 _TYPES += sorted({type(np.dtype(code)) for code in '?bBhHiIlLqQefdU'}, key=str)
 _multiarray = importlib.import_module(
@@ -88,13 +81,7 @@ def guard_loaders() -> None:
 
 
 def _guarded(loader: Callable[..., dict]) -> Callable[..., dict]:
-    """Wrap a loader so that it takes data alone.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        UnsafeCheckpoint: it names classes or functions that no checkpoint of mmengine needs.
-        ValueError: it is no checkpoint, cut off, or has changed since it was written.
-    """
+    """Wrap a loader: it raises ``UnsafeCheckpoint``, or ``ValueError`` for a damaged file."""
 
     @functools.wraps(loader)  # mmengine logs its name
     def load(filename: str, map_location: Any = None, **kwargs) -> dict:
@@ -110,8 +97,13 @@ def _guarded(loader: Callable[..., dict]) -> Callable[..., dict]:
             with _data_only():
                 return loader(filename, map_location, **kwargs)
         except pickle.UnpicklingError as error:
-            names = _unsafe_names(path, error)
-            raise _refusal(filename, names) if names else _damaged(filename, path, error) from None
+            if names := _unsafe_names(path, error):
+                raise UnsafeCheckpoint(
+                    f'{filename} was not loaded: it asks for {", ".join(names)} to be called while '
+                    'it is read, which no checkpoint needs and which may run any code. Only if you '
+                    f'made the file yourself: set {TRUST}=1 in the environment of this one command'
+                ) from None
+            raise _damaged(filename, path, error) from None
         except (AttributeError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
             if isinstance(error, KeyError) and '://' in filename:
                 scheme = filename.partition('://')[0]
@@ -125,11 +117,7 @@ def _guarded(loader: Callable[..., dict]) -> Callable[..., dict]:
 
 @contextlib.contextmanager
 def _data_only() -> Iterator[None]:
-    """Make every ``torch.load`` take data alone, even with ``weights_only=False``.
-
-    Upstream and onedl call it in different ways. onedl's ``_safe_torch_load``, which falls back and
-    allows more, is replaced by it.
-    """
+    """Make ``torch.load``, and onedl's laxer ``_safe_torch_load``, take data alone in any case."""
     with contextlib.ExitStack() as stack:
         if hasattr(serialization, 'get_unsafe_globals_in_checkpoint'):  # torch 2.6 and newer
             allowed = serialization.safe_globals([(v, name) for name, v in _ALLOWED.items()])
@@ -137,9 +125,8 @@ def _data_only() -> Iterator[None]:
             stack.enter_context(mock.patch.dict(os.environ, TORCH_FORCE_WEIGHTS_ONLY_LOAD='1'))
         else:
             stack.enter_context(mock.patch.object(torch, 'load', _load_by_pickle(torch.load)))
-        stack.enter_context(
-            mock.patch.object(checkpoint, '_safe_torch_load', torch.load, create=True)
-        )
+        patch = mock.patch.object(checkpoint, '_safe_torch_load', torch.load, create=True)
+        stack.enter_context(patch)
         yield
 
 
@@ -182,14 +169,6 @@ def _unsafe_names(path: Path, error: pickle.UnpicklingError) -> list[str]:
     with contextlib.suppress(Exception):  # no local file, an old format, an old torch
         names |= set(serialization.get_unsafe_globals_in_checkpoint(path))
     return sorted(names - _ALLOWED.keys())
-
-
-def _refusal(filename: str, names: list[str]) -> UnsafeCheckpoint:
-    return UnsafeCheckpoint(
-        f'{filename} was not loaded: it asks for {", ".join(names)} to be called while it is read, '
-        'which no checkpoint needs and which may run any code. Only if you made the file yourself: '
-        f'set {TRUST}=1 in the environment of this one command'
-    )
 
 
 def _damaged(filename: str, path: Path, error: Exception) -> ValueError:

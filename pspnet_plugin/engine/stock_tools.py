@@ -1,6 +1,5 @@
 """Run a tool of the installed mmseg as if it lay in our ``tools`` directory.
 
-mmseg ships its tools inside the package (``mmseg/.mim/tools``) or, in a source checkout, beside it.
 They run unmodified; only their command line is completed: a config is found from any working
 directory, and a distributed run without a GPU gets the settings that it needs. An error of this
 package is shown as one line, without a traceback.
@@ -30,32 +29,25 @@ CPU_OPTIONS = (
 
 
 def find_stock_tool(name: str) -> Path:
-    """Return the path of a tool of the installed mmseg, e.g. ``train.py``.
-
-    Raises:
-        FileNotFoundError: this installation of mmseg carries no such tool.
-    """
+    """Return the path of a tool of the installed mmseg, e.g. ``train.py``."""
     spec = util.find_spec('mmseg')
     assert spec and spec.origin, 'importing this package has checked it'
     package = Path(spec.origin).parent
-    candidates = (package / '.mim' / 'tools' / name, package.parent / 'tools' / name)
-    for path in candidates:
+    installed, checkout = package / '.mim' / 'tools' / name, package.parent / 'tools' / name
+    for path in (installed, checkout):
         if path.is_file():
             return path
     raise FileNotFoundError(
-        f'the installed mmseg carries no tools/{name} (looked for {candidates[0]} and '
-        f"{candidates[1]}); install it as a package: pip install 'pspnet-plugin[onedl]'"
+        f'the installed mmseg carries no tools/{name} (looked for {installed} and {checkout}); '
+        "install it as a package: pip install 'pspnet-plugin[onedl]'"
     )
 
 
 def run_stock_tool(name: str, *, root: Path) -> None:
     """Hand this process's command line over to a stock tool.
 
-    Args:
-        name: The tool, e.g. ``train.py``. We add one option to it: ``--debug``, which shows the
-            traceback of every error.
-        root: Directory that holds ``configs`` and ``tools``; a ``.py`` argument that is not found
-            from the working directory is looked up there.
+    ``--debug``, an option of ours, shows the traceback of every error. A ``.py`` argument that is
+    not found from the working directory is looked up under ``root``.
     """
     tool = find_stock_tool(name)
     debug = DEBUG in sys.argv
@@ -82,13 +74,9 @@ def run_stock_tool(name: str, *, root: Path) -> None:
 
 
 def init_cpu_group() -> bool:
-    """Join the gloo process group of torchrun, where there is no accelerator.
+    """Join the gloo group of torchrun where there is no accelerator; return whether it did.
 
-    mmengine would call ``torch.cuda.set_device`` to start a distributed run; it does not if a
-    process group exists.
-
-    Returns:
-        True if it did; then the config needs ``CPU_OPTIONS``.
+    Without a group, mmengine would start a distributed run by ``torch.cuda.set_device``.
     """
     if get_device() != 'cpu' or dist.is_initialized():
         return False
@@ -115,8 +103,7 @@ def find_missing(arguments: Sequence[str]) -> str | None:
 
 def launched_by_torchrun(arguments: Sequence[str]) -> bool:
     """Whether the command line holds ``--launcher pytorch``."""
-    words = ' '.join(arguments).replace('--launcher=', '--launcher ')
-    return '--launcher pytorch' in words
+    return '--launcher pytorch' in ' '.join(arguments).replace('=', ' ')
 
 
 def add_cfg_options(arguments: Sequence[str], options: Sequence[str]) -> list[str]:

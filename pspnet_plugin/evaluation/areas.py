@@ -12,13 +12,7 @@ from pspnet_plugin.labels.palettes import IGNORE_INDEX
 
 
 def areas(labels: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
-    """Count the areas of an image, (4, K) int64.
-
-    Args:
-        labels: (H, W), predicted class indices.
-        truth: (H, W), class indices, 255 where ignored.
-        classes: K.
-    """
+    """Count the (4, K) int64 areas of (H, W) predicted ``labels``; 255 in ``truth`` is ignored."""
     known = truth != IGNORE_INDEX
     predicted, labelled = labels[known], truth[known]
     counted = (predicted[predicted == labelled], predicted, labelled)

@@ -14,9 +14,6 @@ from mmseg.registry import METRICS
 
 from pspnet_plugin.datasets.pair_backends import with_decoding
 
-# Values of a class that are logged; the others stand in stock's table.
-LOGGED = ('IoU', 'Dice')
-
 
 @METRICS.register_module()
 class ClasswiseIoUMetric(IoUMetric):
@@ -62,12 +59,8 @@ class ClasswiseIoUMetric(IoUMetric):
             super().process(data_batch, samples)
             if self.format_only:  # predictions are only written
                 break
-            counts.append(
-                [
-                    (*areas, sample['gt_sem_seg']['data'].numel())
-                    for areas, sample in zip(self.results, samples, strict=True)
-                ]
-            )
+            pixels = [sample['gt_sem_seg']['data'].numel() for sample in samples]
+            counts.append([(*a, n) for a, n in zip(self.results, pixels, strict=True)])
             self.results, self.output_dir = [], None  # predictions are written once
         self.output_dir = output_dir
         self.results = [*done, *zip(*counts, strict=True)]
@@ -80,19 +73,13 @@ class ClasswiseIoUMetric(IoUMetric):
         other_uri = with_decoding(uri, decode)
         if other_uri == uri:
             return sample
-        meta = self.dataset_meta
-        record = dict(
-            seg_map_path=other_uri,
-            label_map=meta.get('label_map'),
-            reduce_zero_label=meta.get('reduce_zero_label', False),
-            seg_fields=[],
-        )
-        decoded = self._load(record)['gt_seg_map']
+        record = dict(label_map=None, reduce_zero_label=False)
+        record.update((key, self.dataset_meta[key]) for key in record if key in self.dataset_meta)
+        decoded = self._load(dict(record, seg_map_path=other_uri, seg_fields=[]))['gt_seg_map']
         if decoded.shape != labels.shape[-2:]:
             raise ValueError(
                 f'{uri}: labels of {decoded.shape} pixels are scored as {tuple(labels.shape[-2:])};'
-                ' a rule of ClasswiseIoUMetric needs the pairs at their own size: no transform of '
-                'labels in the test pipeline'
+                ' a rule of ClasswiseIoUMetric needs a test pipeline that transforms no labels'
             )
         data = torch.from_numpy(decoded).to(labels.device)[None]
         return {**sample, 'gt_sem_seg': dict(data=data)}
@@ -116,9 +103,7 @@ class ClasswiseIoUMetric(IoUMetric):
         metrics = super().compute_metrics(list(zip(*areas, strict=True)))
         totals = [sum(area) for area in areas]
         by_class = self.total_area_to_metrics(*totals, self.metrics, self.nan_to_num, self.beta)
-        for name in LOGGED:
-            if name not in by_class:
-                continue
+        for name in [n for n in ('IoU', 'Dice') if n in by_class]:  # stock's table has the others
             for label, value in zip(self.dataset_meta['classes'], by_class[name], strict=True):
                 metrics[f'{name}.{label}'] = round(float(value) * 100, 2)
         metrics['coverage'] = round(float(totals[3].sum()) / sum(pixels) * 100, 2)
@@ -126,11 +111,7 @@ class ClasswiseIoUMetric(IoUMetric):
 
 
 def main_rule(evaluator: dict | Sequence[dict] | None) -> dict | None:
-    """Return the rule of a ``val_evaluator`` or ``test_evaluator`` for scores without a prefix.
-
-    Returns:
-        Arguments of ``LabelDecoder``; None: labels are scored as the dataset decodes them.
-    """
+    """Return the rule of an evaluator's scores without a prefix; None: that of the dataset."""
     for metric in [evaluator] if isinstance(evaluator, dict) else evaluator or []:
         if metric.get('type') == 'ClasswiseIoUMetric':
             decode = metric.get('decode')

@@ -71,8 +71,7 @@ def run_command(
         function: The tool; it may return an exit status.
         args: Parsed arguments, with that of ``add_debug``.
         interrupted: Message after Ctrl-C, on what it leaves behind.
-        endings: Exit status and message, made from the error, by its type. Any other of
-            ``USER_ERRORS`` ends with 2 and its own message.
+        endings: Exit status and message, made from the error, by its type.
     """
     endings = endings or {}
     expected: tuple[type[Exception], ...] = (*endings, *USER_ERRORS)

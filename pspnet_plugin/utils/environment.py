@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -41,11 +42,8 @@ def describe_machine() -> dict[str, str | int | None]:
 def processor_name() -> str:
     """Return the model name of the CPU."""
     info = Path('/proc/cpuinfo')
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith('model name'):
-                return line.partition(':')[2].strip()
-    return platform.processor() or platform.machine()
+    model = re.search(r'^model name\s*: *(.+)', info.read_text(), re.M) if info.is_file() else None
+    return model[1].strip() if model else platform.processor() or platform.machine()
 
 
 def peak_memory() -> int:
@@ -63,13 +61,8 @@ def _commit() -> str:
     module = Path(__file__).resolve()
 
     def git(*command: str) -> str:
-        done = subprocess.run(
-            ['git', '-C', str(module.parents[2]), *command],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return done.stdout.strip()
+        words = ['git', '-C', str(module.parents[2]), *command]
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
         # An environment may lie below a checkout of something else.

@@ -27,15 +27,8 @@ def write_atomic(
 ) -> None:
     """Write a file atomically; if two runs write the same one at once, the later one stays.
 
-    Args:
-        path: A file in a directory that exists.
-        content: All of its bytes.
-        mtime_ns: Modification date; None for now.
-        durable: If true, wait until the disk has the file, so that it survives a crash of the
-            machine too.
-
-    Raises:
-        OSError: it cannot be written; the error names ``path``, and no part is left.
+    If it cannot be written, the ``OSError`` names ``path``, and no part is left. If ``durable``, it
+    survives a crash of the machine too.
     """
     part = path.with_name(f'.{secrets.token_hex(4)}{_SUFFIX}')
     try:
@@ -73,11 +66,7 @@ def remove_stale_parts(directory: Path) -> None:
 
 
 def lock(file: IO) -> bool | None:
-    """Mark a file as in use until it is closed, or its process ends.
-
-    Returns:
-        False if another process holds the lock; None where there are no locks.
-    """
+    """Lock a file until it is closed; False if another process did, None where that is unknown."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

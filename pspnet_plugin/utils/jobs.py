@@ -31,27 +31,17 @@ def stopping() -> Iterator[None]:
     except OSError as error:
         raise Stopped(str(error)) from None
     except BrokenExecutor:
-        raise Stopped(
-            'a worker process was killed, as happens when memory is short (fewer --workers need '
-            'less)'
-        ) from None
+        hint = 'as happens when memory is short (fewer --workers need less)'
+        raise Stopped(f'a worker process was killed, {hint}') from None
 
 
 def run_jobs(
     function: Callable[[Job], Result], jobs: Sequence[Job], *, workers: int, unit: str
 ) -> Iterator[tuple[Job, Result]]:
-    """Run a function on each job.
+    """Run a function on each job, and yield ``(job, result)`` as each ends.
 
-    Args:
-        function: Called in the workers, so it and the jobs must be picklable. OpenCV has one
-            thread there.
-        jobs: Arguments of the calls.
-        workers: Number of processes; 1 for this process alone.
-        unit: Noun for a job, in the progress bar.
-
-    Yields:
-        ``(job, result)`` as each ends. An error of ``function`` is raised here, and cancels the
-        other jobs.
+    An error of ``function`` is raised here, and cancels the other jobs. With one worker, all run in
+    this process; else function and jobs must be picklable. ``unit`` is the noun for a job.
     """
     cv2.setNumThreads(1)  # here too: a process forked while OpenCV has threads hangs in its pool
     with tqdm(total=len(jobs), unit=unit, disable=not jobs) as bar:

@@ -23,17 +23,10 @@ def image_files(directory: Path) -> Iterator[Path]:
 def check_free(
     directory: Path, *, marker: str, made_by: dict, foreign: Iterable[Path], begun: bool = False
 ) -> None:
-    """Check that this run may write into a directory: a new one, an empty one or its own.
+    """Raise ``ValueError`` unless a directory is new, empty or of a run ``made_by`` the same.
 
-    Args:
-        directory: The directory, which need not exist.
-        marker: Name of the marker file.
-        made_by: Inputs and settings of this run, as JSON values.
-        foreign: Files in the directory that belong to the user if there is no marker.
-        begun: If true, the directory holds results even without an image, so settings must match.
-
-    Raises:
-        ValueError: it is a file, or holds files of the user or of a run with other settings.
+    Without a marker, ``foreign`` files in it are the user's. If ``begun``, it holds results even
+    without an image, so settings must match.
     """
     path = directory / marker
     if directory.is_file():
@@ -69,28 +62,14 @@ def claim(
     metainfo: dict | None = None,
     within: Iterable[str | Path] = (),
 ) -> None:
-    """Create a directory that ``check_free`` accepts, and mark it before its first image.
-
-    Args:
-        directory: The directory.
-        marker: Name of the marker file.
-        made_by: Content of the marker.
-        metainfo: Classes and colours for ``metainfo.json``, if any.
-        within: Subdirectories to create.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    remove_stale_parts(directory)
-    _write_json(directory / marker, made_by)
-    if metainfo:
-        _write_json(directory / METAINFO, metainfo)
-    for name in within:
+    """Create a directory that ``check_free`` accepts, and mark it before its first image."""
+    for name in ('.', *within):
         (directory / name).mkdir(parents=True, exist_ok=True)
-
-
-def _write_json(path: Path, values: dict) -> None:
-    content = json.dumps(values, indent=1).encode()
-    if not path.exists() or path.read_bytes() != content:
-        write_atomic(path, content)
+    remove_stale_parts(directory)
+    for name, values in ((marker, made_by), (METAINFO, metainfo)):
+        path, content = directory / name, json.dumps(values, indent=1).encode()
+        if values is not None and not (path.exists() and path.read_bytes() == content):
+            write_atomic(path, content)
 
 
 def _short(value: object) -> str:

@@ -29,11 +29,7 @@ class BadPairsHook(Hook):
         self._reported: set[str] = set()
 
     def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: dict | None = None,
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Name pairs that were good at the start, and cannot be read any more."""
         if self.every_n_train_iters(runner, self.interval):
@@ -42,8 +38,8 @@ class BadPairsHook(Hook):
     def after_train(self, runner: Runner) -> None:
         """Name the last ones, and count all."""
         self._report(runner)
-        dataset = runner.train_dataloader.dataset
-        skipped = sum(len(bad.reasons) for _, bad in find_bad_pairs(dataset))
+        found = find_bad_pairs(runner.train_dataloader.dataset)
+        skipped = sum(len(bad.reasons) for _, bad in found)
         if skipped or self._reported:
             runner.logger.warning(
                 f'This training skipped {skipped} pairs from its start, and lost '
@@ -67,9 +63,7 @@ class BadPairsHook(Hook):
                 path = pair_path(dataset.get_data_info(index)['img_path'])
                 if path not in self._reported:
                     self._reported.add(path)
-                    runner.logger.warning(
-                        f'{path} can no longer be used, and others take its place'
-                    )
+                    runner.logger.warning(f'{path} can no longer be used; others take its place')
 
     @staticmethod
     def _add(runner: Runner, dataset: Dataset, metrics: dict | None) -> None:

@@ -1,9 +1,8 @@
 """Atomic checkpoints.
 
 Differs from stock ``CheckpointHook`` in its order: a checkpoint is written beside its final name,
-flushed to the disk and renamed; then ``last_checkpoint``, which ``--resume`` reads, in the same
-way; only then are older ones removed, the one that was the best among them. And weights that are
-not finite are never saved.
+flushed to the disk and renamed; then ``last_checkpoint``, which ``--resume`` reads; only then are
+older ones removed, a former best one too. And weights that are not finite are never saved.
 """
 
 from collections import deque
@@ -94,7 +93,7 @@ class WholeCheckpointHook(CheckpointHook):
         check_finite(runner.model, name)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
-        surplus = []
+        surplus: list[int] = []
         if self.max_keep_ckpts > 0:  # a checkpoint may be written again, after its validation
             steps = [*(kept for kept in self.keep_ckpt_ids if kept != step), step]
             surplus = steps[: -self.max_keep_ckpts]
@@ -121,20 +120,15 @@ class WholeCheckpointHook(CheckpointHook):
 
 
 def check_finite(model: nn.Module, name: str) -> None:
-    """Check that all weights and statistics are finite.
-
-    Raises:
-        FloatingPointError: one is infinite or NaN; checkpoint ``name`` must not be saved.
-    """
+    """Raise ``FloatingPointError`` if a tensor of checkpoint ``name`` is not finite."""
     tensors = {k: v for k, v in model.state_dict().items() if v.is_floating_point()}
     if torch.stack([v.detach().sum().float().isfinite() for v in tensors.values()]).all():
         return
-    bad = [key for key, value in tensors.items() if not value.isfinite().all()]
-    if bad:
+    if bad := [key for key, value in tensors.items() if not value.isfinite().all()]:
         raise FloatingPointError(
-            f'{name} was not saved: {bad[0]} and {len(bad) - 1} other tensors of the model are no '
-            'longer finite. The checkpoints before it stay: --resume continues from the last of '
-            'them; lower the learning rate, or set optim_wrapper.clip_grad'
+            f'{name} was not saved: {bad[0]} and {len(bad) - 1} other tensors are not finite. '
+            '--resume continues from the checkpoint before; lower the learning rate, or set '
+            'optim_wrapper.clip_grad'
         )
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from mmengine.dist import all_reduce
@@ -21,9 +22,8 @@ ACTIONS = ('stop', 'skip')
 class NonFiniteLossHook(Hook):
     """Check the loss of every step.
 
-    If it is NaN or infinite, the run stops before anything is saved, with the iteration, the
-    learning rate and the files of the batch; or the step is skipped: neither weights nor statistics
-    of norms change, in any process.
+    If it is NaN or infinite, the run stops before anything is saved, and names the batch; or the
+    step is skipped: neither weights nor statistics of norms change, in any process.
 
     Args:
         action: ``'stop'`` or ``'skip'``. To skip costs a copy of the norms' statistics a step, and
@@ -51,9 +51,7 @@ class NonFiniteLossHook(Hook):
         if self.action == 'skip':
             runner.optim_wrapper.update_params = self._if_finite(runner.optim_wrapper.update_params)
 
-    def before_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
-    ) -> None:
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Copy the statistics of norms, which the forward pass changes."""
         self._skipping = False
         if self.action == 'skip':
@@ -61,20 +59,12 @@ class NonFiniteLossHook(Hook):
             self._buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
 
     def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: dict | None = None,
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Stop, or restore the statistics and report the skipped step."""
         loss = float(torch.as_tensor((outputs or {}).get('loss', 0.0)).detach())
-        if self.action == 'stop':
-            if not math.isfinite(loss):
-                raise FloatingPointError(
-                    f'{self._describe(runner, loss, data_batch)}. {_advice(runner)}'
-                )
-            return
+        if self.action == 'stop' and not math.isfinite(loss):
+            raise FloatingPointError(f'{_describe(runner, loss, data_batch)}. {_advice(runner)}')
         if not self._skipping:
             self._in_a_row = 0
             return
@@ -83,7 +73,7 @@ class NonFiniteLossHook(Hook):
                 buffer.copy_(before)
         self.skipped += 1
         self._in_a_row += 1
-        description = self._describe(runner, loss, data_batch)
+        description = _describe(runner, loss, data_batch)
         if self._in_a_row > self.most_in_a_row:
             raise FloatingPointError(
                 f'{description}, as in the {self.most_in_a_row} steps before it. {_advice(runner)}'
@@ -105,17 +95,16 @@ class NonFiniteLossHook(Hook):
 
         return update_params
 
-    @staticmethod
-    def _describe(runner: Runner, loss: float, data_batch: dict | None) -> str:
-        rates = {name: rates[0] for name, rates in runner.optim_wrapper.get_lr().items()}
-        samples = (data_batch or {}).get('data_samples') or []
-        files = [pair_path(sample.metainfo.get('img_path', '?')) for sample in samples]
-        value = f'is {loss}' if not math.isfinite(loss) else 'is not finite in another process'
-        return (
-            f'the loss of iteration {runner.iter + 1} {value} (learning rate '
-            f'{", ".join(f"{rate:.3g}" for rate in rates.values())}; the batch was '
-            f'{", ".join(map(str, files)) or "of unknown files"})'
-        )
+
+def _describe(runner: Runner, loss: float, data_batch: dict | None) -> str:
+    rates = ', '.join(f'{rates[0]:.3g}' for rates in runner.optim_wrapper.get_lr().values())
+    samples = (data_batch or {}).get('data_samples') or []
+    files = [str(pair_path(sample.metainfo.get('img_path', '?'))) for sample in samples]
+    value = f'is {loss}' if not math.isfinite(loss) else 'is not finite in another process'
+    return (
+        f'the loss of iteration {runner.iter + 1} {value} (learning rate {rates}; the batch was '
+        f'{", ".join(files) or "of unknown files"})'
+    )
 
 
 def _advice(runner: Runner) -> str:

@@ -32,10 +32,9 @@ RECORD = 'run_record.json'
 class RunRecordHook(Hook):
     """Write ``run_record.json`` into the work directory, and extend one that is there.
 
-    It holds ``parts``, one for each start of a training (config, seed, hardware, versions, seconds
-    since the process started, iterations, peak memory in bytes, whether it came to its end), and
-    ``scores``, one for each validation or test and each rule in it (iteration, split, decoding of
-    the labels, number of pairs, when it ended, seconds, values).
+    It holds ``parts``, one for each start of a training (config, machine, iterations, seconds since
+    the process started, peak memory in bytes, whether it came to its end), and ``scores``, one for
+    each validation or test and each rule in it (iteration, split, decoding of the labels, values).
     """
 
     priority = 'VERY_LOW'  # after the hooks that add to the scores
@@ -101,11 +100,9 @@ class RunRecordHook(Hook):
             rules = metric.rules if isinstance(metric, ClasswiseIoUMetric) else {'': None}
             named = {f'{metric.prefix or ""}/{name}'.strip('/'): rules[name] for name in rules}
             for name, decode in named.items():
-                decoders = (
-                    [LabelDecoder([(0, 0, 0)], **decode)] if decode else _decoders_of(dataset)
-                )
+                own = [LabelDecoder([(0, 0, 0)], **decode)] if decode else _decoders_of(dataset)
                 values = _named(numbers, name, others=named.keys() - {name})
-                score = dict(common, decode=_decoding(decoders), metrics=values)
+                score = dict(common, decode=_decoding(own), metrics=values)
                 self._add('scores', score, runner)
 
     def _update_part(self, runner: Runner, *, iteration: int | None = None) -> None:
@@ -117,9 +114,9 @@ class RunRecordHook(Hook):
             seconds=round(time.monotonic() - PROCESS_STARTED, 1),
             peak_bytes=torch.cuda.max_memory_allocated() if cuda else peak_memory(),
         )
-        record, keys = _read(runner), ('started', 'first_iteration')
-        key = [self._part[k] for k in keys]
-        others = [part for part in record['parts'] if [part[k] for k in keys] != key]
+        record = _read(runner)
+        same = ('started', 'first_iteration')
+        others = [p for p in record['parts'] if any(p[key] != self._part[key] for key in same)]
         record['parts'] = [*others, self._part]
         _write(runner, record)
 
@@ -162,9 +159,7 @@ def _decoders_of(dataset: Dataset) -> list[LabelDecoder]:
 
 def _decoding(decoders: Sequence[LabelDecoder]) -> dict | None:
     """Return the rule by which labels are decoded; None for index maps, which need none."""
-    rules = [_rule(decoder) for decoder in decoders]
-    if not rules:
-        return None
+    rules: list[dict | None] = [_rule(decoder) for decoder in decoders] or [None]
     return rules[0] if all(rule == rules[0] for rule in rules) else dict(rule='several')
 
 
@@ -179,7 +174,6 @@ def _now() -> str:
 
 
 def _precision(wrapper: OptimWrapper | OptimWrapperDict) -> str:
-    """Return the precision of a training's products."""
     if isinstance(wrapper, AmpOptimWrapper):
         return f'mixed with {str(wrapper.cast_dtype or torch.float16).removeprefix("torch.")}'
     return getattr(wrapper, 'precision', 'float32')

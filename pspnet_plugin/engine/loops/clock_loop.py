@@ -66,8 +66,8 @@ class ClockTrainLoop(ResumableTrainLoop):
     ) -> None:
         if not 0 <= reserve < 60 * minutes:
             raise ValueError(
-                f'ClockTrainLoop: minutes={minutes}, reserve={reserve}: expected more minutes, or '
-                'a reserve from 0 seconds to below them'
+                f'ClockTrainLoop: minutes={minutes}, reserve={reserve}: expected 0 seconds or more '
+                'of reserve, and less than the minutes'
             )
         if 'dynamic_intervals' in kwargs:
             raise ValueError(
@@ -103,8 +103,7 @@ class ClockTrainLoop(ResumableTrainLoop):
         if not self._iter and self._elapsed >= self._budget:
             raise ValueError(
                 f'ClockTrainLoop: this process started {self._elapsed / 60:.1f} minutes ago, and '
-                f'its time budget is {self._budget / 60:.1f}: start it again, or give it more '
-                'minutes'
+                f'its time budget is {self._budget / 60:.1f}: give it more minutes'
             )
         self.runner.logger.info(
             f'{self._elapsed / 60:.1f} of {self._budget / 60:.1f} minutes of training are spent.'
@@ -141,8 +140,8 @@ class ClockTrainLoop(ResumableTrainLoop):
             name = type(scheduler).__name__
             if scheduler.by_epoch:
                 raise ValueError(
-                    f'{name}: by_epoch=True, but a ClockTrainLoop counts iterations of the '
-                    f'schedule only; expected by_epoch=False, an end of at most {self._ticks}'
+                    f'{name}: by_epoch=True; a ClockTrainLoop needs schedulers of by_epoch=False '
+                    f'that end at {self._ticks} at most'
                 )
             if isinstance(scheduler, ReduceOnPlateauParamScheduler):
                 raise ValueError(
@@ -151,9 +150,8 @@ class ClockTrainLoop(ResumableTrainLoop):
             if scheduler._global_step > self.tick + 1:
                 raise ValueError(
                     f'ClockTrainLoop: the checkpoint is of iteration {scheduler._global_step} of '
-                    f'the schedule, and by the clock it is time for {self.tick}: it had another '
-                    'time budget, or none. Resume it with the minutes of its start, or load its '
-                    'weights by load_from'
+                    f'the schedule, and by the clock it is time for {self.tick}: resume it with '
+                    'the minutes of its start, or load its weights by load_from'
                 )
 
     def _is_time_to_validate(self) -> bool:

@@ -1,6 +1,6 @@
 """Checks before the first step of a training that its data and its network fit together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mmengine.runner import Runner
@@ -23,35 +23,29 @@ def check_data(runner: Runner, dataset: Any) -> None:
         if both := trained_on & scored:
             runner.logger.warning(
                 f'{len(both)} of the {len(scored)} images of val_dataloader are trained on too, '
-                f'such as {min(both)}: its scores then say little about other images. Hold some '
-                'out: folders train and val, or folds in the datasets.'
+                f'such as {min(both)}: hold some out, by folders train and val, or by folds.'
             )
 
 
 def check_classes(model: EncoderDecoder, classes: Sequence[str]) -> None:
-    """Check that the heads of a network, and the weights of their losses, are for these classes.
+    """Check the classes of a network's heads, and the class weights of their losses.
 
     Raises:
-        ValueError: they are for another number of them, or there is only one class.
+        ValueError: they are for another number of classes, or there is only one.
     """
     if len(classes) == 1:
         raise ValueError(
-            f'the data has one class alone ({classes[0]}), and every pixel would be given it; name '
-            'the rest as a class too, such as background'
+            f'the data has one class alone ({classes[0]}); name the rest too, such as background'
         )
-    heads = [('decode_head', model.decode_head)]
-    if getattr(model, 'auxiliary_head', None) is not None:
-        heads.append(('auxiliary_head', model.auxiliary_head))
-    for name, part in heads:
-        for head in part if isinstance(part, nn.ModuleList) else [part]:
+    for name in ('decode_head', 'auxiliary_head'):
+        for head in _modules(getattr(model, name, None)):
             if (count := head.num_classes) != len(classes):
                 raise ValueError(
                     f'model.{name}.num_classes is {count}, and the data has {len(classes)} classes '
                     f'({", ".join(classes[:4])}{" …" if len(classes) > 4 else ""}); set it to '
                     f'{len(classes)}'
                 )
-            losses = head.loss_decode
-            for loss in losses if isinstance(losses, nn.ModuleList) else [losses]:
+            for loss in _modules(head.loss_decode):
                 weights = getattr(loss, 'class_weight', None)
                 if weights is not None and len(weights) != count:
                     raise ValueError(
@@ -60,9 +54,15 @@ def check_classes(model: EncoderDecoder, classes: Sequence[str]) -> None:
                     )
 
 
+def _modules(part: Any) -> Iterable[Any]:
+    if part is None:
+        return []
+    return part if isinstance(part, nn.ModuleList) else [part]
+
+
 def _image_paths(dataset: Any) -> set[str]:
     """Return the ``img_path`` of all records; none where the dataset has no such records."""
-    get = getattr(dataset, 'get_data_info', None)
-    if get is None:
+    if not hasattr(dataset, 'get_data_info'):
         return set()
-    return {get(index).get('img_path', '') for index in range(len(dataset))} - {''}
+    records = map(dataset.get_data_info, range(len(dataset)))
+    return {record.get('img_path', '') for record in records} - {''}

@@ -32,8 +32,8 @@ class ResumableTrainLoop(IterBasedTrainLoop):
     A run that was killed and resumed has the weights, the optimizer's state and the losses of an
     undisturbed one: order and augmentation of samples follow from the run's seed and the sample's
     position in the run, dropout from seed, process and iteration. The seed is ``randomness.seed``
-    or, without it, the drawn one that checkpoints hold. (Operators that compute differently twice,
-    such as some CUDA kernels without ``randomness.deterministic``, still do.)
+    or, without it, the drawn one that checkpoints hold. (CUDA kernels that compute differently
+    twice, without ``randomness.deterministic``, still do.)
 
     With another number of processes, or another batch size, the run resumes at the sample where it
     stopped; the effects are logged.
@@ -65,29 +65,20 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         sampler = dataloader.get('sampler') or dict(type='InfiniteSampler')
         if sampler['type'] not in PLAIN_SAMPLERS or dataloader.get('batch_sampler'):
             raise ValueError(
-                f'{name} orders the samples itself, but train_dataloader has '
-                f'sampler={sampler}, batch_sampler={dataloader.get("batch_sampler")}; expected '
-                f'one of {", ".join(PLAIN_SAMPLERS)} and no batch_sampler. Change these, or take '
-                "train_cfg.type='IterBasedTrainLoop', which does not resume exactly."
+                f'{name} orders the samples itself, but train_dataloader has sampler={sampler}, '
+                f'batch_sampler={dataloader.get("batch_sampler")}; give it one of {PLAIN_SAMPLERS} '
+                "alone, or take train_cfg.type='IterBasedTrainLoop', which does not resume exactly"
             )
         dataset = dataloader['dataset']
         if isinstance(dataset, dict):
             dataset = DATASETS.build(dataset)
             if hasattr(dataset, 'full_init'):
                 dataset.full_init()
-        shuffle = sampler.get('shuffle', True)
-        return dict(
-            dataloader,
-            dataset=SeededDataset(dataset, seed=seed),
-            sampler=dict(type='PositionSampler', shuffle=shuffle, seed=seed),
-        )
+        sampler = dict(type='PositionSampler', shuffle=sampler.get('shuffle', True), seed=seed)
+        return dict(dataloader, dataset=SeededDataset(dataset, seed=seed), sampler=sampler)
 
     def run(self) -> nn.Module:
-        """Train from the iteration that the runner was resumed at, or the first.
-
-        Raises:
-            ValueError: the network is not for the classes of the data.
-        """
+        """Train from the iteration that the runner was resumed at, or the first."""
         check_data(self.runner, self._dataset)
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
@@ -123,9 +114,8 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         super().run_iter(data_batch)
 
     def _validate_if_missed(self) -> None:
-        # A checkpoint is saved before the validation of its iteration, and saved again after it
-        # only where the score is the best one. Without this, a score and perhaps the best
-        # checkpoint would be lost.
+        # A checkpoint is saved before the validation of its iteration, and again after it only as
+        # the best one: a run killed in between would lose a score.
         self._decide_current_val_interval()
         validated = self.runner.message_hub.runtime_info.get(VALIDATED_AT)
         if self._is_time_to_validate() and validated != self._iter:
@@ -157,10 +147,9 @@ class ResumableTrainLoop(IterBasedTrainLoop):
             self.runner.logger.warning(
                 f'The checkpoint was made by {before["processes"]} processes with '
                 f'{before["batch_size"]} samples each; now there are {now["processes"]} with '
-                f'{now["batch_size"]}. Training resumes at sample {samples}; from here '
-                f'a step averages {self._per_step} samples instead of '
-                f'{before["processes"] * before["batch_size"]}, and the learning rate and the '
-                'number of steps stay those of the config.'
+                f'{now["batch_size"]}. Training resumes at sample {samples}; from here a step '
+                f'averages {self._per_step} samples, not '
+                f'{before["processes"] * before["batch_size"]}, by the same learning rate.'
             )
         self.dataloader.sampler.start = samples
         # If the config names no seed, a resumed run gets that of its checkpoint only now.

@@ -46,12 +46,8 @@ def _seed_numpy(key: tuple[int, ...]) -> int:
 class PositionSampler(Sampler):
     """Sampler that starts at any position.
 
-    It yields ``(position, index)`` without end, every ``world_size``-th from ``start + rank``.
-
-    Args:
-        dataset: The dataset, of which the length is used.
-        shuffle: If true, each pass has an order of its own; else that of the set.
-        seed: Seed of the run; may be set until the first sample is drawn.
+    It yields ``(position, index)`` without end, every ``world_size``-th from ``start + rank``. With
+    ``shuffle``, each pass over the dataset has an order of its own.
     """
 
     def __init__(self, dataset: Sized, shuffle: bool = True, seed: int = 0) -> None:
@@ -75,10 +71,7 @@ class PositionSampler(Sampler):
 
 
 class SeededDataset(Dataset):
-    """Dataset whose samples depend on seed, index and position only.
-
-    The seed may be set until the first sample is drawn.
-    """
+    """Dataset whose samples depend on seed, index and position only."""
 
     def __init__(self, dataset: Any, *, seed: int = 0) -> None:
         self.dataset = dataset

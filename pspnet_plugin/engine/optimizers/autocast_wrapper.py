@@ -58,17 +58,11 @@ class AutocastOptimWrapper(OptimWrapper):
 
 
 def has_fast_bfloat16(device: str) -> bool:
-    """Whether a type of device multiplies in bfloat16; False for any but ``DEVICES``.
-
-    GPUs do from Ampere on, CPUs with AVX512-BF16 or AMX.
-    """
+    """Whether a device multiplies in bfloat16: GPUs from Ampere on, CPUs by AVX512-BF16 or AMX."""
     if device not in DEVICES:
         return False
     if device == 'cuda':
         return torch.cuda.get_device_capability() >= (8, 0)
     # Neither is public yet, and older versions of torch lack them.
-    checks = [
-        getattr(torch.cpu, name, None)
-        for name in ('_is_avx512_bf16_supported', '_is_amx_tile_supported')
-    ]
-    return any(check() for check in checks if check is not None)
+    checks = ('_is_avx512_bf16_supported', '_is_amx_tile_supported')
+    return any(getattr(torch.cpu, check, bool)() for check in checks)

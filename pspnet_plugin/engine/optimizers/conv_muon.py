@@ -71,15 +71,8 @@ class ConvMuon(Optimizer):
         for name, value in dict(momentum=momentum, beta1=betas[0], beta2=betas[1]).items():
             if not 0 <= value < 1:
                 raise ValueError(f'ConvMuon: {name}={value}: expected a number from 0 to below 1')
-        defaults = dict(
-            lr=lr,
-            weight_decay=weight_decay,
-            momentum=momentum,
-            vector_lr=vector_lr,
-            betas=tuple(betas),
-            eps=eps,
-        )
-        super().__init__(params, defaults)
+        decay = dict(weight_decay=weight_decay, momentum=momentum, betas=tuple(betas))
+        super().__init__(params, dict(lr=lr, vector_lr=vector_lr, eps=eps, **decay))
 
     # With compile=True the framework compiles this too, and torch's tracer fails on the groups.
     @untraced
@@ -96,11 +89,9 @@ class ConvMuon(Optimizer):
             options = [group[key] for key in ('lr', 'vector_lr', 'weight_decay', 'eps')]
             key = (*options, *group['betas'])
             for weight in group['params']:
-                if weight.grad is None:
-                    continue
-                if weight.ndim > 1:
+                if weight.grad is not None and weight.ndim > 1:
                     self._step_matrix(weight, weight.grad, group)
-                else:
+                elif weight.grad is not None:
                     vectors.setdefault(key, (group, []))[1].append(weight)
         for group, alike in vectors.values():
             self._step_vectors(alike, group)
@@ -121,19 +112,19 @@ class ConvMuon(Optimizer):
     def _step_vectors(self, vectors: list[Tensor], group: dict) -> None:
         for vector in vectors:
             if not self.state[vector]:
-                self.state[vector].update(
-                    step=torch.zeros(()),
-                    exp_avg=torch.zeros_like(vector),
-                    exp_avg_sq=torch.zeros_like(vector),
-                )
-        states = [self.state[vector] for vector in vectors]
+                moments = {key: torch.zeros_like(vector) for key in ('exp_avg', 'exp_avg_sq')}
+                self.state[vector].update(step=torch.zeros(()), **moments)
+        averages, squares, steps = (
+            [self.state[vector][key] for vector in vectors]
+            for key in ('exp_avg', 'exp_avg_sq', 'step')
+        )
         adamw(
             vectors,
             [vector.grad for vector in vectors if vector.grad is not None],
-            [state['exp_avg'] for state in states],
-            [state['exp_avg_sq'] for state in states],
+            averages,
+            squares,
             [],
-            [state['step'] for state in states],
+            steps,
             foreach=True,
             amsgrad=False,
             beta1=group['betas'][0],
@@ -146,18 +137,12 @@ class ConvMuon(Optimizer):
 
 
 def orthogonalized(matrix: Tensor) -> Tensor:
-    """Move the singular values of a matrix to about one: roughly the nearest orthogonal matrix.
+    """Return about the orthogonal matrix nearest to an (M, N) one: its singular values are about 1.
 
     An iteration multiplies the matrix X from the left by Q = a + b A + c A A, where A = X Xᵀ. All
     of these are polynomials of the first A, so they commute: A becomes Q Q A without X, and X need
     be multiplied but once, by the product P of all Q. For filters of 3x3, whose matrices are wide,
     that is a third of the work.
-
-    Args:
-        matrix: (M, N).
-
-    Returns:
-        (M, N), contiguous.
     """
     a, b, c = _QUINTIC
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
