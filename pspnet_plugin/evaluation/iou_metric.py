@@ -1,8 +1,4 @@
-"""Stock IoU metric that logs the values of single classes, which stock prints in a table only.
-
-It can also decode the labels of pairs by rules of its own, so that one pass over the images is
-scored by several.
-"""
+"""Stock IoU metric that logs the values of single classes, by one or several label rules."""
 
 from collections.abc import Mapping, Sequence
 

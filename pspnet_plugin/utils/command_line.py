@@ -1,7 +1,6 @@
 """Command lines of the tools: arguments that several take, and errors as one line on stderr.
 
 Exit statuses: 2 for what the user can fix at the start, 1 for trouble later, 130 for Ctrl-C.
-``--debug`` shows the traceback.
 """
 
 import argparse
@@ -41,9 +40,8 @@ def bounded_int(least: int, most: int | None = None) -> Callable[[str], int]:
 def add_workers(parser: argparse.ArgumentParser) -> None:
     """Add ``--workers``, by default all cores."""
     cores = os.cpu_count() or 1
-    parser.add_argument(
-        '--workers', type=bounded_int(1), default=cores, help=f'processes (all cores: {cores})'
-    )
+    help_text = f'processes (all cores: {cores})'
+    parser.add_argument('--workers', type=bounded_int(1), default=cores, help=help_text)
 
 
 def add_debug(parser: argparse.ArgumentParser) -> None:
@@ -83,15 +81,13 @@ def run_command(
     except expected as error:
         if args.debug:
             raise
-        for kind, ending in endings.items():
-            if isinstance(error, kind):
-                status, text = ending(error)
-                complain(tool, text)
-                return status
         folders = (PACKAGE, Path(inspect.getfile(function)).parent)
         clear = isinstance(error, OSError) or raised_within(error, *folders)
-        complain(tool, str(error) if clear else f'{error} ({DEBUG} shows where)')
-        return 2
+        status, text = 2, str(error) if clear else f'{error} ({DEBUG} shows where)'
+        if kind := next((kind for kind in endings if isinstance(error, kind)), None):
+            status, text = endings[kind](error)
+        complain(tool, text)
+        return status
 
 
 def raised_within(error: BaseException, *folders: Path) -> bool:

@@ -34,8 +34,7 @@ def check_free(
     if not path.exists():
         for file in foreign:
             raise ValueError(
-                f'{file} was not made by this tool ({path} is missing), and files of two origins '
-                'are not mixed. Give another directory.'
+                f'{file} was not made by this tool ({path} is missing). Give another directory.'
             )
         return
     try:
@@ -49,8 +48,8 @@ def check_free(
             f'{key} {_short(before.get(key))}, not {_short(made_by.get(key))}' for key in keys
         )
         raise ValueError(
-            f'{directory} was made with {differences}. Give another directory, or the same '
-            f'{" and ".join(keys)}, or remove that directory.'
+            f'{directory} was made with {differences}. Give another directory or the same '
+            f'{" and ".join(keys)}, or remove it.'
         )
 
 

@@ -1,7 +1,7 @@
 """Time-limited training: a schedule that is stretched over a time budget, whatever the machine.
 
-Networks are compared here by what they learn in the same time; the same number of iterations would
-give the slower ones more of it. Stock loops count iterations; here their number is an outcome.
+It compares networks by what they learn in the same time. Stock loops count iterations; here their
+number is an outcome.
 """
 
 import time
@@ -137,15 +137,10 @@ class ClockTrainLoop(ResumableTrainLoop):
 
     def _check_schedules(self) -> None:
         for scheduler in _schedulers(self.runner):
-            name = type(scheduler).__name__
-            if scheduler.by_epoch:
+            if scheduler.by_epoch or isinstance(scheduler, ReduceOnPlateauParamScheduler):
                 raise ValueError(
-                    f'{name}: by_epoch=True; a ClockTrainLoop needs schedulers of by_epoch=False '
-                    f'that end at {self._ticks} at most'
-                )
-            if isinstance(scheduler, ReduceOnPlateauParamScheduler):
-                raise ValueError(
-                    f'{name} waits for scores; a ClockTrainLoop needs schedulers that count steps'
+                    f'{type(scheduler).__name__}: by_epoch={scheduler.by_epoch}: a ClockTrainLoop '
+                    f'needs schedulers of by_epoch=False that count steps, at most {self._ticks}'
                 )
             if scheduler._global_step > self.tick + 1:
                 raise ValueError(

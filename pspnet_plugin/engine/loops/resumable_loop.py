@@ -1,7 +1,7 @@
 """Training by iterations that resumes exactly.
 
-It differs from stock ``IterBasedTrainLoop`` in the source of random choices (``sampling.py``), and
-in how it finds its position in the data: at once, also at iteration 100,000.
+Differs from stock ``IterBasedTrainLoop`` in the source of random choices (``sampling.py``), and in
+finding its position in the data at once, also at iteration 100,000.
 """
 
 import errno
@@ -49,17 +49,7 @@ class ResumableTrainLoop(IterBasedTrainLoop):
     """
 
     def __init__(self, runner: Runner, dataloader: dict, **kwargs) -> None:
-        config = self._seeded(dataloader, seed=runner.seed)
-        self._dataset = config['dataset'].dataset
-        seeded = runner.build_dataloader(config)
-        # Stock may ask its loader for an iterator at once; that of this one starts nothing.
-        super().__init__(runner, DataLoader(seeded.dataset), **kwargs)
-        self.dataloader = seeded
-        del self.dataloader_iterator
-
-    @staticmethod
-    def _seeded(dataloader: dict, *, seed: int) -> dict:
-        name = ResumableTrainLoop.__name__
+        name = type(self).__name__
         if isinstance(dataloader, DataLoader):
             raise ValueError(f'{name} needs the config of its dataloader, got {dataloader}')
         sampler = dataloader.get('sampler') or dict(type='InfiniteSampler')
@@ -74,8 +64,14 @@ class ResumableTrainLoop(IterBasedTrainLoop):
             dataset = DATASETS.build(dataset)
             if hasattr(dataset, 'full_init'):
                 dataset.full_init()
+        self._dataset, seed = dataset, runner.seed
         sampler = dict(type='PositionSampler', shuffle=sampler.get('shuffle', True), seed=seed)
-        return dict(dataloader, dataset=SeededDataset(dataset, seed=seed), sampler=sampler)
+        config = dict(dataloader, dataset=SeededDataset(dataset, seed=seed), sampler=sampler)
+        seeded = runner.build_dataloader(config)
+        # Stock may ask its loader for an iterator at once; that of this one starts nothing.
+        super().__init__(runner, DataLoader(seeded.dataset), **kwargs)
+        self.dataloader = seeded
+        del self.dataloader_iterator
 
     def run(self) -> nn.Module:
         """Train from the iteration that the runner was resumed at, or the first."""

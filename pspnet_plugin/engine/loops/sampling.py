@@ -24,11 +24,6 @@ def permutation(size: int, *, seed: int, number: int) -> np.ndarray:
     return np.random.default_rng((seed, _ORDER, number)).permutation(size)
 
 
-def seed_for_sample(seed: int, position: int) -> None:
-    """Seed the generators of transforms: ``random``, ``numpy.random`` and torch, on the CPU."""
-    torch.default_generator.manual_seed(_seed_numpy((seed, _SAMPLE, position)))
-
-
 def seed_for_step(seed: int, iteration: int) -> None:
     """Seed a training step in this process: dropout, augmentation of whole batches."""
     # On every device, which takes ten times as long as the CPU alone: too long for each sample.
@@ -87,5 +82,6 @@ class SeededDataset(Dataset):
 
     def __getitem__(self, place: tuple[int, int]) -> dict:
         position, index = place
-        seed_for_sample(self.seed, position)
+        # The generators of transforms: ``random``, ``numpy.random`` and torch, on the CPU.
+        torch.default_generator.manual_seed(_seed_numpy((self.seed, _SAMPLE, position)))
         return self.dataset[index]

@@ -1,9 +1,8 @@
 """Muon for networks of convolutions: orthogonal momentum for weights, AdamW for biases and norms.
 
-Differs from ``torch.optim.Muon`` in taking filters of any dimension, not matrices only, in taking
-vectors too (by AdamW), and in iterating in float32, by the matrices' products with themselves,
-which for filters is less work: on the weights of ``psp_cpu25_cityscapes_pairs.py``, reshaped to
-matrices, torch's step takes 1.4 times as long on a CPU with AVX512-BF16.
+Differs from ``torch.optim.Muon`` in taking filters of any dimension and vectors too, and in
+iterating in float32, by the matrices' products with themselves: for the filters of
+``psp_cpu25_cityscapes_pairs.py``, torch's step takes 1.4 times as long (CPU with AVX512-BF16).
 """
 
 import functools
