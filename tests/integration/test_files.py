@@ -5,7 +5,7 @@ import platform
 import subprocess
 import sys
 
-from pspnet_plugin.utils.files import remove_stale_parts
+from pspnet_plugin.utils.files import lock, remove_stale_parts
 
 KILLED_WRITER = """
 import os, sys
@@ -13,13 +13,6 @@ from pathlib import Path
 from pspnet_plugin.utils import files
 files.os.replace = lambda *_: os.kill(os.getpid(), 9)
 files.write_atomic(Path(sys.argv[1]), b'')
-"""
-WRITER = """
-import fcntl, sys
-file = open(sys.argv[1])
-fcntl.flock(file, fcntl.LOCK_EX)
-print(flush=True)
-sys.stdin.read()
 """
 
 
@@ -34,11 +27,9 @@ def test_parts_of_killed_processes_are_removed_and_those_in_use_stay(tmp_path):
     kept = sorted([in_use, elsewhere, '.mine.part'])
     for name in kept:
         (folder / name).write_bytes(b'')
-    command = [sys.executable, '-c', WRITER, folder / in_use]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
-        writer.stdout.readline()
+    with open(folder / in_use, 'wb') as file:
+        assert lock(file)
         remove_stale_parts(tmp_path)
         assert sorted(os.listdir(folder)) == kept
-        writer.kill()
     remove_stale_parts(tmp_path)
     assert sorted(os.listdir(folder)) == sorted([elsewhere, '.mine.part'])

@@ -14,7 +14,7 @@ from pspnet_plugin.evaluation import ClasswiseIoUMetric
 CLASSES = ('road', 'sky', 'train', 'pole')
 
 
-def samples(count: int, *, ignored: float = 0.25) -> list[dict]:
+def samples(count: int) -> list[dict]:
     """Random predictions and labels; nobody labels or predicts a train."""
     generator = torch.Generator().manual_seed(0)
     drawn = []
@@ -23,7 +23,7 @@ def samples(count: int, *, ignored: float = 0.25) -> list[dict]:
         label = torch.tensor([0, 1, 3])[torch.randint(3, shape, generator=generator)]
         wrong = torch.rand(shape, generator=generator) < 0.3
         guess = torch.where(wrong, torch.tensor([3, 0, 0, 1])[label], label)
-        label[torch.rand(shape, generator=generator) < ignored] = 255
+        label[torch.rand(shape, generator=generator) < 0.25] = 255
         sample = SegDataSample(gt_sem_seg=PixelData(data=label), pred_sem_seg=PixelData(data=guess))
         drawn.append(sample.to_dict())
     return drawn
@@ -36,7 +36,7 @@ def scored(metric: IoUMetric, *batches: list[dict], meta=None) -> dict[str, floa
     return metric.evaluate(sum(map(len, batches)))
 
 
-def predicted(dataset, guess) -> list[dict]:
+def predicted(dataset, guess=lambda labels: labels.clamp(max=1)) -> list[dict]:
     """The samples of a dataset with predictions made from their labels."""
     drawn = [dataset[i]['data_samples'] for i in range(len(dataset))]
     for sample in drawn:
@@ -87,7 +87,7 @@ def test_each_rule_scores_as_a_dataset_decoded_by_it(demo_root):
     drawn = predicted(dataset, guess)
     metric = ClasswiseIoUMetric(decode=rules['nearest'], also=dict(all=rules['all']))
     values = scored(metric, drawn[:1], drawn[1:], meta=dataset.metainfo)
-    for name, prefix in (('nearest', ''), ('all', 'all/')):
+    for name, prefix in dict(nearest='', all='all/').items():
         truth = predicted(build(demo_root, 'val', decode=rules[name]), guess)
         for sample, other in zip(truth, drawn, strict=True):
             sample['pred_sem_seg'] = other['pred_sem_seg']
@@ -99,7 +99,7 @@ def test_each_rule_scores_as_a_dataset_decoded_by_it(demo_root):
 
 def test_predictions_are_written_once_whatever_the_rules(demo_root, tmp_path):
     dataset = build(demo_root, 'val')
-    drawn = predicted(dataset, lambda labels: labels.clamp(max=1))[:1]
+    drawn = predicted(dataset)[:1]
     metric = ClasswiseIoUMetric(also=dict(nearest=dict(rule='nearest')), output_dir=str(tmp_path))
     values = scored(metric, drawn, drawn, meta=dataset.metainfo)
     assert len(list(tmp_path.iterdir())) == 1 and metric.output_dir == str(tmp_path)
@@ -108,9 +108,8 @@ def test_predictions_are_written_once_whatever_the_rules(demo_root, tmp_path):
 
 def test_rule_follows_a_subset_of_the_classes(demo_root):
     dataset = build(demo_root, 'val', metainfo=dict(classes=('sky', 'road')))
-    drawn = predicted(dataset, lambda labels: labels.clamp(max=1))[:1]
     metric = ClasswiseIoUMetric(decode=dict(rule='edge_aware'))
-    values = scored(metric, drawn, meta=dataset.metainfo)
+    values = scored(metric, predicted(dataset)[:1], meta=dataset.metainfo)
     assert values['mIoU'] == 100 and {'IoU.sky', 'IoU.road'} < set(values)
 
 
@@ -124,6 +123,6 @@ def test_rule_follows_a_subset_of_the_classes(demo_root):
     ids=['cropped', 'no pair', 'typo'],
 )
 def test_labels_that_no_rule_can_decode_are_refused(demo_root, change, rule, named):
-    (sample, *_) = predicted(build(demo_root, 'val'), lambda labels: labels)
+    sample = predicted(build(demo_root, 'val'))[0]
     with pytest.raises(ValueError, match=named):
         scored(ClasswiseIoUMetric(decode={rule: 'nearest'}), [{**sample, **change}])

@@ -32,7 +32,7 @@ def installed(monkeypatch):
 def test_each_family_is_accepted_if_recent(installed, versions):
     installed(versions)
     framework.check_framework()
-    name = next(iter(versions))
+    name = [*versions][0]
     installed({**versions, name: '0.30.0'})
     with pytest.raises(ImportError, match=f'1.2 .*{name} 0.30.0'):
         framework.check_framework()

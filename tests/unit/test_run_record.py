@@ -35,12 +35,12 @@ def test_commit_is_dirty_only_where_code_has_changed(tmp_path, monkeypatch):
 
 def test_precision_is_that_of_the_wrapper():
     optimizer = dict(optimizer=dict(type='SGD', lr=0.1))
-    stock = dict(type='OptimWrapper')
-    bfloat16 = dict(type='AutocastOptimWrapper', precision='bfloat16')
-    built = [
-        build_optim_wrapper(torch.nn.Linear(1, 1), {**w, **optimizer}) for w in (stock, bfloat16)
-    ]
-    assert [_precision(wrapper) for wrapper in built] == ['float32', 'bfloat16']
+    for precision, wrapper in (
+        ('float32', dict(type='OptimWrapper')),
+        ('bfloat16', dict(type='AutocastOptimWrapper', precision='bfloat16')),
+    ):
+        built = build_optim_wrapper(torch.nn.Linear(1, 1), {**wrapper, **optimizer})
+        assert _precision(built) == precision
 
 
 def test_rules_of_wrapped_datasets_are_found(tmp_path):
@@ -56,11 +56,6 @@ def test_rules_of_wrapped_datasets_are_found(tmp_path):
 
 
 def test_names_of_classes_may_have_a_slash():
-    metrics = {
-        'mIoU': 1.0,
-        'IoU.car/van': 2.0,
-        'edge-aware/mIoU': 3.0,
-        'edge-aware/IoU.car/van': 4.0,
-    }
-    assert _named(metrics, '', ['edge-aware']) == {'mIoU': 1.0, 'IoU.car/van': 2.0}
-    assert _named(metrics, 'edge-aware', ['']) == {'mIoU': 3.0, 'IoU.car/van': 4.0}
+    metrics = {'mIoU': 1, 'IoU.car/van': 2, 'edge-aware/mIoU': 3, 'edge-aware/IoU.car/van': 4}
+    assert _named(metrics, '', ['edge-aware']) == {'mIoU': 1, 'IoU.car/van': 2}
+    assert _named(metrics, 'edge-aware', ['']) == {'mIoU': 3, 'IoU.car/van': 4}
