@@ -65,9 +65,8 @@ randomness = dict(seed=3, deterministic=True)
 {more}
 """
 
-# DIE: before which iteration, counted from 0, or before the first ``validation``; DIE_RANK: which
-# process, by default the first; DIE_BY: ``kill``, the default, or ``raise``. It happens once in a
-# work directory.
+# Once in a work directory, process DIE_RANK (0) dies before iteration DIE, counted from 0, or
+# before the first ``validation``; by DIE_BY, ``kill`` or ``raise``.
 DEATH = """
 import os, signal
 from pathlib import Path
@@ -108,32 +107,22 @@ def write_config(
 def start(
     config: Path, work_dir: Path, *options: str, env: dict[str, str] | None = None, **kwargs: Any
 ) -> subprocess.Popen | WarmProcess:
-    """Start a training in a process group of its own; its log is beside ``work_dir``.
+    """Start a training beside its config, in its own process group, logged beside ``work_dir``.
 
-    Modules beside the config can be imported. With arguments of ``Popen``, in a new interpreter.
+    With arguments of ``Popen``, in a new interpreter.
     """
     log = work_dir.with_suffix('.log')
     program = [TRAIN, config, '--work-dir', work_dir, '--resume', *options]
-    paths = [str(config.parent), os.environ.get('PYTHONPATH', '')]
-    env = {
-        **os.environ,
-        'OMP_NUM_THREADS': '1',
-        'CUDA_VISIBLE_DEVICES': '',
-        'PYTHONPATH': os.pathsep.join(paths).rstrip(os.pathsep),
-        **(env or {}),
-    }
+    paths = os.pathsep.join([str(config.parent), os.environ.get('PYTHONPATH', '')])
+    settings = dict(
+        OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='', PYTHONPATH=paths.rstrip(os.pathsep)
+    )
+    env = {**os.environ, **settings, **(env or {})}
     if not kwargs:
         return start_warm(program, cwd=config.parent, env=env, stdout=log)
+    kwargs.update(cwd=config.parent, env=env, stderr=subprocess.STDOUT, start_new_session=True)
     with log.open('ab') as file:
-        return subprocess.Popen(
-            [sys.executable, *program],
-            cwd=config.parent,
-            env=env,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            **kwargs,
-        )
+        return subprocess.Popen([sys.executable, *program], stdout=file, **kwargs)
 
 
 def output_of(work_dir: Path) -> str:
@@ -179,7 +168,7 @@ def losses(work_dir: Path) -> dict[int, float]:
 
 
 def checkpoint(work_dir: Path, iteration: int) -> dict:
-    """Return the content of a checkpoint that is equal in equal runs."""
+    """Content of a checkpoint that is equal in equal runs."""
     content = torch.load(work_dir / f'iter_{iteration}.pth', weights_only=False)
     del content['meta']
     hub = content['message_hub']
@@ -206,6 +195,11 @@ def differences(a: Any, b: Any, path: str = '') -> list[str]:
     if hasattr(a, '__dict__') and not callable(a):
         return differences(vars(a), vars(b), path)
     return [] if np.array_equal(a, b) or a is b else [f'{path}: {a!r:.80} and {b!r:.80}']
+
+
+def assert_same(run: Path, other: Path, iteration: int) -> None:
+    """Check that two runs have saved the same at an iteration, bit for bit."""
+    assert differences(checkpoint(run, iteration), checkpoint(other, iteration)) == []
 
 
 def change_record(work_dir: Path, change: Callable[[dict], object]) -> None:

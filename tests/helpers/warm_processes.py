@@ -43,22 +43,12 @@ class WarmProcess:
 
 
 def start_warm(
-    program: Sequence[str],
-    *,
-    cwd: str | Path | None,
-    env: dict[str, str],
-    stdout: Path,
-    stderr: Path | None = None,
+    program: Sequence, *, cwd: Path | None, env: dict, stdout: Path, stderr: Path | None = None
 ) -> WarmProcess:
     """Start a Python file with its arguments, in a process group of its own.
 
-    Args:
-        program: Path and arguments.
-        cwd: Working directory; None for the present one.
-        env: Its environment. Variables that are read when an interpreter starts or the framework
-            is imported have no effect, but for ``PYTHONPATH`` and ``OMP_NUM_THREADS``.
-        stdout: File to which its output is appended.
-        stderr: The same; None for that of ``stdout``.
+    Variables of ``env`` that are read when an interpreter starts or the framework is imported have
+    no effect, but for ``PYTHONPATH`` and ``OMP_NUM_THREADS``. Output is appended to the files.
     """
     words = [str(word) for word in program]
     arguments = (words, str(cwd or os.getcwd()), env, str(stdout), str(stderr or stdout))
@@ -67,9 +57,7 @@ def start_warm(
     return WarmProcess(process)
 
 
-def run_warm(
-    program: Sequence[str], *, cwd: str | Path | None, env: dict[str, str]
-) -> tuple[int, str]:
+def run_warm(program: Sequence, *, cwd: Path | None, env: dict) -> tuple[int, str]:
     """Return the exit status of a program, and its output: stdout, then stderr."""
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder, name) for name in ('stdout', 'stderr')]
@@ -89,9 +77,8 @@ def _become(words: list[str], cwd: str, env: dict[str, str], stdout: str, stderr
     os.environ.clear()
     os.environ.update(env)
     for number, path in ((1, stdout), (2, stderr)):
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(file, number)
-        os.close(file)
+        with open(path, 'ab') as file:
+            os.dup2(file.fileno(), number)
     more = filter(None, env.get('PYTHONPATH', '').split(os.pathsep))
     others = [path for path in sys.path if path != _HERE]  # the tests' own modules
     sys.path[:] = [os.path.dirname(words[0]), *more, *others]

@@ -28,8 +28,15 @@ custom_hooks = [dict(type='RunRecordHook')]
 
 def clock_config(folder, pairs, *, minutes=1.75, val=1000, poly=100):
     """Write a config of 100 seconds of training, if not told otherwise."""
-    more = CLOCK.format(minutes=minutes, val=val, poly=poly)
-    return write_config(folder, pairs, more=more)
+    return write_config(folder, pairs, more=CLOCK.format(minutes=minutes, val=val, poly=poly))
+
+
+@pytest.fixture
+def simulate(tmp_path, monkeypatch):
+    """Return a ``Simulation`` of a config in a directory beside it."""
+    return lambda path, name='run', **options: Simulation(
+        path, tmp_path / name, monkeypatch, **options
+    )
 
 
 class Simulation:
@@ -51,21 +58,15 @@ class Simulation:
 
     def train(self, step, *, validation=7.0, fails_at=None):
         self.step, self.fails_at = step, fails_at
-        build = self.runner.build_val_loop
 
-        def build_val_loop(config):
-            loop = build(config)
+        def validate():
+            if fails_at == 'validation':
+                raise KeyboardInterrupt
+            self.validated.append(self.now - self.began)
+            self.now += validation
 
-            def run():
-                if fails_at == 'validation':
-                    raise KeyboardInterrupt
-                self.validated.append(self.now - self.began)
-                self.now += validation
-
-            loop.run = run
-            return loop
-
-        self.runner.build_val_loop = build_val_loop
+        self.runner._val_loop = self.runner.build_val_loop(self.runner._val_loop)
+        self.runner._val_loop.run = validate
         self.runner.train()
         return self
 
@@ -83,10 +84,10 @@ class Simulation:
 
 
 @pytest.mark.parametrize('poly', [100, 0], ids=['in turn', 'overlapping'])
-def test_slow_machine_takes_fewer_steps_by_the_same_rates(demo_root, tmp_path, monkeypatch, poly):
+def test_slow_machine_takes_fewer_steps_by_the_same_rates(demo_root, tmp_path, simulate, poly):
     path = clock_config(tmp_path, demo_root, poly=poly)
-    fast = Simulation(path, tmp_path / 'fast', monkeypatch).train(10)
-    slow = Simulation(path, tmp_path / 'slow', monkeypatch).train(25)
+    fast = simulate(path, 'fast').train(10)
+    slow = simulate(path, 'slow').train(25)
     assert sorted(fast.rates) == [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]
     assert sorted(slow.rates) == [0, 25, 50, 75]
     assert slow.rates[50] == pytest.approx(fast.rates[50]) and slow.rates[50] > 0.001
@@ -97,51 +98,43 @@ def test_slow_machine_takes_fewer_steps_by_the_same_rates(demo_root, tmp_path, m
     assert (tmp_path / 'fast' / 'iter_10.pth').is_file(), 'the last step is saved'
 
 
-def test_validations_follow_the_schedule_and_are_no_part_of_a_step(
-    demo_root, tmp_path, monkeypatch
-):
-    path = clock_config(tmp_path, demo_root, val=400)
-    run = Simulation(path, tmp_path / 'run', monkeypatch).train(10, validation=9)
+def test_validations_follow_the_schedule_and_are_no_part_of_a_step(demo_root, tmp_path, simulate):
+    run = simulate(clock_config(tmp_path, demo_root, val=400)).train(10, validation=9)
     assert run.validated == [40, 89, 108], 'at 40 and 80 seconds or soon after, and at the end'
     assert sorted(run.rates) == [0, 10, 20, 30, 49, 59, 69, 79, 98]
     assert run.estimates[4:] == [9] * 5
 
 
-def test_last_step_is_saved_if_a_validation_uses_up_the_time(demo_root, tmp_path, monkeypatch):
+def test_last_step_is_saved_if_a_validation_uses_up_the_time(demo_root, tmp_path, simulate):
     path = clock_config(tmp_path, demo_root, val=800)
-    run = Simulation(path, tmp_path / 'run', monkeypatch).train(10, validation=30)
+    run = simulate(path).train(10, validation=30)
     assert run.validated == [80] and run.runner.iter == 8
     assert (tmp_path / 'run' / 'last_checkpoint').read_text().endswith('iter_8.pth')
-    again = Simulation(path, tmp_path / 'run', monkeypatch, resume=True, now=5000.0).train(10)
-    assert not again.rates
+    assert not simulate(path, resume=True, now=5000.0).train(10).rates
 
 
 @pytest.mark.parametrize('fails_at', [55, 'validation'])
 def test_resumed_run_has_the_time_that_its_checkpoint_leaves(
-    demo_root, tmp_path, monkeypatch, fails_at
+    demo_root, tmp_path, simulate, fails_at
 ):
     path = clock_config(tmp_path, demo_root, val=600)
-    run = Simulation(path, tmp_path / 'run', monkeypatch)
     with pytest.raises(KeyboardInterrupt):
-        run.train(5, fails_at=fails_at)
+        simulate(path).train(5, fails_at=fails_at)
     at = 9 if fails_at == 55 else 12
-    again = Simulation(path, tmp_path / 'run', monkeypatch, resume=True, now=5000.0).train(5)
+    again = simulate(path, resume=True, now=5000.0).train(5)
     steps = math.ceil((100 - 5 * at - 7) / 5)  # a validation takes 7 seconds of the rest
     assert again.runner.iter == at + steps
     assert max(again.rates) == 7 + 5 * (steps - 1)
     assert again.validated == [15 if fails_at == 55 else 0, 7 + 5 * steps], 'none is missed'
-    done = again.runner.iter
-    third = Simulation(path, tmp_path / 'run', monkeypatch, resume=True, now=9000.0).train(5)
-    assert not third.rates and third.runner.iter == done, 'no time is left for another step'
+    third = simulate(path, resume=True, now=9000.0).train(5)
+    assert not third.rates and third.runner.iter == at + steps, 'no time is left for another step'
 
 
-def test_another_time_budget_cannot_resume(demo_root, tmp_path, monkeypatch):
+def test_another_time_budget_cannot_resume(demo_root, tmp_path, simulate):
     path = clock_config(tmp_path, demo_root)
-    Simulation(path, tmp_path / 'run', monkeypatch).train(25)
-    longer = {'train_cfg.minutes': 5}
-    run = Simulation(path, tmp_path / 'run', monkeypatch, resume=True, **longer)
+    simulate(path).train(25)
     with pytest.raises(ValueError, match='iteration [79]..? .*minutes'):
-        run.train(25)
+        simulate(path, resume=True, **{'train_cfg.minutes': 5}).train(25)
 
 
 @pytest.mark.parametrize(
@@ -154,9 +147,8 @@ def test_another_time_budget_cannot_resume(demo_root, tmp_path, monkeypatch):
     ],
     ids=['reserve', 'late', 'epochs', 'intervals'],
 )
-def test_unusable_settings_are_named(demo_root, tmp_path, monkeypatch, options, named):
-    path = clock_config(tmp_path, demo_root)
-    run = Simulation(path, tmp_path / 'run', monkeypatch, **options)
+def test_unusable_settings_are_named(demo_root, tmp_path, simulate, options, named):
+    run = simulate(clock_config(tmp_path, demo_root), **options)
     run.now += 10
     with pytest.raises(ValueError, match=named):
         run.train(10)

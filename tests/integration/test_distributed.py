@@ -78,14 +78,10 @@ json.dump(dict(state=state, logged=logged, clock=loop._elapsed), open(f'{sys.arg
 def test_ranks_agree_on_skipped_steps_the_clock_and_lost_pairs(tmp_path):
     (tmp_path / 'rank.py').write_text(RANK)
     command = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2']
-    done = subprocess.run(
-        [*command, f'--master_port={free_port()}', tmp_path / 'rank.py', tmp_path],
-        env=dict(
-            os.environ, OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='',
-            PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / 'tests')]),
-        ),
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+    paths = os.pathsep.join([str(ROOT), str(ROOT / 'tests')])
+    env = dict(os.environ, OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='', PYTHONPATH=paths)
+    words = [*command, f'--master_port={free_port()}', tmp_path / 'rank.py', tmp_path]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-4000:]
     first, second = (json.loads((tmp_path / str(rank)).read_text()) for rank in range(2))
     assert first['state'] == second['state']

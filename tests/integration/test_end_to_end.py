@@ -1,47 +1,23 @@
 """The whole way once, on one tiny run: pairs, training, kill, resume, test, predictions, export."""
 
 import json
-import os
-import signal
-import time
 from pathlib import Path
 
 import cv2
 import numpy as np
-from helpers.programs import ROOT, on, run_tool
-from helpers.warm_processes import start_warm
+from helpers.programs import DEMO, ROOT, on, run_tool
+from helpers.trainings import finish, kill_at, start
 
 ITERATIONS = 6
 TOOLS = ROOT / 'tools'
 
 
-def train(work_dir: Path, pairs: Path, *, kill_after: str = '') -> str:
-    """Train ``psp_demo.py`` for a few steps; return the log, up to the kill if there is one."""
-    log = work_dir.with_suffix('.log')
-    options = on(pairs, f'train_cfg.max_iters={ITERATIONS}', 'default_hooks.checkpoint.interval=1')
-    command = [TOOLS / 'train.py', 'configs/psp_demo.py', '--work-dir', work_dir, '--resume']
-    process = start_warm(
-        [str(word) for word in (*command, *options)],
-        cwd=work_dir.parent,
-        env={**os.environ, 'CUDA_VISIBLE_DEVICES': ''},
-        stdout=log,
-    )
-    deadline = time.monotonic() + 300
-    while process.poll() is None and time.monotonic() < deadline:
-        if kill_after and (work_dir / kill_after).exists():
-            os.kill(process.pid, signal.SIGKILL)
-            break
-        time.sleep(0.02)
-    status = process.wait(timeout=60)
-    assert status == (-signal.SIGKILL if kill_after else 0), log.read_text()[-4000:]
-    return log.read_text()
-
-
 def test_from_pairs_to_an_exported_network(demo_root, tmp_path):
     work_dir = tmp_path / 'run'
-    train(work_dir, demo_root, kill_after='iter_2.pth')
+    options = on(demo_root, f'train_cfg.max_iters={ITERATIONS}')
+    kill_at(start(DEMO, work_dir, *options), work_dir, 'Saving checkpoint at 3 ')
     assert not (work_dir / f'iter_{ITERATIONS}.pth').exists()
-    train(work_dir, demo_root)
+    finish(DEMO, work_dir, *options)
     checkpoint = Path((work_dir / 'last_checkpoint').read_text())
     assert checkpoint.name == f'iter_{ITERATIONS}.pth' and checkpoint.is_file()
     parts = json.loads((work_dir / 'run_record.json').read_text())['parts']

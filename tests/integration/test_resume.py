@@ -6,30 +6,22 @@ import shutil
 from pathlib import Path
 
 import pytest
+from helpers import trainings
 from helpers.pairs import ROOT
 from helpers.programs import run_tool
-from helpers.trainings import (
-    checkpoint,
-    die,
-    differences,
-    finish,
-    losses,
-    resumed_at,
-    write_config,
-)
 
 from pspnet_plugin.engine.hooks.run_record_hook import RECORD
 
 
 @pytest.fixture(scope='module')
 def config(demo_root, tmp_path_factory) -> Path:
-    return write_config(tmp_path_factory.mktemp('runs'), demo_root)
+    return trainings.write_config(tmp_path_factory.mktemp('runs'), demo_root)
 
 
 @pytest.fixture(scope='module')
 def undisturbed(config) -> Path:
     """Work directory of eight iterations, saved every two, validated after four and eight."""
-    finish(config, config.parent / 'undisturbed')
+    trainings.finish(config, config.parent / 'undisturbed')
     return config.parent / 'undisturbed'
 
 
@@ -37,10 +29,10 @@ def undisturbed(config) -> Path:
 def killed(config) -> Path:
     """Work directory of a run that was killed in iteration 6, and resumed."""
     run = config.parent / 'killed'
-    die(config, run, at='5')
+    trainings.die(config, run, at='5')
     assert (run / 'last_checkpoint').read_text().endswith('iter_4.pth')
-    finish(config, run)
-    assert resumed_at(run) == [4]
+    trainings.finish(config, run)
+    assert trainings.resumed_at(run) == [4]
     return run
 
 
@@ -53,22 +45,22 @@ def rewound(run: Path, to: Path) -> Path:
 
 
 def test_killed_run_ends_as_an_undisturbed_one(undisturbed, killed):
-    """Weights, their average, optimizer, schedule, logged values; the kept checkpoints too."""
-    expected = checkpoint(undisturbed, 8)
+    expected = trainings.checkpoint(undisturbed, 8)
     assert len(expected['state_dict']) == len(expected['ema_state_dict']) - 1 > 50
-    assert differences(expected, checkpoint(killed, 8)) == []
-    assert losses(killed) == losses(undisturbed)
-    assert len(losses(killed)) == 8 and len(set(losses(killed).values())) == 8
+    trainings.assert_same(undisturbed, killed, 8)
+    losses = trainings.losses(killed)
+    assert losses == trainings.losses(undisturbed)
+    assert len(losses) == 8 and len(set(losses.values())) == 8
     names, others = ({path.name for path in run.glob('*.pth')} for run in (killed, undisturbed))
     assert names == others > {'iter_6.pth', 'iter_8.pth'} and 'iter_4.pth' not in names
 
 
 def test_run_killed_before_a_validation_repeats_it(config, undisturbed, tmp_path):
     run = tmp_path / 'run'
-    die(config, run, at='validation')
-    finish(config, run)
-    assert resumed_at(run) == [4]
-    assert differences(checkpoint(undisturbed, 8), checkpoint(run, 8)) == []
+    trainings.die(config, run, at='validation')
+    trainings.finish(config, run)
+    assert trainings.resumed_at(run) == [4]
+    trainings.assert_same(undisturbed, run, 8)
     best, expected = ([p.name for p in r.glob('best*')] for r in (run, undisturbed))
     assert best == expected and len(best) == 1
     scored = [score['iteration'] for score in json.loads((run / RECORD).read_text())['scores']]
@@ -77,16 +69,15 @@ def test_run_killed_before_a_validation_repeats_it(config, undisturbed, tmp_path
 
 def test_drawn_seed_is_kept(demo_root, tmp_path):
     more = 'randomness = dict(_delete_=True, seed=None, deterministic=True)'
-    config = write_config(tmp_path, demo_root, more=more)
-    finish(config, tmp_path / 'whole')
+    config = trainings.write_config(tmp_path, demo_root, more=more)
+    trainings.finish(config, tmp_path / 'whole')
     resumed = rewound(tmp_path / 'whole', tmp_path / 'resumed')
-    finish(config, resumed, text=True)  # a new interpreter, which draws another seed
-    assert resumed_at(resumed) == [6]
-    assert differences(checkpoint(tmp_path / 'whole', 8), checkpoint(resumed, 8)) == []
+    trainings.finish(config, resumed, text=True)  # a new interpreter, which draws another seed
+    assert trainings.resumed_at(resumed) == [6]
+    trainings.assert_same(tmp_path / 'whole', resumed, 8)
 
 
 def test_full_disk_ends_the_run_and_keeps_the_last_checkpoint(config, undisturbed, tmp_path):
-    """By a limit on the size of files."""
     run = rewound(undisturbed, tmp_path / 'run')
     # It would remove the best checkpoint of the run that was copied.
     options = ['--cfg-options', 'default_hooks.checkpoint.save_best=None']
@@ -95,14 +86,15 @@ def test_full_disk_ends_the_run_and_keeps_the_last_checkpoint(config, undisturbe
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (small, small))
 
-    last = finish(config, run, *options, status=1, preexec_fn=limit).strip().splitlines()[-1]
+    output = trainings.finish(config, run, *options, status=1, preexec_fn=limit)
+    last = output.strip().splitlines()[-1]
     assert 'iter_8.pth' in last and str(run / 'iter_6.pth') in last and '--resume' in last
     assert not list(run.glob('.*')), 'no part stays'
-    finish(config, run, *options)
-    assert resumed_at(run) == [6, 6]
-    expected, content = checkpoint(undisturbed, 8), checkpoint(run, 8)
+    trainings.finish(config, run, *options)
+    assert trainings.resumed_at(run) == [6, 6]
+    expected, content = trainings.checkpoint(undisturbed, 8), trainings.checkpoint(run, 8)
     for part in ('state_dict', 'ema_state_dict', 'optimizer'):
-        assert differences(expected[part], content[part]) == []
+        assert trainings.differences(expected[part], content[part]) == []
 
 
 def test_record_holds_parts_and_scores_of_a_resumed_run(config, killed):
@@ -115,8 +107,8 @@ def test_record_holds_parts_and_scores_of_a_resumed_run(config, killed):
     assert [(p['first_iteration'], p['last_iteration']) for p in parts] == [(0, 4), (4, 8)]
     assert ['ended' in part for part in parts] == [False, True]
     for part in parts:
-        assert part['config'] == 'training.py' and part['seed'] == 3
-        assert part['batch_size'] == 2 and part['train_pairs'] == 8
+        given = (part['config'], part['seed'], part['batch_size'], part['train_pairs'])
+        assert given == ('training.py', 3, 2, 8)
         assert part['processor'] and part['cores'] and part['mmseg'] and part['torch']
         assert 0 < part['seconds'] < 600 and 1e8 < part['peak_bytes'] < 1e11
 
