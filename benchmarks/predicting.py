@@ -93,9 +93,7 @@ def _label(
 ) -> list[tuple[float, int]]:
     """Label all files into a folder, and measure the memory twice a second and at the end."""
     memory, done, noted = [], 0, time.monotonic()
-    with Outputs(
-        folder, kinds=args.save, classes=predictor.classes, palette=predictor.palette, opacity=0.5
-    ) as outputs:
+    with Outputs(folder, predictor, kinds=args.save, opacity=0.5) as outputs:
         for count in label_files(sources, predictor, outputs, batch=args.batch, skip=_fail):
             done += count
             if done == len(sources) or time.monotonic() - noted > 0.5:

@@ -61,12 +61,7 @@ class Progress:
 
 
 def open_predictor(args: argparse.Namespace, config: Config | None) -> Predictor:
-    """Open the network, which must name its classes.
-
-    Raises:
-        FileNotFoundError: A file is missing.
-        ValueError: The network is unusable, or its classes are unknown.
-    """
+    """Open the network, which must name its classes."""
 
     def explain(side: int) -> None:
         tqdm.write(
@@ -94,11 +89,7 @@ def open_predictor(args: argparse.Namespace, config: Config | None) -> Predictor
 
 
 def open_pairs(args: argparse.Namespace, config: Config | None, classes: list[str]) -> PairReader:
-    """Make the reader of pairs.
-
-    Raises:
-        ValueError: The config has no pairs, or their classes are not the network's.
-    """
+    """Make the reader of pairs; ``ValueError`` if their classes are not the network's."""
     reader = make_pair_reader(config)
     if list(classes) != list(reader.classes):
         raise ValueError(
@@ -110,14 +101,7 @@ def open_pairs(args: argparse.Namespace, config: Config | None, classes: list[st
 
 
 def predict(args: argparse.Namespace) -> int:
-    """Label everything; the exit status is 1 if an image was skipped.
-
-    Raises:
-        OSError: A file is missing, or may not be written.
-        Stopped: An output could not be written.
-        ValueError: An argument is unusable.
-        Strict: An image is, with ``--strict``.
-    """
+    """Label everything; the exit status is 1 if an image was skipped."""
     if args.batch < 1 or (args.max_side or 0) < 0 or not 0 <= args.opacity <= 1:
         raise ValueError(
             f'--batch {args.batch} --opacity {args.opacity} --max-side {args.max_side}: give a '
@@ -131,14 +115,14 @@ def predict(args: argparse.Namespace) -> int:
     pairs = open_pairs(args, config, predictor.classes) if args.pairs else None
     run_info = describe_run(
         args.onnx or args.checkpoint, config=args.config, text=config.pretty_text if config else '',
-        save=args.save, opacity=args.opacity, pairs=args.pairs,
+        save=sorted(set(args.save)), opacity=args.opacity, pairs=args.pairs,
         max_side=predictor.max_side if args.max_side is None else args.max_side,
     )  # fmt: skip
     check_directory(args.out, run_info)
     args.out.mkdir(parents=True, exist_ok=True)
     outputs = Outputs(
-        args.out, kinds=run_info['save'], classes=predictor.classes, palette=predictor.palette,
-        opacity=args.opacity, photo_side=photo_side_of(config),
+        args.out, predictor, kinds=run_info['save'], opacity=args.opacity,
+        photo_side=photo_side_of(config),
     )  # fmt: skip
     with outputs:
         check_directory(args.out, run_info)  # once more, now that no other run can come in between
@@ -149,7 +133,7 @@ def predict(args: argparse.Namespace) -> int:
         if len(todo) < len(sources):
             print(f'{len(sources) - len(todo)} of {len(sources)} files are labelled already')
         remaining = (
-            count_frames(source.path) - outputs.count_frames(source) if source.is_video else 1
+            count_frames(source.path) - len(outputs.done_frames(source)) if source.is_video else 1
             for source in todo
         )
         progress = Progress(sum(remaining), strict=args.strict, debug=args.debug)

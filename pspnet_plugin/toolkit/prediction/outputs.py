@@ -19,7 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pspnet_plugin.apis import BadImage
+from pspnet_plugin.apis import BadImage, Predictor
 from pspnet_plugin.apis.drawing import colored, overlay
 from pspnet_plugin.evaluation.areas import areas, scores
 from pspnet_plugin.toolkit.prediction.sources import InputImage, Source
@@ -37,34 +37,24 @@ _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 92]
 
 
 class Outputs:
-    """Writer of the files of each labelled image.
+    """Writer of the files of each labelled image, for a predictor that names its classes.
 
-    Args:
-        directory: Output directory; it exists.
-        kinds: Kinds of files, of ``KINDS``.
-        classes: Class names.
-        palette: (K, 3) uint8, RGB.
-        opacity: Opacity of the colours in overlays, 0 to 1.
-        photo_side: Side of the photo in pairs, ``'left'`` or ``'right'``.
-
-    Raises:
-        ValueError: Another run writes into the directory.
+    ``kinds`` are of ``KINDS``; the photo of a pair lies on the ``photo_side``. ``ValueError``:
+    another run writes into the directory, which exists.
     """
 
     def __init__(
         self,
         directory: Path,
+        predictor: Predictor,
         *,
         kinds: Sequence[str],
-        classes: Sequence[str],
-        palette: np.ndarray,
         opacity: float,
         photo_side: str = 'left',
     ) -> None:
         self.directory = directory
+        self.classes, self.palette = predictor.classes, predictor.palette
         self.kinds = kinds
-        self.classes = classes
-        self.palette = palette
         self.opacity = opacity
         self.photo_side = photo_side
         self._journal = (directory / JOURNAL).open('a')
@@ -95,11 +85,7 @@ class Outputs:
             self._journal.close()
 
     def has(self, source: Source) -> bool:
-        """Return whether all outputs of a file exist.
-
-        Raises:
-            ValueError: Outputs of its name were made from another file.
-        """
+        """Return whether all outputs of a file exist; ``ValueError`` if another has its name."""
         path = source.stamp[0]
         for entry in self._entries[source.name].values():
             if (other := entry['stamp'][0]) != path:
@@ -115,18 +101,12 @@ class Outputs:
         has_all = any(entry.get('frames') == len(entries) for entry in entries)
         return has_all and ('overlay' not in self.kinds or _has_content(self._video(source.name)))
 
-    def has_frame(self, frame: InputImage) -> bool:
-        """Return whether a frame is done; never if an overlay video needs all of them."""
-        assert frame.source
-        entry = self._entries[frame.source.name].get(frame.name)
-        known = entry is not None and entry['stamp'] == frame.source.stamp
-        return known and 'overlay' not in self.kinds and self._has_files(frame.source, frame.name)
-
-    def count_frames(self, video: Source) -> int:
-        """Return the number of frames of which ``has_frame`` is true."""
+    def done_frames(self, video: Source) -> set[str]:
+        """Return the names of the frames that are done; none if an overlay video needs them all."""
         if 'overlay' in self.kinds:
-            return 0
-        return sum(self._has_files(video, entry['name']) for entry in self.entries([video]))
+            return set()
+        names = {entry['name'] for entry in self.entries([video])}
+        return {name for name in names if self._has_files(video, name)}
 
     def remove_outdated(self, sources: Sequence[Source]) -> None:
         """Remove outputs of former content of files, but not of files that are missing now."""
@@ -141,9 +121,7 @@ class Outputs:
     def write(self, image: InputImage, labels: np.ndarray) -> None:
         """Write the files of one image, then its line in the journal.
 
-        Raises:
-            BadImage: A file cannot hold it; nothing was written.
-            OSError: A file cannot be written.
+        ``BadImage``: a file cannot hold it, and nothing was written.
         """
         source = image.source
         assert source
@@ -192,10 +170,9 @@ class Outputs:
 
     def write_classes(self) -> None:
         """Write ``classes.csv``: number, name and colour of each class."""
-        rows: list[list] = [['number', 'class', 'red', 'green', 'blue']]
-        for number, (name, color) in enumerate(zip(self.classes, self.palette, strict=True)):
-            rows.append([number, name, *map(int, color)])
-        self._write_table(CLASSES, rows)
+        colors = zip(self.classes, self.palette.tolist(), strict=True)
+        rows = [[number, name, *color] for number, (name, color) in enumerate(colors)]
+        self._write_table(CLASSES, [['number', 'class', 'red', 'green', 'blue'], *rows])
 
     def scores(self, sources: Sequence[Source]) -> dict[str, float] | None:
         """Return ``aAcc``, ``mIoU``, ``mDice`` and ``IoU.CLASS`` over pairs, in percent."""
@@ -217,12 +194,13 @@ class Outputs:
     def _draw(self, kind: str, image: InputImage, labels: np.ndarray) -> np.ndarray:
         if kind == 'index':
             return labels
+        if kind == 'overlay':
+            return overlay(image.photo, labels, self.palette, self.classes, opacity=self.opacity)
+        colors = colored(labels, self.palette)
         if kind == 'color':
-            return colored(labels, self.palette)
-        if kind == 'pairs':
-            halves = [image.photo, colored(labels, self.palette)]
-            return np.hstack(halves if self.photo_side == 'left' else halves[::-1])
-        return overlay(image.photo, labels, self.palette, self.classes, opacity=self.opacity)
+            return colors
+        halves = [image.photo, colors]
+        return np.hstack(halves if self.photo_side == 'left' else halves[::-1])
 
     def _add_frame(self, source: Source, frame: np.ndarray) -> None:
         if source.name not in self._videos:
@@ -239,9 +217,8 @@ class Outputs:
 
     def _has_files(self, source: Source, name: str) -> bool:
         """Return whether the files of an image exist, which people may have removed."""
-        kinds = [k for k in self.kinds if k in SUFFIXES]
-        kinds = [k for k in kinds if not (k == 'overlay' and source.is_video)]
-        return all(_has_content(self._file(kind, name)) for kind in kinds)
+        without = {'shares', 'overlay'} if source.is_video else {'shares'}
+        return all(_has_content(self._file(kind, name)) for kind in {*self.kinds} - without)
 
 
 def _has_content(path: Path) -> bool:

@@ -19,26 +19,15 @@ from pspnet_plugin.toolkit.prediction.sources import InputImage, Source
 
 @dataclass(frozen=True)
 class PairReader:
-    """Reader of pairs.
+    """Reader of pairs as photo and truth."""
 
-    Attributes:
-        decoder: Decoder of the label half, into the classes of the files.
-        photo_side: ``'left'`` or ``'right'``.
-        label_map: (256,) uint8: from class index of the files to that of the network, 255: ignored.
-        classes: Class names of the network.
-    """
-
-    decoder: LabelDecoder
+    decoder: LabelDecoder  # of the label half, into the classes of the files
     photo_side: str
-    label_map: np.ndarray
-    classes: Sequence[str]
+    label_map: np.ndarray  # (256,) uint8, class index of the files to that of the network, or 255
+    classes: Sequence[str]  # of the network
 
     def read(self, source: Source) -> InputImage:
-        """Read a pair as photo and truth.
-
-        Raises:
-            BadImage: It is not a pair.
-        """
+        """Read a pair; ``BadImage`` if it is none."""
         try:
             pair = read_pair(str(source.path))
         except (BadPair, OSError) as error:
@@ -54,11 +43,7 @@ class PairReader:
 def make_pair_reader(config: Config | None) -> PairReader:
     """Make the reader for the scores without a prefix of ``test.py``.
 
-    Args:
-        config: Config whose ``test_dataloader`` and ``test_evaluator`` are followed.
-
-    Raises:
-        ValueError: It has no dataset of pairs.
+    ``ValueError``: the config's ``test_dataloader`` has no dataset of pairs.
     """
     dataset, kind = _pairs_dataset(config)
     if config is None or kind is None:
@@ -73,11 +58,11 @@ def make_pair_reader(config: Config | None) -> PairReader:
     if rule := main_rule(config.get('test_evaluator')):  # as ``with_decoding`` does
         decode = {key: decode[key] for key in ('min_explained',) if key in decode} | rule
     decoder = kind.make_decoder(metainfo, decode)
-    table = np.arange(256, dtype=np.uint8)
+    label_map = np.arange(256, dtype=np.uint8)
     classes = kind._load_metainfo(metainfo).get('classes')
     for in_files, in_network in (kind.get_label_map(classes and list(classes)) or {}).items():
-        table[in_files] = in_network
-    return PairReader(decoder, dataset.get('photo_side', 'left'), table, classes)
+        label_map[in_files] = in_network
+    return PairReader(decoder, photo_side_of(config), label_map, classes)
 
 
 def photo_side_of(config: Config | None) -> str:

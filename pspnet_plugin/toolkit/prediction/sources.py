@@ -18,14 +18,9 @@ VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v')
 
 @dataclass(frozen=True)
 class Source:
-    """A file with an image, or a video.
+    """A file with an image, or a video."""
 
-    Attributes:
-        name: Name of the outputs, without suffix; ``/`` between directories.
-        path: The file.
-    """
-
-    name: str
+    name: str  # of the outputs, without suffix; / between directories
     path: Path
 
     @property
@@ -43,11 +38,6 @@ class Source:
         return [os.path.realpath(self.path), size, changed]
 
     @property
-    def is_special(self) -> bool:
-        """Whether it is a pipe or a device, whose reading may never end."""
-        return self.path.exists() and not self.path.is_file()
-
-    @property
     def exists(self) -> bool:
         """Whether it existed when it was first looked at."""
         return self.stamp[1] is not None
@@ -55,35 +45,21 @@ class Source:
 
 @dataclass(frozen=True)
 class InputImage:
-    """An image that was read.
+    """An image that was read."""
 
-    Attributes:
-        name: Name of its outputs, without suffix; ``/`` between directories.
-        photo: (H, W, 3) uint8 BGR, upright.
-        truth: (H, W) uint8 class indices of a pair, 255 where ignored; None for a photo.
-        source: The file that it was read from.
-        frames: At the last frame of a video, the number of its frames or, if it is cut off, the
-            number that its header promises.
-    """
-
-    name: str
-    photo: np.ndarray
-    truth: np.ndarray | None = None
+    name: str  # of its outputs, without suffix; / between directories
+    photo: np.ndarray  # (H, W, 3) uint8 BGR, upright
+    truth: np.ndarray | None = None  # (H, W) uint8 class indices of a pair, 255 where ignored
     source: Source | None = None
-    frames: int | None = None
+    frames: int | None = None  # at a video's last one: of the video; if cut off, by its header
 
 
 def find_sources(inputs: Sequence[str], *, without: Path | None = None) -> list[Source]:
-    """Find the files that a command line names.
+    """Find the files that a command line names, except those below ``without``.
 
-    Args:
-        inputs: Files; directories, searched with all below them for photos and videos; patterns
-            with ``*`` (``**`` for any directories).
-        without: Directory whose files do not count, such as the output directory.
-
-    Raises:
-        FileNotFoundError: An input names nothing.
-        ValueError: Two files would share the name of their outputs.
+    Inputs are files; directories, searched with all below them for photos and videos; patterns with
+    ``*`` (``**`` for any directories). ``FileNotFoundError``: one names nothing. ``ValueError``:
+    two files would share the name of their outputs.
     """
     sources: dict[str, Source] = {}
     excluded = without and os.path.realpath(without)
@@ -123,14 +99,10 @@ def find_sources(inputs: Sequence[str], *, without: Path | None = None) -> list[
 
 
 def _files_below(directory: Path) -> Iterator[Path]:
-    """Find photos and videos, also through links; each directory once, hidden ones never.
-
-    Raises:
-        OSError: A directory may not be read.
-    """
+    """Find photos and videos, also through links; each directory once, hidden ones never."""
     visited = set()
 
-    def fail(error: OSError) -> None:
+    def fail(error: OSError) -> None:  # os.walk would skip what it may not read
         raise error
 
     for place, directories, files in os.walk(directory, followlinks=True, onerror=fail):

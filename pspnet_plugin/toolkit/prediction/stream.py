@@ -1,5 +1,6 @@
 """Reading, labelling and writing at the same time, in order, with bounded memory."""
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -43,19 +44,10 @@ def label_stream(
 ) -> Iterator[int]:
     """Label images while others are read by one thread and written by another.
 
-    Args:
-        images: Images, and errors in place of those that cannot be read; consumed in a thread.
-        predictor: The network.
-        write: Function called with each image and its labels, in order, in a thread.
-        batch: Largest number of consecutive images of one size that are labelled at once.
-        skip: Function called with the name of each image that is skipped, empty if the error has
-            it, and the error.
-
-    Yields:
-        The number of images in each batch, after it.
-
-    Raises:
-        Exception: Errors of reading, labelling, writing and ``skip``, except ``BadImage``.
+    ``images`` has errors in place of those that cannot be read. Up to ``batch`` consecutive ones of
+    one size are labelled at once; the number is yielded after each batch. ``write`` is called in
+    order. ``skip`` is called for each ``BadImage``, with the image's name, empty if the error has
+    it; other errors end the stream.
     """
     reader, writer = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
     in_work: deque[list[InputImage]] = deque()
@@ -99,10 +91,11 @@ def _read(
     """Read the images that are to be labelled, with errors in place of unreadable ones."""
     for source in sources:
         try:
-            if source.is_special:
+            if source.path.exists() and not source.path.is_file():  # reading it may never end
                 raise BadImage(f'{source.path} is a pipe or a device; give a file')
             if source.is_video:
-                yield from (frame for frame in read_frames(source) if not outputs.has_frame(frame))
+                done = outputs.done_frames(source)
+                yield from (frame for frame in read_frames(source) if frame.name not in done)
             elif pairs:
                 yield pairs.read(source)
             else:
@@ -112,7 +105,7 @@ def _read(
 
 
 def _read_ahead(images: Iterable, reader: ThreadPoolExecutor, count: int) -> Iterator[Any]:
-    """Take items in a thread, so many before they are asked for."""
+    """Take ``count`` items in a thread before they are asked for."""
     iterator = iter(images)
     waiting = deque(reader.submit(next, iterator, _END) for _ in range(count))
     while (item := waiting.popleft().result()) is not _END:
@@ -124,17 +117,14 @@ def _groups(
     images: Iterable[InputImage | BadImage], batch: int, skip: Callable[[str, BadImage], None]
 ) -> Iterator[list[InputImage]]:
     """Group consecutive images of one size."""
-    group: list[InputImage] = []
-    for image in images:
-        if isinstance(image, BadImage):
-            skip('', image)
-            continue
-        if group and image.photo.shape != group[0].photo.shape:
+
+    def readable() -> Iterator[InputImage]:
+        for image in images:
+            if isinstance(image, BadImage):
+                skip('', image)
+            else:
+                yield image
+
+    for _, same in itertools.groupby(readable(), lambda image: image.photo.shape):
+        while group := list(itertools.islice(same, batch)):
             yield group
-            group = []
-        group.append(image)
-        if len(group) == batch:
-            yield group
-            group = []
-    if group:
-        yield group

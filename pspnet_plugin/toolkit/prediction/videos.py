@@ -17,15 +17,9 @@ MIN_FRAMES = 0.95
 
 
 class VideoWriter:
-    """An ``.mp4`` file, which has its name only when it is complete.
+    """An ``.mp4`` file of ``rate`` frames a second, which has its name only when it is complete.
 
-    Args:
-        path: Its name in the end; the directory exists.
-        rate: Frames a second.
-        size: (width, height) of its frames.
-
-    Raises:
-        ValueError: There is no encoder.
+    ``size`` is (width, height). ``ValueError``: there is no encoder.
     """
 
     def __init__(self, path: Path, *, rate: float, size: tuple[int, int]) -> None:
@@ -48,11 +42,7 @@ class VideoWriter:
         self._frames += 1
 
     def finish(self) -> None:
-        """Give the file its name.
-
-        Raises:
-            OSError: Not all frames could be written.
-        """
+        """Give the file its name; ``OSError`` if not all frames could be written."""
         self._file.release()
         written = count_frames(self._part)
         if written != self._frames:
@@ -72,8 +62,7 @@ class VideoWriter:
 def read_frames(source: Source) -> Iterator[InputImage]:
     """Read the frames of a video, named ``NAME/000001`` and so on.
 
-    Raises:
-        BadImage: It cannot be opened, or has no frame; or, after its last frame, it is cut off.
+    ``BadImage``: it cannot be opened, or has no frame; or, after its last frame, it is cut off.
     """
     with _open(source.path) as video:
         success, photo = video.read()
