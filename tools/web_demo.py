@@ -32,12 +32,7 @@ EXAMPLE = """examples:
 
 
 def open_predictors(args: argparse.Namespace) -> dict[str, Predictor]:
-    """Open the networks, by their names on the page.
-
-    Raises:
-        FileNotFoundError: A file is missing.
-        ValueError: The numbers do not match, or a network is unusable.
-    """
+    """Open the networks, by their names on the page."""
     if len(args.config) != len(args.checkpoint) or len(args.checkpoint) > 2:
         raise ValueError(
             f'{len(args.config)} --config and {len(args.checkpoint)} --checkpoint are given; give '
@@ -87,11 +82,7 @@ def parse_args(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def serve(args: argparse.Namespace) -> None:
-    """Serve until interrupted or terminated; the uploads are removed then.
-
-    Raises:
-        ValueError: An argument is unusable, or gradio is missing.
-    """
+    """Serve until interrupted or terminated; the uploads are removed then."""
     with temporary_uploads():
         _serve(args)
 

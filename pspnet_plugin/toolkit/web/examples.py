@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from pspnet_plugin.apis.photos import read_photo, shrink
+from pspnet_plugin.apis.photos import read_photo
 from pspnet_plugin.toolkit.prediction.sources import find_sources
 from pspnet_plugin.toolkit.synthetic import street_scene
 from pspnet_plugin.toolkit.web.uploads import Upload
@@ -26,25 +26,15 @@ def street_scenes(count: int = SCENES) -> list[Upload]:
 
 
 def read_examples(inputs: Sequence[str], *, max_side: int) -> list[Upload]:
-    """Read the first photos that a command line names.
+    """Read the first photos that a command line names, shrunk to ``max_side``.
 
-    Args:
-        inputs: Photos, directories of them, patterns.
-        max_side: Length in pixels to which a longer side is shrunk.
-
-    Raises:
-        FileNotFoundError: An input names nothing.
-        ValueError: One is a video, or cannot be read.
+    ``FileNotFoundError``: an input names nothing. ``ValueError``: one is a video, or unreadable.
     """
     # One at a time: photos of two directories may share a name here, where no outputs are written.
     sources = [source for text in inputs for source in find_sources([text])]
     if len(sources) > MAX_EXAMPLES:
         print(f'web_demo: {MAX_EXAMPLES} of the {len(sources)} examples are shown', file=sys.stderr)
-    examples = []
-    for source in sources[:MAX_EXAMPLES]:
-        if source.is_video:
-            raise ValueError(f'--examples: {source.path} is a video; give photos')
-        photo = read_photo(source.path)
-        height, width = photo.shape[:2]
-        examples.append(Upload(shrink(photo, max_side), (width, height)))
-    return examples
+    sources = sources[:MAX_EXAMPLES]
+    for video in (source.path for source in sources if source.is_video):
+        raise ValueError(f'--examples: {video} is a video; give photos')
+    return [Upload.shrunk(read_photo(source.path), max_side) for source in sources]

@@ -1,6 +1,6 @@
 """The page, by gradio: an upload, a slider, a view for each network, examples."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -12,6 +12,11 @@ from pspnet_plugin.toolkit.web import uploads, views
 from pspnet_plugin.toolkit.web.uploads import MAX_BYTES, Upload, open_upload
 from pspnet_plugin.toolkit.web.views import label_photo, problem
 
+# Arguments of events: a photo takes all cores, or the GPU.
+ONE_AT_A_TIME: dict[str, Any] = dict(
+    api_visibility='private', concurrency_id='networks', concurrency_limit=1,
+    trigger_mode='always_last',
+)  # fmt: skip
 # Requests that may wait; those beyond are refused.
 MAX_WAITING = 200
 # Seconds between sweeps of the uploads, and for which one is kept.
@@ -38,14 +43,7 @@ def build_page(
     title: str,
     examples: Sequence[Upload] = (),
 ) -> gr.Blocks:
-    """Build the page, to be launched by ``launch_options``.
-
-    Args:
-        predictors: Networks by their names on it.
-        max_side: Length in pixels to which longer sides of photos are shrunk.
-        title: Title of the page.
-        examples: Photos to choose from.
-    """
+    """Build the page for networks by their names on it, to be launched by ``launch_options``."""
 
     def label_upload(content: bytes) -> list[str | None]:
         try:
@@ -57,6 +55,8 @@ def build_page(
     def label_example(event: gr.SelectData) -> list[str | None]:
         return [None, *label_photo(predictors, examples[int(event.index) % len(examples)])]
 
+    start = f'<p>Drop a photo{", or choose one of the examples" if examples else ""}.</p>'
+    shown: list[gr.HTML] = []
     with (
         gr.Blocks(analytics_enabled=False, title=title, delete_cache=(SWEEP, KEPT)) as page,
         gr.Row(),
@@ -71,24 +71,16 @@ def build_page(
         # Below the other column on a phone: the result comes right after the slider.
         with gr.Column(scale=2, min_width=320):
             with gr.Row():
-                shown = _views(predictors, or_examples=bool(examples))
+                for i, name in enumerate(predictors):
+                    with gr.Column(min_width=300):
+                        shown.append(gr.HTML('' if i else start, elem_id=f'view-{i}', label=name))
             gallery = _gallery(examples) if examples else None
         opacity.input(None, opacity, None, js=OPACITY, queue=False)
-        _on(upload.upload, label_upload, [upload], [upload, *shown])
+        upload.upload(label_upload, [upload], [upload, *shown], **ONE_AT_A_TIME)
         if gallery:
             gallery.select(None, None, None, js=TO_RESULT, queue=False)
-            _on(gallery.select, label_example, None, [upload, *shown])
-    # One at a time: a photo takes all cores, or the GPU.
+            gallery.select(label_example, None, [upload, *shown], **ONE_AT_A_TIME)
     return page.queue(max_size=MAX_WAITING, default_concurrency_limit=1)
-
-
-def _views(names: Iterable[str], *, or_examples: bool) -> list[gr.HTML]:
-    start = f'<p>Drop a photo{", or choose one of the examples" if or_examples else ""}.</p>'
-    boxes = []
-    for i, name in enumerate(names):
-        with gr.Column(min_width=300):
-            boxes.append(gr.HTML('' if i else start, elem_id=f'view-{i}', label=name))
-    return boxes
 
 
 def _gallery(examples: Sequence[Upload]) -> gr.Gallery:
@@ -101,23 +93,9 @@ def _gallery(examples: Sequence[Upload]) -> gr.Gallery:
 
 def launch_options() -> dict[str, Any]:
     """Return arguments of ``Blocks.launch``: nothing is shared, or fetched from elsewhere."""
+    font, mono = ('system-ui', 'sans-serif'), ('ui-monospace', 'monospace')
     return dict(
-        share=False,
-        max_file_size=MAX_BYTES,
-        head=uploads.SCRIPT,
-        css=CSS + views.CSS + uploads.CSS,
-        theme=gr.themes.Default(
-            font=('system-ui', 'sans-serif'), font_mono=('ui-monospace', 'monospace')
-        ),
-        footer_links=[],
-        run_history=False,
-        ssr_mode=False,
-        quiet=True,
-    )
-
-
-def _on(event: Callable, function: Callable, inputs: list | None, outputs: list) -> None:
-    event(
-        function, inputs, outputs, api_visibility='private', concurrency_id='networks',
-        concurrency_limit=1, trigger_mode='always_last',
+        share=False, run_history=False, footer_links=[], ssr_mode=False, quiet=True,
+        max_file_size=MAX_BYTES, head=uploads.SCRIPT, css=CSS + views.CSS + uploads.CSS,
+        theme=gr.themes.Default(font=font, font_mono=mono),
     )  # fmt: skip

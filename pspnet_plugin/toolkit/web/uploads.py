@@ -30,15 +30,16 @@ CSS = '#refusal:has([hidden]) { display: none; }'
 
 @dataclass(frozen=True)
 class Upload:
-    """A photo to label.
+    """A photo to label."""
 
-    Attributes:
-        photo: (H, W, 3) uint8 BGR, no side longer than asked for.
-        original: (width, height) of the file.
-    """
+    photo: np.ndarray  # (H, W, 3) uint8 BGR, no side longer than asked for
+    original: tuple[int, int]  # (width, height) of the file
 
-    photo: np.ndarray
-    original: tuple[int, int]
+    @classmethod
+    def shrunk(cls, photo: np.ndarray, max_side: int) -> 'Upload':
+        """Shrink a photo as it is in its file."""
+        height, width = photo.shape[:2]
+        return cls(shrink(photo, max_side), (width, height))
 
     @property
     def is_shrunk(self) -> bool:
@@ -47,14 +48,9 @@ class Upload:
 
 
 def open_upload(content: bytes, *, max_side: int) -> Upload:
-    """Read a photo from the content of a file.
+    """Read a photo from the content of a file, shrunk to ``max_side``.
 
-    Args:
-        content: The whole file.
-        max_side: Length in pixels to which a longer side is shrunk.
-
-    Raises:
-        BadImage: It is empty, not an image, or too large; the message is for whoever sent it.
+    ``BadImage``: it is empty, not an image, or too large; the message is for whoever sent it.
     """
     if not content:
         raise BadImage('This file is empty. Choose a photo, such as a JPEG or PNG file.')
@@ -73,8 +69,7 @@ def open_upload(content: bytes, *, max_side: int) -> Upload:
             'This file cannot be decoded: it is damaged, or of an unknown kind. Save it again as a '
             'JPEG or PNG file.'
         ) from None
-    height, width = photo.shape[:2]  # upright, unlike the header's
-    return Upload(shrink(photo, max_side), (width, height))
+    return Upload.shrunk(photo, max_side)
 
 
 def _header_size(content: bytes) -> tuple[int, int] | None:

@@ -18,7 +18,6 @@ from pspnet_plugin.apis import BadImage, ImageTooLarge, Prediction, Predictor
 from pspnet_plugin.apis.drawing import class_shares, colored, largest_first, percent
 from pspnet_plugin.toolkit.web.uploads import Upload
 
-_JPEG = [cv2.IMWRITE_JPEG_QUALITY, 90]
 CSS = """
 .view { margin: 0 0 1rem; }
 .view figcaption { margin-bottom: .4rem; overflow-wrap: anywhere; }
@@ -39,12 +38,7 @@ CSS = """
 
 
 def label_photo(predictors: Mapping[str, Predictor], upload: Upload) -> list[str]:
-    """Return a view for each network, or in its place the reason why there is none.
-
-    Args:
-        predictors: Networks by their names.
-        upload: The photo.
-    """
+    """Return a view for each network, or in its place the reason why there is none."""
     results = []
     height, width = upload.photo.shape[:2]
     shrunk_from = '; shrunk from {} x {}'.format(*upload.original) if upload.is_shrunk else ''
@@ -54,14 +48,12 @@ def label_photo(predictors: Mapping[str, Predictor], upload: Upload) -> list[str
             prediction = predictor(upload.photo)
         except BadImage as error:  # its message is for whoever runs the page
             print(f'web_demo: {name}: {error}', file=sys.stderr, flush=True)
+            reason = 'cannot be labelled by this network; try one of another size'
             if isinstance(error, ImageTooLarge):
                 reason = 'is too large for this machine'
-            else:
-                reason = 'cannot be labelled by this network; try one of another size'
             results.append(problem(f'{name}: this photo {reason}.'))
             continue
-        seconds = time.perf_counter() - start
-        note = f'{width} x {height} pixels, {seconds:.2f} s{shrunk_from}'
+        note = f'{width} x {height} pixels, {time.perf_counter() - start:.2f} s{shrunk_from}'
         results.append(view(name, prediction, note=note, is_shrunk=upload.is_shrunk))
     return results
 
@@ -69,16 +61,11 @@ def label_photo(predictors: Mapping[str, Predictor], upload: Upload) -> list[str
 def view(title: str, prediction: Prediction, *, note: str = '', is_shrunk: bool = False) -> str:
     """Show photo, classes and a legend with shares; overlay and label map can be downloaded.
 
-    Args:
-        title: Name of the network.
-        prediction: Prediction for the photo, which has class names.
-        note: Text beside the title.
-        is_shrunk: If true, the label map is smaller than the file, and its size is shown.
+    The size of a label map that is smaller than the file is shown.
     """
     labels, palette, classes = prediction.labels, prediction.palette, prediction.classes
-    photo = _data('.jpg', prediction.photo)
-    colors = _data('.png', colored(labels, palette))
-    overlay = _data('.jpg', prediction.overlay())
+    photo, drawn = _url('jpeg', prediction.photo), _url('jpeg', prediction.overlay())
+    colors, index = _url('png', colored(labels, palette)), _url('png', labels)
     size = f'{labels.shape[1]} x {labels.shape[0]}, ' if is_shrunk else ''
     shares = class_shares(labels, len(classes))
     entries = ''.join(
@@ -93,9 +80,9 @@ def view(title: str, prediction: Prediction, *, note: str = '', is_shrunk: bool 
         f'<img class="classes" src="{colors}" alt="the classes in their colours"></div>'
         f'<ul class="legend">{entries}</ul>'
         '<ul class="downloads">'
-        f'<li><a class="overlay" download="overlay.jpg" href="{overlay}">Download the overlay'
-        '</a> (JPEG with the legend)</li>'
-        f'<li><a class="index" download="index.png" href="{_data(".png", labels)}">'
+        f'<li><a class="overlay" download="overlay.jpg" href="{drawn}">'
+        'Download the overlay</a> (JPEG with the legend)</li>'
+        f'<li><a class="index" download="index.png" href="{index}">'
         f'Download the label map</a> (PNG, {size}grey values are class numbers from 0)</li>'
         '</ul></figure>'
     )
@@ -106,9 +93,9 @@ def problem(text: str) -> str:
     return f'<p class="problem" role="alert">{escape(text)}</p>'
 
 
-def _data(suffix: str, image: np.ndarray) -> str:
-    kind, options = ('jpeg', _JPEG) if suffix == '.jpg' else ('png', [])
-    content = cv2.imencode(suffix, image, options)[1].tobytes()
+def _url(kind: str, image: np.ndarray) -> str:
+    options = [cv2.IMWRITE_JPEG_QUALITY, 90] if kind == 'jpeg' else []
+    content = cv2.imencode(f'.{kind}', image, options)[1].tobytes()
     return f'data:image/{kind};base64,{base64.b64encode(content).decode()}'
 
 
