@@ -13,17 +13,13 @@ from PIL import Image, ImageDraw, ImageFont
 # Both come with matplotlib. The first has Latin, Greek, Cyrillic, Arabic and more, but no Chinese;
 # the other has a box for every letter there is.
 DEFAULT_FONT, PLACEHOLDER_FONT = 'DejaVu Sans', 'Last Resort'
+_font = lru_cache(maxsize=32)(ImageFont.truetype)
 
 
 def colored(labels: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    """Paint a label map in the colours of its classes.
+    """Paint (H, W) uint8 labels in the colours of a (K, 3) RGB palette: (H, W, 3) uint8 BGR.
 
-    Args:
-        labels: (H, W) uint8; an index that is no class becomes black.
-        palette: (K, 3) uint8, RGB.
-
-    Returns:
-        (H, W, 3) uint8, BGR.
+    An index that is no class becomes black.
     """
     table = np.zeros((256, 1, 3), np.uint8)
     table[: len(palette), 0] = palette[:, ::-1]
@@ -40,15 +36,8 @@ def overlay(
 ) -> np.ndarray:
     """Blend the class colours over a photo, and add a legend of its classes with their shares.
 
-    Args:
-        photo: (H, W, 3) uint8, BGR.
-        labels: (H, W) uint8.
-        palette: (K, 3) uint8, RGB.
-        classes: Class names.
-        opacity: Opacity of the colours, 0 to 1.
-
-    Returns:
-        (H, W + legend, 3) uint8, BGR.
+    Photo (H, W, 3) BGR, labels (H, W) and palette (K, 3) RGB are uint8, opacity is 0 to 1. Returns
+    (H, W + legend, 3) uint8 BGR.
     """
     mixed = cv2.addWeighted(photo, 1 - opacity, colored(labels, palette), opacity, 0)
     return np.hstack([mixed, _legend(len(photo), labels, palette, classes)])
@@ -65,11 +54,7 @@ def largest_first(shares: np.ndarray) -> list[int]:
 
 
 def percent(share: float) -> str:
-    """Format the share of a class that occurs, which never reads as none.
-
-    Args:
-        share: More than 0, up to 1.
-    """
+    """Format the share of a class that occurs, more than 0, up to 1; it never reads as none."""
     text = f'{100 * share:.1f} %'
     return '< 0.1 %' if text == '0.0 %' else text
 
@@ -97,9 +82,9 @@ def _legend(
 ) -> np.ndarray:
     size = int(min(max(height / 24, 10), 28))
     row = size + max(size // 4, 2)
-    names_width, widths = _name_widths(tuple(classes), size)
+    widths = [_text(name, size).shape[1] for name in classes]
     left = row + size // 2  # of the text, right of the colour box
-    width = left + names_width + _share_width(size) + size
+    width = left + max(widths) + _share_width(size) + size
     canvas = np.full((height, width, 3), 255, np.uint8)
     shares = class_shares(labels, len(classes))
     order = largest_first(shares)
@@ -120,13 +105,6 @@ def _paste(canvas: np.ndarray, text: np.ndarray, top: int, left: int) -> None:
     part[:] = text[: part.shape[0], : part.shape[1], None]  # cut off where there is no room
 
 
-@lru_cache(maxsize=64)
-def _name_widths(classes: tuple[str, ...], size: int) -> tuple[int, list[int]]:
-    """Return the width of the widest name, and of each."""
-    widths = [_text(name, size).shape[1] for name in classes]
-    return max(widths), widths
-
-
 def _share_width(size: int) -> int:
     return _text('100.0 %', size).shape[1] + size // 2
 
@@ -139,11 +117,6 @@ def _text(text: str, size: int) -> np.ndarray:
     canvas = Image.new('L', (width, height), 255)
     ImageDraw.Draw(canvas).text((0, 0), text, 0, font)
     return np.asarray(canvas)
-
-
-@lru_cache(maxsize=32)
-def _font(file: str, size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(file, size)
 
 
 @cache

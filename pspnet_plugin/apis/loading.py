@@ -5,17 +5,17 @@ are never guessed.
 """
 
 import pickle
-from collections.abc import Iterator, Mapping
+import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from mmengine.runner.checkpoint import CheckpointLoader
 from mmseg.models import EncoderDecoder
 from mmseg.registry import DATASETS, MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
 from pspnet_plugin.apis.export.deployed_network import mean_and_std
 from pspnet_plugin.labels.palettes import read_metainfo
@@ -26,16 +26,10 @@ RESIZING = ('Resize', 'RandomResize', 'RandomChoiceResize', 'ResizeShortestEdge'
 
 
 def load_config(path: Path, *, options: dict | None = None, whole: bool = True) -> Config:
-    """Load a config that builds a segmentor.
+    """Load a config that builds a segmentor, and replace the values of ``options``.
 
-    Args:
-        path: Its file.
-        options: Values to replace, by dotted keys.
-        whole: If true, ``test_cfg.mode`` must be ``'whole'``.
-
-    Raises:
-        FileNotFoundError: It is missing.
-        ValueError: It is unusable.
+    ``FileNotFoundError``: it is missing. ``ValueError``: it is unusable; if ``whole``, so is one
+    whose ``test_cfg.mode`` is not ``'whole'``.
     """
     if not path.is_file():
         raise FileNotFoundError(f'{path} does not exist; give the config of a network')
@@ -59,20 +53,21 @@ def load_config(path: Path, *, options: dict | None = None, whole: bool = True) 
 def load_model(config: Config, checkpoint: Path) -> tuple[EncoderDecoder, dict]:
     """Load a segmentor with its weights, in eval mode and without auxiliary heads, on the CPU.
 
-    Args:
-        config: One of ``load_config``; changed as by ``build_model``.
-        checkpoint: File of a training, or a bare state dict.
-
-    Returns:
-        The segmentor, and the checkpoint's ``meta``.
-
-    Raises:
-        FileNotFoundError: The checkpoint is missing.
-        ValueError: The model cannot be built, or the checkpoint does not fit it.
+    Returns it and the ``meta`` of the checkpoint, which may be a bare state dict.
+    ``FileNotFoundError``: the checkpoint is missing. ``ValueError``: the model cannot be built, or
+    the checkpoint does not fit it.
     """
     state, meta = _read_checkpoint(checkpoint)
     model = build_model(config)
-    _load_state(model, state, f'{checkpoint} does not fit {config.filename}')
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        # A line for all missing keys, one for all unexpected ones, one for each other shape.
+        lines = [textwrap.shorten(line, 200) for line in str(error).splitlines()[1:5]]
+        raise ValueError(
+            f'{checkpoint} does not fit {config.filename}: {" ".join(lines)} Give the config that '
+            'it was trained with'
+        ) from None
     model.auxiliary_head = None  # only training uses it
     return model.eval().requires_grad_(False), meta
 
@@ -80,10 +75,8 @@ def load_model(config: Config, checkpoint: Path) -> tuple[EncoderDecoder, dict]:
 def build_model(config: Config) -> EncoderDecoder:
     """Build the segmentor of a config, on the CPU, to be filled with weights.
 
-    Pretrained weights and the settings of a training are removed from the config.
-
-    Raises:
-        ValueError: The model cannot be built.
+    Pretrained weights and the settings of a training are removed from the config. ``ValueError``:
+    the model cannot be built.
     """
     config.model.pretrained = None
     config.model.train_cfg = None
@@ -94,22 +87,15 @@ def build_model(config: Config) -> EncoderDecoder:
     try:
         return revert_sync_batchnorm(MODELS.build(config.model))
     except Exception as error:  # of any part's constructor
-        raise ValueError(
-            f'{config.filename}: its model cannot be built: {_one_line(error)}'
-        ) from None
+        raise ValueError(f'{config.filename}: model cannot be built: {_one_line(error)}') from None
 
 
 def size_of(config: Config) -> Size | None:
     """Return the (height, width) of the crops of a training, None if the config has none."""
     preprocessor = config.get('data_preprocessor') or config.model.get('data_preprocessor') or {}
-    for size in (
-        preprocessor.get('size'),
-        config.get('crop_size'),
-        (config.model.get('test_cfg') or {}).get('crop_size'),
-    ):
-        if size:
-            return tuple(size)
-    return None
+    testing = config.model.get('test_cfg') or {}
+    size = preprocessor.get('size') or config.get('crop_size') or testing.get('crop_size')
+    return tuple(size) if size else None
 
 
 def trained_side(config: Config) -> int | None:
@@ -118,7 +104,7 @@ def trained_side(config: Config) -> int | None:
     In larger photos, objects are larger than the network has ever seen them. The training pipeline
     of the config tells; one without resizing does not.
     """
-    dataset = (config.get('train_dataloader') or {}).get('dataset') or {}
+    dataset = _dataset_of(config, 'train_dataloader')
     while not dataset.get('pipeline'):  # wrappers: the first dataset within
         inner = dataset.get('dataset') or next(iter(dataset.get('datasets') or ()), None)
         if not isinstance(inner, Mapping):
@@ -129,11 +115,7 @@ def trained_side(config: Config) -> int | None:
 
 
 def check_padding(model: EncoderDecoder, size: Size, *, dynamic: bool) -> None:
-    """Check that the framework would not pad images of this size in a test.
-
-    Raises:
-        ValueError: It would.
-    """
+    """Raise ``ValueError`` if the framework would pad images of this size in a test."""
     padding = model.data_preprocessor.test_cfg or {}
     divisor, fixed = padding.get('size_divisor'), padding.get('size')
     pads = (divisor and any(side % divisor for side in size)) or (fixed and tuple(fixed) != size)
@@ -146,17 +128,11 @@ def check_padding(model: EncoderDecoder, size: Size, *, dynamic: bool) -> None:
 
 
 def describe(model: EncoderDecoder, config: Config, meta: dict) -> dict:
-    """Collect what a program needs to know to use a network.
+    """Collect what a program needs to know to use a network with the ``meta`` of its checkpoint.
 
-    Args:
-        model: The segmentor.
-        config: Its config.
-        meta: ``meta`` of its checkpoint.
-
-    Returns:
-        ``classes`` and ``palette``, empty where neither checkpoint nor config has them;
-        ``scaling``, ``'mean_std'`` or, by each image's own extremes, ``'min_max'``; ``mean`` and
-        ``std``; and ``channel_order``, ``'RGB'`` or ``'BGR'``, which mean and std follow.
+    ``classes`` and ``palette``, empty where neither checkpoint nor config has them; ``scaling``,
+    ``'mean_std'`` or, by each image's own extremes, ``'min_max'``; ``mean`` and ``std``; and
+    ``channel_order``, ``'RGB'`` or ``'BGR'``, which mean and std follow.
     """
     mean, std = mean_and_std(model)
     metainfo = meta.get('dataset_meta') or metainfo_of(config)
@@ -176,7 +152,7 @@ def describe(model: EncoderDecoder, config: Config, meta: dict) -> dict:
 
 def metainfo_of(config: Config) -> dict:
     """Return ``classes``, ``palette`` and the like of the dataset that a config tests on."""
-    dataset = (config.get('test_dataloader') or {}).get('dataset') or {}
+    dataset = _dataset_of(config, 'test_dataloader')
     kind = DATASETS.get(dataset['type']) if 'type' in dataset else None
     configured = dataset.get('metainfo') or {}
     if isinstance(configured, str):
@@ -187,6 +163,10 @@ def metainfo_of(config: Config) -> dict:
     if colors and 'palette' not in configured and set(classes) <= colors.keys():
         configured = {**configured, 'palette': [colors[name] for name in classes]}
     return {**defaults, **configured}
+
+
+def _dataset_of(config: Config, loader: str) -> Mapping:
+    return (config.get(loader) or {}).get('dataset') or {}
 
 
 def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:
@@ -204,28 +184,6 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:
     return {key.removeprefix('module.'): value for key, value in state.items()}, meta or {}
 
 
-def _load_state(model: nn.Module, state: dict[str, Tensor], problem: str) -> None:
-    expected = model.state_dict()
-    shapes = [
-        f'{key} {tuple(state[key].shape)}, not {tuple(expected[key].shape)}'
-        for key in expected
-        if key in state and state[key].shape != expected[key].shape
-    ]
-    if shapes:
-        raise ValueError(f'{problem}: other shapes: {_first_few(shapes)}')
-    with torch.no_grad():
-        missing, unexpected = model.load_state_dict(state, strict=False)
-    differences = [
-        f'{what}: {_first_few(keys)}'
-        for what, keys in (('missing', missing), ('unexpected', unexpected))
-        if keys
-    ]
-    if differences:
-        raise ValueError(
-            f'{problem}: {"; ".join(differences)}. Give the config that it was trained with'
-        )
-
-
 def _largest_side(step: Mapping) -> int | None:
     """Return the longer side of the largest photos that leave a pipeline step, if it tells."""
     if step['type'] not in RESIZING:
@@ -237,16 +195,10 @@ def _largest_side(step: Mapping) -> int | None:
     return round(largest) or None
 
 
-def _numbers(value: object) -> Iterator[float]:
-    if isinstance(value, int | float):
-        yield value
-    for item in value if isinstance(value, list | tuple) else ():
-        yield from _numbers(item)
-
-
-def _first_few(names: list[str], most: int = 4) -> str:
-    rest = f' and {len(names) - most} more' if len(names) > most else ''
-    return ', '.join(names[:most]) + rest
+def _numbers(value: object) -> list[float]:
+    if isinstance(value, list | tuple):
+        return [number for item in value for number in _numbers(item)]
+    return [value] if isinstance(value, int | float) else []
 
 
 def _one_line(error: Exception) -> str:

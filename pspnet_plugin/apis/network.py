@@ -7,32 +7,20 @@ import numpy as np
 
 
 class NetworkOutput(NamedTuple):
-    """Labels of a photo, and how to get their confidence.
+    """Labels of a photo, and how to get their confidence."""
 
-    Attributes:
-        labels: (H, W) uint8 class indices.
-        confidence: Function that computes the (H, W) float32 probabilities of these classes; it
-            holds the logits until it is dropped.
-    """
-
-    labels: np.ndarray
+    labels: np.ndarray  # (H, W) uint8 class indices
+    # Computes the (H, W) float32 probabilities of these classes; holds the logits until dropped.
     confidence: Callable[[], np.ndarray]
 
 
 class Network(Protocol):
-    """Backend that labels photos of one size at the size they have.
+    """Backend that labels photos of one size at the size they have."""
 
-    Attributes:
-        classes: Class names; empty if unknown.
-        palette: (K, 3) uint8, RGB; empty if unknown.
-        trained_side: Longer side in pixels of the largest training photos, None if unknown.
-        workers: Number of threads that label small batches at once; 1: only the caller's.
-    """
-
-    classes: list[str]
-    palette: np.ndarray
-    trained_side: int | None
-    workers: int
+    classes: list[str]  # empty if unknown
+    palette: np.ndarray  # (K, 3) uint8, RGB; empty if unknown
+    trained_side: int | None  # longer side in pixels of the largest training photos, if known
+    workers: int  # threads that label small batches at once; 1: only the caller's
 
     def start_worker(self) -> None:
         """Prepare the calling worker thread; called once in each if there are several."""
@@ -41,12 +29,7 @@ class Network(Protocol):
         """Return the number of pixels that the network gets of a photo of this size."""
 
     def run(self, photos: Sequence[np.ndarray]) -> list[NetworkOutput]:
-        """Label a batch of photos of one size.
+        """Label a batch of photos of one size, (H, W, 3) uint8 BGR.
 
-        Args:
-            photos: (H, W, 3) uint8 BGR each.
-
-        Raises:
-            ImageTooLarge: Memory does not suffice.
-            BadImage: The network does not take them for another reason.
+        ``BadImage``: the network does not take them; ``ImageTooLarge``: memory does not suffice.
         """

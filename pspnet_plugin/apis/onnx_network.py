@@ -4,6 +4,7 @@
 """
 
 import json
+import textwrap
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 
 from pspnet_plugin.apis.network import NetworkOutput
 from pspnet_plugin.apis.photos import BadImage
+from pspnet_plugin.utils.resizing import Size
 
 PROVIDERS = ('CUDAExecutionProvider', 'CPUExecutionProvider')
 
@@ -21,13 +23,8 @@ PROVIDERS = ('CUDAExecutionProvider', 'CPUExecutionProvider')
 class OnnxNetwork:
     """A ``Network`` in an ``.onnx`` file, which takes a photo at a time.
 
-    Attributes:
-        size: (height, width) to which photos are resized, None if the file takes any.
-
-    Raises:
-        FileNotFoundError: The file is missing.
-        ImportError: onnxruntime is not installed.
-        ValueError: It is not an ONNX file, or lacks the metadata of an export.
+    ``FileNotFoundError``: the file is missing. ``ImportError``: onnxruntime is. ``ValueError``: it
+    is not an ONNX file, or lacks the metadata of an export.
     """
 
     workers = 1  # onnxruntime has threads of its own
@@ -55,7 +52,8 @@ class OnnxNetwork:
         self.palette = np.array(palette, np.uint8).reshape(-1, 3)
         sides = self._session.get_inputs()[0].shape[2:]  # names where they are free
         fixed = all(isinstance(side, int) for side in sides)
-        self.size: tuple[int, int] | None = tuple(sides) if fixed else None
+        # To which photos are resized; None: the file takes any.
+        self.size: Size | None = tuple(sides) if fixed else None
         self.trained_side: int | None = None if fixed else trained_side
         self._outputs = [output.name for output in self._session.get_outputs()]
 
@@ -70,12 +68,12 @@ class OnnxNetwork:
     def run(self, photos: Sequence[np.ndarray]) -> list[NetworkOutput]:
         """Label photos, see ``Network.run``."""
         try:
-            return [self._run(photo) for photo in photos]
+            return [self._label(photo) for photo in photos]
         except Exception as error:  # onnxruntime's errors have no common base
             text = ' '.join(str(error).split())[-300:]
             raise BadImage(f'cannot be labelled: {text}') from error
 
-    def _run(self, photo: np.ndarray) -> NetworkOutput:
+    def _label(self, photo: np.ndarray) -> NetworkOutput:
         size = photo.shape[:2]
         if self.size and self.size != size:
             shrinks = self.size[0] * self.size[1] < size[0] * size[1]
@@ -101,7 +99,7 @@ class OnnxNetwork:
         low, high = batch.min(), batch.max()
         return (batch - low) / (high - low if high > low else 1)
 
-    def _confidence(self, logits: Any, labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    def _confidence(self, logits: Any, labels: np.ndarray, size: Size) -> np.ndarray:
         """Return (H, W) float32 probabilities of the chosen classes, from logits (1, K, h, w)."""
         if 'logits' not in self._outputs:
             raise ValueError(f'{self._path} has no output "logits", which confidence is made from')
@@ -114,7 +112,7 @@ class OnnxNetwork:
         return _resize_back(probability.astype(np.float32), size)
 
 
-def _resize_back(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _resize_back(values: np.ndarray, size: Size) -> np.ndarray:
     if values.shape == size:
         return values
     return cv2.resize(values, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
@@ -132,12 +130,11 @@ def _open_session(path: Path) -> tuple[Any, Callable[[np.ndarray], Any]]:
         ) from None
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    available = onnxruntime.get_available_providers()
-    providers = [provider for provider in PROVIDERS if provider in available]
+    providers = [name for name in PROVIDERS if name in onnxruntime.get_available_providers()]
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime's errors have no common base
-        text = ' '.join(str(error).split())[:300]
+        text = textwrap.shorten(str(error), 300)
         hint = ' (.pt2 and .pt files are for torch)' if path.suffix != '.onnx' else ''
         raise ValueError(f'{path} cannot be loaded as an ONNX network: {text}{hint}') from None
     return session, onnxruntime.OrtValue.ortvalue_from_numpy

@@ -18,11 +18,7 @@ class ImageTooLarge(BadImage):
 
 
 def read_photo(path: Path) -> np.ndarray:
-    """Read a photo file as (H, W, 3) uint8 BGR, turned upright by its EXIF orientation.
-
-    Raises:
-        BadImage: The file cannot be read, is cut off, or is not an image that OpenCV decodes.
-    """
+    """Read a photo file; ``BadImage`` if it is cut off, or no image that OpenCV decodes."""
     try:
         return decode_image(path.read_bytes(), name=str(path), strict=False)
     except OSError as error:

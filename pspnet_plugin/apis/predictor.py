@@ -4,11 +4,12 @@ Shape shorthand in this module: H, W: height and width of a photo; K: number of 
 """
 
 import copy
+import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal, overload
 
@@ -24,12 +25,9 @@ from pspnet_plugin.utils.resizing import fit
 # Input pixels of a batch up to which worker threads take it; larger ones, several at once, might
 # not fit into memory.
 SMALL_BATCH = 2**18
-NO_CLASSES = (
-    '{} does not name its classes and their colours. Give a config with a test_dataloader whose '
-    'dataset has them in its metainfo; for an ONNX file, export it by such a config'
-)
 
-Photo = np.ndarray | str | os.PathLike[str]
+File = str | os.PathLike[str]
+Photo = np.ndarray | File
 
 
 class Prediction:
@@ -47,8 +45,7 @@ class Prediction:
     ) -> None:
         self.photo = photo
         self.labels = output.labels
-        self.classes = classes
-        self.palette = palette
+        self.classes, self.palette = classes, palette
         self._compute_confidence: Callable[[], np.ndarray] | None = output.confidence
 
     @cached_property
@@ -74,7 +71,8 @@ class Prediction:
         Raises:
             ValueError: The class names are unknown.
         """
-        shares = drawing.class_shares(self.labels, len(self._named()))
+        _check_named(self, 'the network')
+        shares = drawing.class_shares(self.labels, len(self.classes))
         return dict(zip(self.classes, shares.tolist(), strict=True))
 
     def overlay(self, opacity: float = 0.5) -> np.ndarray:
@@ -89,14 +87,8 @@ class Prediction:
         Raises:
             ValueError: The class names or colours are unknown.
         """
-        return drawing.overlay(
-            self.photo, self.labels, self.palette, self._named(), opacity=opacity
-        )
-
-    def _named(self) -> list[str]:
-        if not self.classes or not len(self.palette):
-            raise ValueError(NO_CLASSES.format('the network'))
-        return self.classes
+        _check_named(self, 'the network')
+        return drawing.overlay(self.photo, self.labels, self.palette, self.classes, opacity=opacity)
 
 
 class Predictor:
@@ -134,8 +126,8 @@ class Predictor:
 
     def __init__(
         self,
-        config: str | os.PathLike[str] | Config,
-        checkpoint: str | os.PathLike[str] | None = None,
+        config: File | Config,
+        checkpoint: File | None = None,
         *,
         device: str | None = None,
         max_side: int | Literal['trained'] | None = 'trained',
@@ -168,16 +160,12 @@ class Predictor:
         """
         if isinstance(images, np.ndarray | str | os.PathLike):
             return self([images])[0]
-        batches: list[list[np.ndarray]] = []
-        for photo in map(_load, images):
-            if batches and batches[-1][0].shape == photo.shape:
-                batches[-1].append(photo)
-            else:
-                batches.append([photo])
+        photos = [_load(image) for image in images]
+        batches = [list(same) for _, same in itertools.groupby(photos, np.shape)]
+        outputs = [output for batch in batches for output in self._run(batch)]
         return [
             Prediction(photo, output, self.classes, self.palette)
-            for batch in batches
-            for photo, output in zip(batch, self._run(batch), strict=True)
+            for photo, output in zip(photos, outputs, strict=True)
         ]
 
     def label_batches(
@@ -188,12 +176,8 @@ class Predictor:
         Each worker thread labels a small batch by its share of the cores. That takes less time than
         all cores on one batch after the other, where they wait for each other at every layer.
 
-        Args:
-            batches: Photos of one size each, (H, W, 3) uint8 BGR. A few are taken ahead.
-
-        Yields:
-            For each batch in order, its label maps, (H, W) uint8; ``result()`` raises ``BadImage``
-            where the network does not take the photos.
+        A batch holds photos of one size, (H, W, 3) uint8 BGR; a few are taken ahead. Its label
+        maps, (H, W) uint8, are yielded in order; their ``result()`` may raise ``BadImage``.
         """
         if self.network.workers < 2:
             yield from (self._label_now(batch) for batch in batches)
@@ -216,8 +200,7 @@ class Predictor:
 
     def require_classes(self) -> None:
         """Raise ``ValueError`` if the class names or colours are unknown."""
-        if not self.classes or not len(self.palette):
-            raise ValueError(NO_CLASSES.format(self._source))
+        _check_named(self, self._source)
 
     def _label(self, photos: Sequence[np.ndarray]) -> list[np.ndarray]:
         return [output.labels for output in self._run(photos)]
@@ -242,11 +225,7 @@ class Predictor:
         return [_enlarge(output, (width, height)) for output in outputs]
 
 
-def _open_network(
-    config: str | os.PathLike[str] | Config,
-    checkpoint: str | os.PathLike[str] | None,
-    device: str | None,
-) -> Network:
+def _open_network(config: File | Config, checkpoint: File | None, device: str | None) -> Network:
     # Imported here, because each needs a framework that the other does without.
     if checkpoint is None:
         if isinstance(config, Config) or Path(config).suffix == '.py':
@@ -268,11 +247,17 @@ def _open_network(
 
 def _enlarge(output: NetworkOutput, size: tuple[int, int]) -> NetworkOutput:
     """Resize an output to (width, height); the confidence when it is asked for."""
-
-    def enlarge(values: np.ndarray) -> np.ndarray:
-        return cv2.resize(values, size, interpolation=cv2.INTER_NEAREST)
-
+    enlarge = partial(cv2.resize, dsize=size, interpolation=cv2.INTER_NEAREST)
     return NetworkOutput(enlarge(output.labels), lambda: enlarge(output.confidence()))
+
+
+def _check_named(network: Predictor | Prediction, source: object) -> None:
+    if not network.classes or not len(network.palette):
+        raise ValueError(
+            f'{source} does not name its classes and their colours. Give a config with a '
+            'test_dataloader whose dataset has them in its metainfo; for an ONNX file, export it '
+            'by such a config'
+        )
 
 
 def _load(image: Photo) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Torch backend of ``Predictor``: a segmentor behind the test pipeline of its config."""
 
 import contextlib
+import textwrap
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -26,18 +27,9 @@ MAX_WORKERS = 4
 class TorchNetwork:
     """A ``Network`` that labels batches of photos as the framework's test loop does.
 
-    Args:
-        config: One of ``load_config``; opening the network changes it.
-        checkpoint: File of its weights.
-        device: ``'cpu'``, ``'cuda:0'``, …; by default the first GPU, or else the CPU.
-
-    Attributes:
-        model: The segmentor in eval mode.
-
-    Raises:
-        FileNotFoundError: The checkpoint is missing.
-        ValueError: It does not fit the config, the config has no test pipeline, an 8-bit label map
-            cannot hold the classes, or the device does not exist.
+    Opening it changes the config. ``FileNotFoundError``: the checkpoint is missing. ``ValueError``:
+    it does not fit, there is no test pipeline, an 8-bit label map cannot hold the classes, or the
+    device does not exist.
     """
 
     def __init__(self, config: Config, checkpoint: Path, *, device: str | None = None) -> None:
@@ -46,7 +38,7 @@ class TorchNetwork:
         try:
             self.model = model.to(device)
         except (RuntimeError, AssertionError) as error:
-            text = ' '.join(str(error).split())[:200]
+            text = textwrap.shorten(str(error), 200)
             raise ValueError(f'device {device} cannot be used: {text}') from None
         if model.out_channels > 256:
             raise ValueError(
@@ -106,9 +98,7 @@ class TorchNetwork:
 def _confidence(scores: Tensor, labels: Tensor) -> np.ndarray:
     """Return (H, W) float32 probabilities of the chosen classes.
 
-    Args:
-        scores: (K, H, W) logits, or (1, H, W) that the framework has put through a sigmoid.
-        labels: (H, W) class indices.
+    ``scores`` are (K, H, W) logits, or (1, H, W) that the framework has put through a sigmoid.
     """
     scores = scores.float()
     if len(scores) == 1:
@@ -128,8 +118,6 @@ def _test_pipeline(config: Config) -> Compose:
         )
     init_default_scope(config.get('default_scope', 'mmseg'))
     steps = [dict(step) for step in dataset['pipeline']]
-    loading = [step for step in steps if step['type'] == 'LoadImageFromFile'][:1] or [{}]
-    return Compose(
-        [{**step, 'type': 'LoadImageFromNDArray'} for step in loading]
-        + [step for step in steps if not step['type'].startswith('Load')]
-    )
+    loading = next((step for step in steps if step['type'] == 'LoadImageFromFile'), {})
+    others = [step for step in steps if not step['type'].startswith('Load')]
+    return Compose([{**loading, 'type': 'LoadImageFromNDArray'}, *others])

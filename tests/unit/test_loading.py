@@ -67,7 +67,8 @@ def test_a_checkpoint_that_does_not_fit_is_named_with_its_keys(tmp_path, state):
     for part in (str(path), 'psp_demo.py', 'decode_head.bottleneck', 'head.extra'):
         assert part in message(path)
     torch.save({**state, 'decode_head.conv_seg.bias': torch.zeros(3)}, path)
-    assert 'decode_head.conv_seg.bias (3,), not (19,)' in message(path)
+    for part in (str(path), 'decode_head.conv_seg.bias', '[3]', '[19]'):
+        assert part in message(path)
 
 
 @pytest.mark.parametrize('content', [dict(epoch=3), [1, 2], None], ids=['dict', 'list', 'text'])

@@ -23,13 +23,7 @@ from pspnet_plugin.apis.export.exporters import (
     quiet,
     write,
 )
-from pspnet_plugin.apis.loading import (
-    check_padding,
-    describe,
-    load_model,
-    size_of,
-    trained_side,
-)
+from pspnet_plugin.apis.loading import check_padding, describe, load_model, size_of, trained_side
 from pspnet_plugin.toolkit.arguments import (
     add_cfg_options,
     atomic_output,
@@ -56,15 +50,7 @@ class CheckFailed(RuntimeError):
 
 
 def export(args: argparse.Namespace) -> None:
-    """Load, export, check, keep.
-
-    Raises:
-        ImportError: A package is missing.
-        OSError: A file is missing, or may not be read or written.
-        ValueError: An argument, the config or the checkpoint is unusable.
-        ExportError: The exporter cannot write this network.
-        CheckFailed: The exported file gives other results.
-    """
+    """Load, export, check, keep."""
     check_packages(args.format)
     _check_arguments(args)
     with quiet():
@@ -147,12 +133,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add('config', metavar='CONFIG', type=Path, help='config of the network')
-    add(
-        'checkpoint',
-        metavar='CHECKPOINT',
-        type=Path,
+    add('checkpoint', metavar='CHECKPOINT', type=Path,
         help='file of its weights, all of which must fit',
-    )
+    )  # fmt: skip
     add('out', metavar='OUT', type=Path, help='file to write: .onnx, .pt2 (torch_export), .pt')
     add(
         '--size', type=parse_size, metavar='HxW',

@@ -114,12 +114,7 @@ class Network:
 
 
 def find_photos(inputs: Sequence[Path]) -> list[Path]:
-    """Find the files that are named, and the photos directly in each directory that is.
-
-    Raises:
-        FileNotFoundError: One does not exist.
-        ValueError: A directory holds no photo.
-    """
+    """Find the files that are named, and the photos directly in each directory that is."""
     photos = []
     for path in inputs:
         if path.is_dir():
@@ -137,8 +132,7 @@ def find_photos(inputs: Sequence[Path]) -> list[Path]:
 def plan(photos: Sequence[Path], out: Path, *, color: bool) -> list[tuple[Path, list[Path]]]:
     """Pair each photo with its output files: label map and, with ``color``, its colours.
 
-    Raises:
-        ValueError: Two photos would share an output file, or one would replace a photo.
+    ``ValueError``: two photos would share an output file, or one would replace a photo.
     """
     ends = ('.png', '_color.png') if color else ('.png',)
     jobs = [(photo, [out / f'{photo.stem}{end}' for end in ends]) for photo in photos]
@@ -160,11 +154,7 @@ def plan(photos: Sequence[Path], out: Path, *, color: bool) -> list[tuple[Path, 
 
 
 def read_photo(path: Path) -> np.ndarray:
-    """Read a photo as (H, W, 3) uint8 BGR, turned upright by its EXIF orientation.
-
-    Raises:
-        BadPhoto: It cannot be read.
-    """
+    """Read a photo as (H, W, 3) uint8 BGR, turned upright by its EXIF orientation."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -201,12 +191,7 @@ def write_png(path: Path, image: np.ndarray) -> None:
 
 
 def predict(args: argparse.Namespace) -> int:
-    """Label every photo; the exit status is 1 if one was skipped.
-
-    Raises:
-        OSError: A file is missing, or may not be written.
-        ValueError: The network or an argument is unusable.
-    """
+    """Label every photo; the exit status is 1 if one was skipped."""
     network = Network(args.model)
     if args.color and not len(network.palette):
         raise ValueError(

@@ -18,19 +18,12 @@ MIN_EQUAL = 0.999  # share of pixels with the same class
 
 
 class Difference(NamedTuple):
-    """Difference of two outputs for the same images.
+    """Difference of two outputs for the same images."""
 
-    Attributes:
-        shape: (N, 3, H, W) of the images.
-        logits: Largest absolute difference.
-        largest: Largest absolute logit.
-        equal: Share of the pixels with the same class, 0 to 1.
-    """
-
-    shape: tuple[int, ...]
-    logits: float
-    largest: float
-    equal: float
+    shape: tuple[int, ...]  # (N, 3, H, W) of the images
+    logits: float  # largest absolute difference
+    largest: float  # largest absolute logit
+    equal: float  # share of the pixels with the same class, 0 to 1
 
     def passes(self) -> bool:
         """Return whether both may count as the same network; False for NaN."""
@@ -73,14 +66,9 @@ def sample_images(shape: tuple[int, int, int]) -> Tensor:
 def compare(
     run: Run, model: EncoderDecoder, shape: tuple[int, int, int], *, normalize: bool, order: str
 ) -> Difference:
-    """Run an exported network and the framework's own on the same images.
+    """Run an exported network and the framework's own on the same images, of shape (N, H, W).
 
-    Args:
-        run: One of ``open_exported``.
-        model: The segmentor that was exported.
-        shape: (N, H, W) of the images.
-        normalize: If true, the exported network normalises.
-        order: Its channel order, ``'RGB'`` or ``'BGR'``.
+    If ``normalize``, the exported one normalises; ``order`` is its channel order, RGB or BGR.
     """
     images = sample_images(shape)  # (N, 3, H, W), in the exported network's order
     bgr = images.flip(1) if order == 'RGB' else images  # as pipelines read

@@ -16,14 +16,10 @@ from pspnet_plugin.models.preprocessor import MinMaxDataPreProcessor, min_max
 
 
 class DeployedNetwork(nn.Module):
-    """Whole-image inference of a segmentor, and its post-processing.
+    """Whole-image inference of a segmentor in eval mode, and its post-processing.
 
-    Args:
-        model: A segmentor in eval mode.
-        normalize: If true, it takes images as they are, 0 to 255, and normalises them.
-
-    Raises:
-        ValueError: It has more classes than an 8-bit label map can hold.
+    If ``normalize``, it takes images as they are, 0 to 255, and normalises them. ``ValueError``:
+    an 8-bit label map cannot hold its classes.
     """
 
     mean: Tensor
@@ -43,15 +39,11 @@ class DeployedNetwork(nn.Module):
         self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        """Label images.
+        """Label images, (N, 3, H, W) in the network's own channel order.
 
-        Args:
-            picture: Images, (N, 3, H, W) in the network's own channel order: 0 to 255, uint8 or
-                float, if ``normalize``; else float and normalised.
-
-        Returns:
-            Class indices (N, H, W), uint8, and the logits (N, K, H, W) they come from. With one
-            output channel the index is 1 where the sigmoid exceeds the head's threshold.
+        They are 0 to 255, uint8 or float, if ``normalize``; else float and normalised. Returns
+        class indices (N, H, W), uint8, and the logits (N, K, H, W) they come from. With one output
+        channel the index is 1 where the sigmoid exceeds the head's threshold.
         """
         x = picture
         if self.normalize:
@@ -75,11 +67,7 @@ class DeployedNetwork(nn.Module):
 
 
 def mean_and_std(model: EncoderDecoder) -> tuple[list[float], list[float]]:
-    """Return the mean and the standard deviation that normalise each of the three channels.
-
-    Raises:
-        ValueError: The network has another number of channels.
-    """
+    """Return mean and standard deviation of the three channels; ``ValueError`` if not three."""
     preprocessor = model.data_preprocessor
     if not preprocessor._enable_normalize:
         return [0.0] * 3, [1.0] * 3
@@ -96,10 +84,10 @@ def mean_and_std(model: EncoderDecoder) -> tuple[list[float], list[float]]:
 
 def _is_plain(model: EncoderDecoder) -> bool:
     """Return whether its logits are those of the head, upsampled."""
-    head = type(model.decode_head) if isinstance(model.decode_head, BaseDecodeHead) else None
+    head = model.decode_head
     return (
         type(model).encode_decode is EncoderDecoder.encode_decode
-        and head is not None
-        and head.predict is BaseDecodeHead.predict
-        and head.predict_by_feat is BaseDecodeHead.predict_by_feat
+        and isinstance(head, BaseDecodeHead)
+        and type(head).predict is BaseDecodeHead.predict
+        and type(head).predict_by_feat is BaseDecodeHead.predict_by_feat
     )

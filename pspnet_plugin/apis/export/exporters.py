@@ -4,6 +4,7 @@ Shape shorthand in this module: N: batch; K: output channels; H, W: height and w
 """
 
 import contextlib
+import importlib
 import io
 import json
 import logging
@@ -34,17 +35,10 @@ class ExportError(RuntimeError):
 
 
 def check_packages(form: str) -> None:
-    """Check that the packages that a format needs are installed.
-
-    Raises:
-        ImportError: One is not; the message says how to install it.
-    """
-    if form != 'onnx':
-        return
+    """Raise ``ImportError`` if a package that a format needs is not installed."""
     try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
+        for name in ('onnx', 'onnxruntime', 'onnxscript') if form == 'onnx' else ():
+            importlib.import_module(name)
     except ImportError as error:
         raise ImportError(
             f"{error.name} is not installed; install it with pip install 'pspnet-plugin[deploy]'"
@@ -61,24 +55,11 @@ def write(
     opset: int,
     metadata: dict,
 ) -> int:
-    """Export a network; the batch is free in every format.
+    """Export a network in eval mode; return the least H and W that the file takes.
 
-    Args:
-        network: In eval mode.
-        images: (2, 3, H, W), an example of what the file will take.
-        path: File to write.
-        form: One of ``FORMATS``.
-        dynamic: If true, H and W are free too.
-        opset: Version of the ONNX operators.
-        metadata: Values for ``metadata_props`` of ONNX, or the extra file ``METADATA``; strings as
-            they are, others as JSON.
-
-    Returns:
-        The least H and W that the file takes, if they are free.
-
-    Raises:
-        ExportError: The exporter failed.
-        OSError: The file cannot be written.
+    ``images``, (2, 3, H, W), are an example of what it takes. The batch is free in every format,
+    and if ``dynamic``, H and W are too. ``metadata`` becomes ``metadata_props`` of ONNX, strings as
+    they are, others as JSON, or the extra file ``METADATA``. ``ExportError``: the exporter failed.
     """
     extra = {METADATA: json.dumps(metadata, indent=1)}
     try:
@@ -99,9 +80,9 @@ def write(
                 opset_version=opset, verbose=False,
             )  # fmt: skip
             assert written
+            texts = written.model.metadata_props
             for key, value in metadata.items():
-                text = value if isinstance(value, str) else json.dumps(value)
-                written.model.metadata_props[key] = text
+                texts[key] = value if isinstance(value, str) else json.dumps(value)
             written.save(str(path), external_data=False)
             return 1  # ONNX checks no sizes
     except (OSError, MemoryError, ExportError):
@@ -124,11 +105,7 @@ def _graph(
 
 
 def _least_side(program: torch.export.ExportedProgram) -> int:
-    """Return the least free height or width.
-
-    Raises:
-        ExportError: A free size has an upper limit.
-    """
+    """Return the least free height or width; ``ExportError`` if a free size has an upper limit."""
     (name,) = program.graph_signature.user_inputs
     (node,) = (node for node in program.graph.nodes if node.name == name)
     least = 1
@@ -145,22 +122,14 @@ def _least_side(program: torch.export.ExportedProgram) -> int:
 
 
 def open_exported(path: Path, *, form: str, threads: int = 0) -> Run:
-    """Open an exported file.
+    """Open a file of ``write``: from images (N, 3, H, W) to labels (N, H, W) and logits.
 
-    Args:
-        path: File of ``write``.
-        form: Its format.
-        threads: Number of onnxruntime's threads; 0: one a core.
-
-    Returns:
-        A function from images (N, 3, H, W) to label maps (N, H, W) and logits (N, K, H, W).
+    ``threads`` is the number of onnxruntime's threads; 0: one a core.
     """
-    if form == 'torch_export':
+    if form != 'onnx':
         with quiet():
-            return torch.export.load(str(path)).module()
-    if form == 'torchscript':
-        with quiet():
-            return torch.jit.load(str(path))
+            torchscript = form == 'torchscript'
+            return torch.jit.load(path) if torchscript else torch.export.load(path).module()
     import onnx
     import onnxruntime
 
@@ -181,12 +150,9 @@ def open_exported(path: Path, *, form: str, threads: int = 0) -> Run:
 def quiet() -> Iterator[None]:
     """Silence the reports of exporters; the framework's own warnings, and errors, stay."""
     # Not logging.disable: mmengine's loggers cache that they are off, and would stay so.
-    names = {name: logging.getLogger(name) for name in EXPORT_LOGGERS}
-    levels = {
-        logger: logging.ERROR
-        for name, logger in {**names, **logging.root.manager.loggerDict}.items()
-        if isinstance(logger, logging.Logger) and name.partition('.')[0] in names
-    }
+    names = (*EXPORT_LOGGERS, *logging.root.manager.loggerDict)
+    exporting = [name for name in names if name.partition('.')[0] in EXPORT_LOGGERS]
+    levels = {logging.getLogger(name): logging.ERROR for name in exporting}
     levels[MMLogger.get_current_instance()] = logging.WARNING
     before = {logger: logger.level for logger in levels}
     try:
