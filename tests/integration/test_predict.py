@@ -28,24 +28,10 @@ def model(trained):
     return init_model(str(trained / 'psp_demo.py'), str(trained / 'iter_2.pth'), device='cpu')
 
 
-@pytest.fixture
-def run(tmp_path, capsys):
-    """Run the tool into ``out``; returns stdout and stderr."""
-
-    def call(*arguments, status=0, out='out') -> tuple[str, str]:
-        capsys.readouterr()
-        words = [*map(str, arguments), '--out', str(tmp_path / out)]
-        assert main(words) == status
-        said = capsys.readouterr()
-        return said.out, said.err
-
-    return call
-
-
-def test_photos_are_labelled_as_by_the_framework(street, network, model, run, tmp_path):
+def test_photos_are_labelled_as_by_the_framework(street, network, model, predict, tmp_path):
     out = tmp_path / 'out'
     kinds = ['index', 'color', 'overlay', 'pairs', 'shares']
-    stdout, stderr = run(street, *network, '--batch', 2, '--save', *kinds, status=1)
+    stdout, stderr = predict(street, *network, '--batch', 2, '--save', *kinds, status=1)
     assert f'{street}/broken.jpg' in stderr and stderr.endswith(': 1\n')
     assert '4 images' in stdout and re.search(r'4/5 \[.*image/s\]', stderr)
     assert 'Traceback' not in stderr
@@ -79,7 +65,7 @@ def save(path, **options) -> None:
     Image.fromarray(smooth).save(path, **options)
 
 
-def test_photos_of_all_kinds_are_labelled_as_by_the_framework(network, model, run, tmp_path):
+def test_photos_of_all_kinds_are_labelled_as_by_the_framework(network, model, predict, tmp_path):
     smooth, folder = cv2.resize(photo(8, 12), (96, 64)), tmp_path / 'photos'
     folder.mkdir()
     alpha = np.dstack([photo(64, 96), photo(64, 96, seed=1)[..., 0]])
@@ -94,7 +80,7 @@ def test_photos_of_all_kinds_are_labelled_as_by_the_framework(network, model, ru
     save(folder / 'turned.jpg', exif=EXIF_TURNED)
     for name in ('scan.tiff', 'UPPER.JPG', '100 % %s {0} straße 日本.jpg'):
         save(folder / name)
-    run(folder, *network, '--save', 'index')
+    predict(folder, *network, '--save', 'index')
     files = list(folder.iterdir())
     assert len(files) == 9
     for path in files:
@@ -105,11 +91,11 @@ def test_photos_of_all_kinds_are_labelled_as_by_the_framework(network, model, ru
 
 
 @pytest.mark.parametrize('by', ['checkpoint', 'onnx'])
-def test_large_photos_are_shrunk_for_the_network(by, network, demo_onnx, model, run, tmp_path):
+def test_large_photos_are_shrunk_for_the_network(by, network, demo_onnx, model, predict, tmp_path):
     cv2.imwrite(str(tmp_path / 'large.png'), photo(90, 150))
     cv2.imwrite(str(tmp_path / 'small.png'), photo(48, 60))
     options = network if by == 'checkpoint' else ['--onnx', demo_onnx]
-    run(tmp_path, *options, '--save', 'index', 'overlay', '--max-side', 60)
+    predict(tmp_path, *options, '--save', 'index', 'overlay', '--max-side', 60)
     shrunk = cv2.resize(photo(90, 150), (60, 36), interpolation=cv2.INTER_AREA)
     for name, image, size in (('large', shrunk, (150, 90)), ('small', photo(48, 60), (60, 48))):
         labels = inference_model(model, image).pred_sem_seg.data[0].numpy().astype(np.uint8)
@@ -120,7 +106,7 @@ def test_large_photos_are_shrunk_for_the_network(by, network, demo_onnx, model, 
     assert drawn.shape[0] == 90 and drawn.shape[1] > 150  # with its legend: the file has classes
 
 
-def test_photos_larger_than_in_the_training_are_shrunk_and_that_is_said(network, run, tmp_path):
+def test_photos_larger_than_in_the_training_are_shrunk_and_that_is_said(network, predict, tmp_path):
     cv2.imwrite(str(tmp_path / 'large.png'), photo(90, 512))
     config = Config.fromfile(network[1])
     config.train_dataloader.dataset.pipeline.insert(
@@ -131,7 +117,7 @@ def test_photos_larger_than_in_the_training_are_shrunk_and_that_is_said(network,
     labels = []
     for more in ([], ['--max-side', 256], ['--max-side', 0]):
         out = f'out{len(labels)}'
-        _, stderr = run(*arguments, *more, '--save', 'index', out=out)
+        _, stderr = predict(*arguments, *more, '--save', 'index', out=out)
         assert ('256' in stderr and '--max-side' in stderr) == (not more)
         labels.append(read(tmp_path / out / 'index/large.png'))
         marker = json.loads((tmp_path / out / '.labelled.json').read_text())
@@ -139,16 +125,16 @@ def test_photos_larger_than_in_the_training_are_shrunk_and_that_is_said(network,
     assert (labels[0] == labels[1]).all() and (labels[0] != labels[2]).any()
 
 
-def test_pairs_have_their_photo_where_the_config_has_it(network, run, tmp_path):
+def test_pairs_have_their_photo_where_the_config_has_it(network, predict, tmp_path):
     cv2.imwrite(str(tmp_path / 'plain.png'), photo(64, 64))
     side = ['--cfg-options', 'test_dataloader.dataset.photo_side=right']
-    run(tmp_path / 'plain.png', *network, '--save', 'pairs', 'color', *side)
+    predict(tmp_path / 'plain.png', *network, '--save', 'pairs', 'color', *side)
     colors = read(tmp_path / 'out/color/plain.png')
     expected = np.hstack([colors, photo(64, 64)])
     assert (read(tmp_path / 'out/pairs/plain.png') == expected).all()
 
 
-def test_photos_that_cannot_be_labelled_are_named_and_the_others_are(network, run, tmp_path):
+def test_photos_that_cannot_be_labelled_are_named_and_the_others_are(network, predict, tmp_path):
     config = Config.fromfile(DEMO)
     config.model.decode_head = dict(
         type='WindowPSPHead', in_channels=128, in_index=3, num_classes=19, windows=('global', 8)
@@ -167,7 +153,7 @@ def test_photos_that_cannot_be_labelled_are_named_and_the_others_are(network, ru
         ('pipe.mp4', network, {'plain.png', 'low.png'}, ['strip: ', 'x65600']),
     ):
         os.mkfifo(folder / pipe)
-        _, stderr = run(folder, *options, '--max-side', 512, status=1, out=pipe)
+        _, stderr = predict(folder, *options, '--max-side', 512, status=1, out=pipe)
         (folder / pipe).unlink()
         for value in (f'{folder}/cut.jpg', f'{folder}/{pipe}', *named):
             assert value in stderr
@@ -201,7 +187,7 @@ def test_unusable_arguments_are_named_before_anything_is_written(
     assert not (tmp_path / 'out').exists()
 
 
-def test_unusable_exported_files_are_named(demo_onnx, street, run, tmp_path):
+def test_unusable_exported_files_are_named(demo_onnx, street, predict, tmp_path):
     broken = tmp_path / 'broken.onnx'
     broken.write_bytes(demo_onnx.read_bytes()[:100])
     for arguments, value in (
@@ -209,12 +195,12 @@ def test_unusable_exported_files_are_named(demo_onnx, street, run, tmp_path):
         (['--onnx', tmp_path / 'none.onnx'], 'none.onnx'),
         (['--onnx', demo_onnx, '--pairs'], '--config'),
     ):
-        assert value in run(street, *arguments, status=2)[1]
+        assert value in predict(street, *arguments, status=2)[1]
     assert not (tmp_path / 'out').exists()
 
 
-def test_strict_ends_at_the_first_bad_image_and_debug_shows_why(street, network, run, tmp_path):
-    _, stderr = run(street, *network, '--strict', status=1)
+def test_strict_ends_at_the_first_bad_image_and_debug_shows_why(street, network, predict, tmp_path):
+    _, stderr = predict(street, *network, '--strict', status=1)
     assert 'broken.jpg' in stderr.splitlines()[-1]
     assert not list((tmp_path / 'out').rglob('*.png')), 'it is the first of them'
-    assert 'Traceback' in run(street, *network, '--debug', status=1)[1]
+    assert 'Traceback' in predict(street, *network, '--debug', status=1)[1]

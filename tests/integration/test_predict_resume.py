@@ -19,121 +19,108 @@ from helpers.programs import load_tool, run_tool
 from pspnet_plugin.utils.files import lock
 
 TOOL = ROOT / 'tools/predict.py'
-main = load_tool('predict.py').main
 
 
 def test_a_directory_is_of_one_network_and_each_name_of_one_file(
-    demo_root, trained, network, tmp_path, capsys
+    demo_root, trained, network, tmp_path, predict
 ):
-    out = ['--out', str(tmp_path / 'out'), '--pairs', '--save', 'shares']
+    save = ['--pairs', '--save', 'shares']
     few = [str(demo_root / 'val' / f'{i}.jpg') for i in (1, 2)]
-    assert main([few[0], *network, *out]) == 0
-    assert main([few[0], *network[:3], str(trained / 'iter_1.pth'), *out]) == 2
-    assert 'iter_2.pth' in capsys.readouterr().err, 'though it holds no image'
-    assert main([str(demo_root / 'train' / '1.jpg'), *network, *out]) == 2
-    assert few[0] in capsys.readouterr().err
+    predict(few[0], *network, *save)
+    _, stderr = predict(few[0], *network[:3], trained / 'iter_1.pth', *save, status=2)
+    assert 'iter_2.pth' in stderr, 'though it holds no image'
+    assert few[0] in predict(demo_root / 'train/1.jpg', *network, *save, status=2)[1]
     one = json.loads((tmp_path / 'out/scores.json').read_text())
-    assert main([*few, *network, *out]) == 0
+    predict(*few, *network, *save)
     both = json.loads((tmp_path / 'out/scores.json').read_text())
-    assert main([few[0], *network, *out]) == 0
-    assert count(capsys.readouterr().out)[-2:] == [1, 1]
+    assert count(predict(few[0], *network, *save)) == [1, 1]
     assert json.loads((tmp_path / 'out/scores.json').read_text()) == one != both
     assert len((tmp_path / 'out/shares.csv').read_text().splitlines()) == 2
 
 
 def test_a_photo_that_has_changed_is_labelled_again_and_a_torn_journal_read(
-    street, network, tmp_path, capsys
+    street, network, tmp_path, predict
 ):
     out = tmp_path / 'out'
-    arguments = [str(street / 'day'), *network, '--out', str(out), '--save', 'index']
-    assert main(arguments) == 0
+    arguments = street / 'day', *network, '--save', 'index'
+    predict(*arguments)
     journal = out / '.labelled.jsonl'
     journal.write_text(journal.read_text()[:-40])
     cv2.imwrite(str(street / 'day' / '0.png'), photo(40, 30))
     for already in (1, 3):
-        capsys.readouterr()
-        assert main(arguments) == 0
-        assert count(capsys.readouterr().out) == [already, 3]
+        assert count(predict(*arguments)) == [already, 3]
         assert read(out / 'index' / '0.png').shape == (40, 30)
 
 
-def test_outputs_of_former_content_do_not_count(street, network, tmp_path, capsys):
+def test_outputs_of_former_content_do_not_count(street, network, tmp_path, predict):
     out = tmp_path / 'out'
-    arguments = [str(street / 'day'), *network, '--out', str(out), '--save', 'index', 'shares']
-    assert main(arguments) == 0
+    arguments = street / 'day', *network, '--save', 'index', 'shares'
+    predict(*arguments)
     (street / 'day' / '1.png').write_bytes(b'no picture')
-    capsys.readouterr()
-    assert main(arguments) == 1
-    assert count(capsys.readouterr().out)[-1] == 2
+    assert count(predict(*arguments, status=1))[-1] == 2
     assert [path.name for path in sorted((out / 'index').iterdir())] == ['0.png', '2.png']
     assert [row['name'] for row in csv.DictReader((out / 'shares.csv').open())] == ['0', '2']
 
 
-def count(text: str) -> list[int]:
+def count(captured: tuple[str, str]) -> list[int]:
     """The numbers in the lines on files that were labelled already, and on images that are."""
-    return [int(n) for n in re.findall(r'^(\d+) (?:of \d+ files|images)', text, re.M)]
+    return [int(n) for n in re.findall(r'^(\d+) (?:of \d+ files|images)', captured[0], re.M)]
 
 
 @pytest.mark.parametrize(
     'name', ['pairs/train/1.png', 'overlay/holiday.mp4', 'shares.csv', 'scores.json']
 )
-def test_foreign_files_are_left_alone(name, demo_root, network, tmp_path, capsys):
+def test_foreign_files_are_left_alone(name, demo_root, network, tmp_path, predict):
     own = tmp_path / 'out' / name
     own.parent.mkdir(parents=True)
     own.write_bytes(b'mine')
-    arguments = [str(demo_root / 'val'), *network, '--out', str(tmp_path / 'out'), '--pairs']
-    assert main([*arguments, '--save', 'pairs', 'overlay', 'shares']) == 2
-    assert str(own) in capsys.readouterr().err
+    save = ['--pairs', '--save', 'pairs', 'overlay', 'shares']
+    assert str(own) in predict(demo_root / 'val', *network, *save, status=2)[1]
     assert own.read_bytes() == b'mine'
 
 
 @pytest.mark.parametrize('lost', ['[!.]*', 'overlay', 'index/1.png'])
-def test_removed_outputs_are_written_again(lost, street, network, tmp_path, capsys):
+def test_removed_outputs_are_written_again(lost, street, network, tmp_path, predict):
     out = tmp_path / 'out'
-    arguments = [str(street / 'day'), *network, '--out', str(out)]
-    assert main([*arguments, '--save', 'index', 'overlay']) == 0
+    predict(street / 'day', *network, '--save', 'index', 'overlay')
     made = {path: path.read_bytes() for path in out.glob('*/*')}
     assert len(made) == 6
     for path in out.glob(lost):
         shutil.rmtree(path) if path.is_dir() else path.write_bytes(b'')
-    capsys.readouterr()
-    assert main([*arguments, '--save', 'overlay', 'index', 'index']) == 0, 'in any order'
+    again = predict(street / 'day', *network, '--save', 'overlay', 'index', 'index')  # any order
     assert {path: path.read_bytes() for path in out.glob('*/*')} == made
-    assert count(capsys.readouterr().out) == ([2, 3] if lost.endswith('.png') else [3])
+    assert count(again) == ([2, 3] if lost.endswith('.png') else [3])
 
 
-def test_scores_of_former_content_are_removed(demo_root, network, tmp_path):
-    pair = shutil.copy(demo_root / 'val/1.jpg', tmp_path)
-    out = tmp_path / 'out'
-    arguments = [str(pair), *network, '--out', str(out), '--pairs', '--save', 'shares']
-    assert main(arguments) == 0 and (out / 'scores.json').is_file()
+def test_scores_of_former_content_are_removed(demo_root, network, tmp_path, predict):
+    pair, scores = shutil.copy(demo_root / 'val/1.jpg', tmp_path), tmp_path / 'out/scores.json'
+    predict(pair, *network, '--pairs', '--save', 'shares')
+    assert scores.is_file()
     (tmp_path / '1.jpg').write_bytes(b'no pair')
-    assert main(arguments) == 1 and not (out / 'scores.json').exists()
+    predict(pair, *network, '--pairs', '--save', 'shares', status=1)
+    assert not scores.exists()
 
 
-def test_outputs_stay_while_their_file_is_missing(street, network, tmp_path, capsys):
+def test_outputs_stay_while_their_file_is_missing(street, network, tmp_path, predict):
     out = tmp_path / 'out'
     link = tmp_path / 'links/0.png'
     link.parent.mkdir()
     link.symlink_to(street / 'day/0.png')
-    arguments = [str(link.parent), *network, '--out', str(out), '--save', 'index']
-    assert main(arguments) == 0
+    arguments = link.parent, *network, '--save', 'index'
+    predict(*arguments)
     before = read(out / 'index/0.png')
     (street / 'day').rename(street / 'away')
-    assert main(arguments) == 1
-    assert str(link) in capsys.readouterr().err
+    assert str(link) in predict(*arguments, status=1)[1]
     assert (read(out / 'index/0.png') == before).all()
 
 
-def test_a_second_run_into_a_directory_in_use_is_refused(street, network, tmp_path, capsys):
+def test_a_second_run_into_a_directory_in_use_is_refused(street, network, tmp_path, predict):
     out = tmp_path / 'out'
-    arguments = [str(street / 'day'), *network, '--out', str(out)]
     out.mkdir()
     with (out / '.labelled.jsonl').open('a') as journal:
         assert lock(journal)
-        assert main(arguments) == 2
-    assert str(out) in capsys.readouterr().err
-    assert main(arguments) == 0
+        assert str(out) in predict(street / 'day', *network, status=2)[1]
+    predict(street / 'day', *network)
 
 
 def test_a_run_that_another_one_overtook_changes_nothing(
@@ -155,15 +142,12 @@ def test_a_run_that_another_one_overtook_changes_nothing(
     assert 'iter_1.pth' in (out / '.labelled.json').read_text()
 
 
-def test_journal_lines_that_are_no_entries_do_not_count(street, network, tmp_path, capsys):
-    out = tmp_path / 'out'
-    arguments = [str(street / 'day'), *network, '--out', str(out), '--save', 'index']
-    assert main(arguments) == 0
-    with (out / '.labelled.jsonl').open('a') as journal:
+def test_journal_lines_that_are_no_entries_do_not_count(street, network, tmp_path, predict):
+    arguments = street / 'day', *network, '--save', 'index'
+    predict(*arguments)
+    with (tmp_path / 'out/.labelled.jsonl').open('a') as journal:
         journal.write('5\n{}\n[]\n')
-    capsys.readouterr()
-    assert main(arguments) == 0
-    assert count(capsys.readouterr().out) == [3, 3]
+    assert count(predict(*arguments)) == [3, 3]
 
 
 @pytest.mark.parametrize(
@@ -189,8 +173,8 @@ def test_an_interrupted_run_resumes(sent, status, network, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in out.glob('index/*.png')}
     assert 2 < len(before) < 30
     assert all(read(path).shape == (256, 256) for path in before)
-    output = run_tool(TOOL, *arguments)
-    assert 0 < count(output)[0] < 30 == count(output)[1]
+    labelled = count((run_tool(TOOL, *arguments), ''))
+    assert 0 < labelled[0] < 30 == labelled[1]
     assert len(list(out.glob('index/*.png'))) == 30
     kept = [path for path, time in before.items() if path.stat().st_mtime_ns == time]
     assert len(kept) >= len(before) - 1  # one may not be in the journal yet
