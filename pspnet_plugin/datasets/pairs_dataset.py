@@ -17,7 +17,7 @@ from pspnet_plugin.datasets.bad_pairs import POLICIES, BadPair, BadPairs
 from pspnet_plugin.datasets.listing import IMAGE_SUFFIXES, find_pairs, find_split, named_pairs
 from pspnet_plugin.datasets.pair_backends import SIDES, label_uri, photo_uri
 from pspnet_plugin.labels.decoder import LabelDecoder
-from pspnet_plugin.labels.palettes import CITYSCAPES, colors_by_class, read_metainfo
+from pspnet_plugin.labels.palettes import CITYSCAPES, check_unique, colors_by_class, read_metainfo
 
 ORDERS = ('natural', 'name')
 FOLDS = 10
@@ -141,6 +141,7 @@ class PairsDataset(BaseSegDataset):
                     'same order, their RGB colours in the files; got '
                     f'classes={classes}, palette={palette}'
                 )
+            check_unique(classes)
             if stored.get('classes') and stored.get('palette'):
                 colors = colors_by_class(stored['classes'], stored['palette'])
                 if unknown := [name for name in classes if name not in colors]:

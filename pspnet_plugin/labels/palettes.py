@@ -136,10 +136,15 @@ def _check_metainfo(metainfo: dict) -> dict:
     return checked
 
 
-def colors_by_class(classes: Sequence[str], palette: Sequence) -> dict[str, Sequence[int]]:
-    """Return the colour of each class; ``ValueError`` if a name repeats or the numbers differ."""
+def check_unique(classes: Sequence[str]) -> None:
+    """Raise ``ValueError`` if a name repeats."""
     if repeated := [name for name, count in Counter(classes).items() if count > 1]:
         raise ValueError(f'classes are named twice: {", ".join(repeated)}')
+
+
+def colors_by_class(classes: Sequence[str], palette: Sequence) -> dict[str, Sequence[int]]:
+    """Return the colour of each class; ``ValueError`` if a name repeats or the numbers differ."""
+    check_unique(classes)
     if len(classes) != len(palette):
         raise ValueError(
             f'{len(classes)} classes, but {len(palette)} colours in the palette; each class needs '

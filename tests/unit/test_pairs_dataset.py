@@ -241,3 +241,10 @@ def test_unusable_metainfo_of_files_or_subclass_is_named(pairs_root, metainfo, n
     rooms = type('Rooms', (PairsDataset,), dict(METAINFO=metainfo))
     with pytest.raises(ValueError, match=f'Rooms.*{named}'):
         rooms(data_root=str(pairs_root))
+
+
+def test_class_named_twice_is_refused_also_where_the_subclass_has_no_palette(pairs_root):
+    rooms = type('Rooms', (PairsDataset,), dict(METAINFO=dict(classes=('a', 'b'))))
+    twice = dict(classes=('a', 'a'), palette=[[0, 0, 0], [1, 1, 1]])
+    with pytest.raises(ValueError, match='Rooms.*twice: a'):
+        rooms(data_root=str(pairs_root), metainfo=twice)
