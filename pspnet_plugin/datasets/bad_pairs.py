@@ -20,14 +20,13 @@ class BadPairs:
     def __init__(self) -> None:
         self.reasons: dict[str, str] = {}  # by the path of each pair skipped from the start
         self.count = 0  # of all pairs, with these
-        # (number of the others,), 1 where a pair could not be used later; in memory that the
-        # workers of a dataloader share.
+        # 1 for each of the others that could not be used later; workers share its memory.
         self.lost = torch.zeros(0, dtype=torch.uint8)
 
     def filter(self, paths: Sequence[str], *, read: Callable[[str], object]) -> list[str]:
-        """Return the pairs that ``read`` accepts, and log the others; ``ValueError`` if none is.
+        """Return the pairs for which ``read`` raises no ``BadPair`` or ``OSError``; log the others.
 
-        ``read`` raises ``BadPair`` or ``OSError`` for a bad pair.
+        ``ValueError`` if there are none.
         """
 
         def problem(path: str) -> str | None:

@@ -60,7 +60,7 @@ def find_split(root: str | None, prefix: str | None) -> str:
     )
 
 
-def find_pairs(folder: str, *, by_name: bool, backend_args: dict | None) -> list[str]:
+def find_pairs(folder: str, backend_args: dict | None, *, by_name: bool = False) -> list[str]:
     """List the pairs below a folder, in natural order or ``by_name``, as strings are sorted."""
     pairs, ignored = _list_files(folder, backend_args)
     others = ', '.join(f'{count} {suffix}' for suffix, count in ignored.most_common(5))
@@ -76,11 +76,10 @@ def find_pairs(folder: str, *, by_name: bool, backend_args: dict | None) -> list
     return [osp.join(folder, name) for name in (sorted(pairs) if by_name else pairs)]
 
 
-def named_pairs(folder: str, ann_file: str, *, backend_args: dict | None) -> list[str]:
-    """List the pairs that a text file names, one a line, with or without suffix.
+def named_pairs(folder: str, ann_file: str, backend_args: dict | None) -> list[str]:
+    """List the pairs that a text file names, one a line, relative to ``folder``.
 
-    The names are relative to ``folder``. A folder on another backend is not listed to check them,
-    because some backends cannot list.
+    A folder on another backend is not listed to check them, because some backends cannot list.
     """
     try:
         lines = fileio.list_from_file(ann_file, backend_args=backend_args)
@@ -94,19 +93,18 @@ def named_pairs(folder: str, ann_file: str, *, backend_args: dict | None) -> lis
     if '://' in folder:
         return [f'{folder.rstrip("/")}/{name}' for name in names]
     paths = defaultdict(set)
-    for path in find_pairs(folder, by_name=False, backend_args=backend_args):
+    for path in find_pairs(folder, backend_args):
         name = osp.relpath(path, folder).replace(os.sep, '/')
         paths[name].add(path)
         paths[osp.splitext(name)[0]].add(path)
     if absent := [name for name in names if name not in paths]:
         raise FileNotFoundError(
-            f'{folder} lacks {len(absent)} of the {len(names)} pairs named in {ann_file}, the '
-            f'first is {absent[0]!r}.'
+            f'{folder} lacks {len(absent)} of the {len(names)} pairs that {ann_file} names, such '
+            f'as {absent[0]!r}'
         )
-    if ambiguous := [name for name in names if len(paths[name]) > 1]:
+    if several := [name for name in names if len(paths[name]) > 1]:
         raise ValueError(
-            f'{ann_file} names {ambiguous[0]!r}, but {folder} holds several such files; add the '
-            'suffix.'
+            f'{ann_file} names {several[0]!r}: {folder} holds several such files; add the suffix'
         )
     return [path for name in names for path in paths[name]]
 
@@ -117,7 +115,7 @@ def roots_of(root: Path) -> list[Path]:
 
 
 def sub_splits(root: Path) -> list[Split]:
-    """Return all sub-folders that hold pairs, whatever their names, sorted by name."""
+    """Return all sub-folders that hold pairs, sorted by name."""
     folders: dict[str, Path] = {}
     # By iterdir, because glob passes over a folder without rights as if it were empty.
     for folder in (entry for base in roots_of(root) for entry in base.iterdir()):

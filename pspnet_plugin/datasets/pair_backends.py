@@ -13,9 +13,7 @@ which refuses damaged files; ``halves``; and, for labels, ``LabelDecoder.decode`
 Both files are a header and raw pixels. The URI carries all that decoding needs, so it means the
 same in every process. It ends in the file's name, because hooks and metrics name their output after
 it. ``backend_args`` of the loading transform are passed on; a ``backend`` among them would override
-the schemes, so name the backend by the prefix of the path (``s3://``).
-
-Shape shorthand in this module: H, W: height and width of one half.
+the schemes, so name the backend by the prefix of the path (``s3://``). H, W are those of one half.
 """
 
 import os
@@ -59,10 +57,9 @@ def label_uri(path: str, *, photo_side: str, decoder: LabelDecoder) -> str:
 
 
 def with_decoding(uri: str, decode: Mapping) -> str:
-    """Return the virtual file of the same class indices, decoded otherwise.
+    """Return the same pair's class indices, decoded by the arguments of ``LabelDecoder`` given.
 
-    Arguments of ``LabelDecoder`` in ``decode`` replace those of the ``pair-label://`` URI; the
-    palettes stay, and so does ``min_explained`` by default. ``ValueError`` if either is unusable.
+    The palettes stay, and by default ``min_explained``. ``ValueError`` if an argument is unusable.
     """
     path, side, decoder = parse_label_uri(uri)
     options: dict = dict(min_explained=decoder.min_explained) | dict(decode)
@@ -75,20 +72,19 @@ def with_decoding(uri: str, decode: Mapping) -> str:
 
 def parse_label_uri(uri: str) -> tuple[str, str, LabelDecoder]:
     """Return path, photo side and decoder of a ``pair-label://`` URI."""
-    spec, path = _split(uri, 'pair-label')
-    return path, _photo_side(spec), _parse_decoder(spec)
+    path, side, spec = _parse(uri, 'pair-label')
+    return path, side, _parse_decoder(spec)
 
 
 def parse_photo_uri(uri: str) -> tuple[str, str]:
     """Return path and photo side of a ``pair-photo://`` URI."""
-    spec, path = _split(uri, 'pair-photo')
-    return path, _photo_side(spec)
+    return _parse(uri, 'pair-photo')[:2]
 
 
 def pair_path(uri: str) -> str:
     """Return the file of a virtual half; any other path unchanged."""
     scheme = uri.partition('://')[0]
-    return _split(uri, scheme)[1] if scheme in ('pair-photo', 'pair-label') else uri
+    return _parse(uri, scheme)[0] if scheme in ('pair-photo', 'pair-label') else uri
 
 
 def _escape(path: str) -> str:
@@ -97,21 +93,15 @@ def _escape(path: str) -> str:
     return path[:start].replace('%', '%25').replace('://', '%3A//') + path[start:]
 
 
-def _split(uri: str, scheme: str) -> tuple[str, str]:
+def _parse(uri: str, scheme: str) -> tuple[str, str, str]:
+    """Return path, photo side and, for the decoder, all that stands between scheme and path."""
     head, _, rest = uri.partition('://')
     spec, _, path = rest.partition('/')
-    if head != scheme or not path:
-        raise ValueError(f'{uri!r}: expected {scheme}://SPEC/PATH, as the pairs datasets write it')
+    side = spec.partition('&')[0].removeprefix('photo=')
+    if head != scheme or not path or side not in SIDES:
+        raise ValueError(f'{uri!r}: expected {scheme}://photo={"|".join(SIDES)}.../PATH')
     start = path.rfind('/') + 1
-    return spec, path[:start].replace('%3A', ':').replace('%25', '%') + path[start:]
-
-
-@lru_cache(maxsize=32)
-def _photo_side(spec: str) -> str:
-    side = dict(parse_qsl(spec)).get('photo')
-    if side not in SIDES:
-        raise ValueError(f'photo={side!r} in a URI of a pair: expected one of {SIDES}')
-    return side
+    return path[:start].replace('%3A', ':').replace('%25', '%') + path[start:], side, spec
 
 
 @lru_cache(maxsize=32)
@@ -140,17 +130,15 @@ def _from_hex(text: str) -> list[bytes]:
 
 
 class _PairBackend(BaseStorageBackend):
-    """One virtual half of a pair. ``backend_args`` are those of the pair file itself.
+    """One virtual half of a pair; ``backend_args`` are those of the pair file itself.
 
-    ``get`` raises ``FileNotFoundError`` if the pair is missing, and ``BadPair`` if it is no image,
-    cut off or of odd width, or its label half lacks the colours of the palette.
+    ``get`` raises ``FileNotFoundError`` if the pair is missing, and ``BadPair`` if it is unusable.
     """
 
     def __init__(self, **backend_args) -> None:
         self.backend_args = backend_args or None
 
     def get_text(self, filepath: str, encoding: str = 'utf-8') -> str:
-        """Refuse to read half of an image as text."""
         raise ValueError(f'{filepath}: half of an image cannot be read as text')
 
 
@@ -198,18 +186,17 @@ class PairLabelBackend(_PairBackend):
                 "the file is a pair, and that metainfo's palette (and void_palette) holds its "
                 'colours as RGB. To accept it, set decode=dict(min_explained=0) in the dataset.'
             ) from None
-        height, width = labels.shape
-        content = b''.join((b'P5 %d %d 255\n' % (width, height), labels.data))
+        content = b''.join((b'P5 %d %d 255\n' % labels.shape[::-1], labels.data))
         if stamp is not None:
             packed = zlib.compress(content, 1)
-            if len(packed) <= label_cache.maxsize // 100:  # a larger one would displace too many
+            if len(packed) <= label_cache.maxsize // 100:  # else it would displace too many
                 with _cache_lock:
                     label_cache[key] = packed
         return content
 
 
 def read_pair(path: str, backend_args: dict | None = None) -> np.ndarray:
-    """Read a pair as (H, 2W, 3) uint8 BGR; raises like ``fileio.get`` and ``decode_pair``."""
+    """Read a pair as (H, 2W, 3) uint8 BGR; errors are those of ``fileio`` and ``decode_pair``."""
     return decode_pair(fileio.get(path, backend_args=backend_args), path)
 
 
@@ -222,8 +209,8 @@ def decode_pair(content: bytes, path: str) -> np.ndarray:
     height, width = pair.shape[:2]
     if width % 2:
         raise BadPair(
-            f'{path}: {width} x {height} pixels (width x height): an odd width has no two equal '
-            'halves. A pair is photo and labels of one size side by side.'
+            f'{path}: {width} x {height} pixels: an odd width has no two equal halves. A pair is '
+            'photo and labels of one size side by side.'
         )
     return pair
 
@@ -240,15 +227,13 @@ def halves(pair: np.ndarray, photo_side: str) -> tuple[np.ndarray, np.ndarray]:
 _last = threading.local()
 
 
-def _read_halves(
-    path: str, photo_side: str, backend_args: dict | None
-) -> tuple[np.ndarray, np.ndarray]:
+def _read_halves(path: str, side: str, backend_args: dict | None) -> tuple[np.ndarray, np.ndarray]:
     key = path, repr(backend_args), _stamp(path)
     if getattr(_last, 'key', None) != key:
         _last.key = _last.pair = None  # first, so that its memory serves the next
         _last.pair = read_pair(path, backend_args)
         _last.key = key
-    return halves(_last.pair, photo_side)
+    return halves(_last.pair, side)
 
 
 def _encode_bmp(bgr: np.ndarray) -> bytes:

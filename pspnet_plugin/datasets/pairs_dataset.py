@@ -1,8 +1,7 @@
-"""Datasets of side-by-side pairs: records of virtual files for any stock pipeline.
+"""Datasets of side-by-side pairs for any stock pipeline.
 
 They differ from stock ``BaseSegDataset`` in where a record points: image and label map are two
-virtual files of one pair (see ``pair_backends.py``), so ``LoadImageFromFile``, ``LoadAnnotations``
-and everything after them stay stock.
+virtual files of one pair (see ``pair_backends.py``), so that all transforms stay stock.
 """
 
 import os.path as osp
@@ -38,14 +37,13 @@ def _errors_named(dataset: type) -> Iterator[None]:
 class PairsDataset(BaseSegDataset):
     """Dataset of any folder of pairs; classes and colours come from ``metainfo``.
 
-    ``data_prefix=dict(img_path='train')`` names the split; an inherited ``seg_map_path`` has no
-    meaning, because labels lie in the same files. The pairs of the folder and its sub-folders are
-    taken in natural order (``2.jpg`` before ``10.jpg``). ``ann_file`` may name a text file with one
-    pair a line, relative to the split, with or without suffix. Only with it may the split lie on a
-    backend that cannot list.
+    ``data_prefix=dict(img_path='train')`` names the split, whose sub-folders count, too; an
+    inherited ``seg_map_path`` has no meaning. ``ann_file`` may name a text file with one pair a
+    line, relative to the split, with or without suffix; only with it may the split lie on a backend
+    that cannot list.
 
     A subclass defines ``METAINFO`` for the colours in its files. As in stock, ``metainfo`` may then
-    select some of the classes: the others become 255. A palette given with them replaces the
+    select some of the classes, and the others become 255. A palette given with them replaces the
     colours of just those classes.
 
     Args:
@@ -53,18 +51,15 @@ class PairsDataset(BaseSegDataset):
             (RGB of known colours that are no class); or the name of a file with these, such as the
             ``metainfo.json`` of made pairs, or of a known set (``'camvid'``).
         photo_side: Half that holds the photo, ``'left'`` or ``'right'``.
-        order: ``'natural'``, or ``'name'`` for plain string order (``10.jpg`` before ``2.jpg``),
-            which stock tools assume that match predictions to records by listing a folder
-            (``confusion_matrix.py``).
-        decode: Arguments of ``LabelDecoder``: ``rule``, ``max_distance``, ``min_confidence`` and
-            ``min_explained``.
+        order: ``'natural'`` (``2.jpg`` before ``10.jpg``), or ``'name'`` for string order, which
+            stock tools assume that match predictions by listing a folder (``confusion_matrix.py``).
+        decode: Arguments of ``LabelDecoder``, except the palettes.
         on_bad_pair: If ``'error'``, a pair that cannot be used ends the run when it is loaded.
             If ``'skip'``, all pairs are read at the start, and bad ones are logged and skipped; one
-            that is lost later, during training, is replaced by another (``BadPairsHook`` reports
-            both).
-        folds: Which of the ten folds of the split to use; None for all. Pair number n of the order,
-            from 0, is in fold n % 10. To hold out a tenth of ``train``, use ``folds=range(9)`` to
-            train and ``folds=[9]`` to evaluate.
+            lost later, in training, is replaced by another (``BadPairsHook`` reports both).
+        folds: Which of the ten folds of the split to use; None for all. Pair n of the order, from
+            0, is in fold n % 10: ``folds=range(9)`` to train and ``folds=[9]`` to evaluate hold out
+            a tenth.
         **kwargs: Arguments of ``BaseSegDataset``, except the suffixes of its two folders.
 
     Raises:
@@ -123,8 +118,7 @@ class PairsDataset(BaseSegDataset):
     def make_decoder(cls, metainfo: dict | None, decode: dict) -> LabelDecoder:
         """Build the decoder of all classes in the files, of which ``metainfo`` may select some.
 
-        The arguments are those of the dataset, but ``metainfo`` not the name of a file;
-        ``ValueError`` if they are unusable.
+        Arguments as for the dataset, but no file name; ``ValueError`` if they are unusable.
         """
         given, stored = metainfo or {}, cls.METAINFO
         with _errors_named(cls):
@@ -183,14 +177,12 @@ class PairsDataset(BaseSegDataset):
         ]
 
     def _find_pairs(self) -> list[str]:
-        backend_args = self.backend_args
         with _errors_named(type(self)):
             folder = find_split(self.data_root, self.data_prefix.get('img_path'))
             if self.ann_file:
-                paths = named_pairs(folder, self.ann_file, backend_args=backend_args)
+                paths = named_pairs(folder, self.ann_file, self.backend_args)
             else:
-                by_name = self.order == 'name'
-                paths = find_pairs(folder, by_name=by_name, backend_args=backend_args)
+                paths = find_pairs(folder, self.backend_args, by_name=self.order == 'name')
             if self.folds is None:
                 return paths
             chosen = [path for n, path in enumerate(paths) if n % FOLDS in self.folds]
@@ -202,14 +194,11 @@ class PairsDataset(BaseSegDataset):
             return chosen
 
     def prepare_data(self, idx: int) -> dict | None:
-        """Return a sample; None for a pair lost in training, so that the framework takes another.
-
-        A pair lost in testing is an error, because skipping it would change the scores.
-        """
+        """Return a sample; None for a pair lost in training, which the framework replaces."""
         try:
             return super().prepare_data(idx)
         except (BadPair, OSError):
-            if not self.bad_pairs or self.test_mode:
+            if not self.bad_pairs or self.test_mode:  # skipping it would change the scores
                 raise
             self.bad_pairs.lost[idx] = 1
             return None

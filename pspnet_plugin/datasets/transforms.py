@@ -3,8 +3,6 @@
 Stock heads upsample logits to the size of the labels, which takes as long as a good part of the
 network. Labels at every second pixel in both directions are still as fine as logits of stride 4 or
 more can follow, and random crops bring in all pixels over the epochs.
-
-Shape shorthand in this module: H, W: image height and width; s: stride.
 """
 
 import numpy as np
@@ -26,10 +24,7 @@ class SubsampleLabels(BaseTransform):
     the network's input, and cannot pad these labels alike.
 
     Args:
-        stride: s.
-
-    Raises:
-        ValueError: it is below 1.
+        stride: s, from 1 up; else ``ValueError``.
     """
 
     def __init__(self, *, stride: int = 2) -> None:

@@ -39,9 +39,8 @@ class Candidates:
     A near class blends with near and far ones; a pixel's only candidate is tried by itself.
     ``order``, (N,), sorts the pixels; ``classes``, (S, N), near before far ones, has this order.
 
-    Args:
-        near: Classes sure near the pixels, (N,) uint8 each. A pixel's classes come first, then 255.
-        far: Other classes, likewise.
+    ``near`` lists the classes sure near the pixels, (N,) uint8 each, and ``far`` others; 255 stands
+    for none, and comes after all classes of a pixel.
     """
 
     def __init__(self, near: list[np.ndarray], far: list[np.ndarray]) -> None:
@@ -85,10 +84,8 @@ def explain(
 
     ``pixels``, (3, N) in units of noise, have the order of ``candidates``; ``far_cost`` is the
     energy that a far class costs; ``min_confidence``, the share of all weight that a class needs.
-
-    Returns:
-        (N,) uint8, the best class, 255 if it lacks confidence; and (N,) float32, the share of all
-        explanations but "none of these".
+    Returns (N,) uint8, the best class, 255 if it lacks confidence; and (N,) float32, the share of
+    all explanations but "none of these".
     """
     classes, blends = candidates.classes, candidates.blends
     weights = np.zeros(classes.shape, np.float32)  # (S, N)

@@ -4,11 +4,7 @@ A label half is a colour-coded map that was shrunk with interpolation and JPEG-c
 pixels hold an exact palette colour. ``LabelDecoder.decode`` has two rules: ``edge_aware`` explains
 pixels on edges as blends of the classes that meet there (see ``edge_aware.py``); ``nearest`` gives
 every pixel the class of the nearest known colour (Euclidean distance in RGB levels, 0..255), and so
-finds third classes along edges.
-
-A pixel becomes 255 if its colour is a void colour, which competes like a class; if no known colour
-lies within ``max_distance`` (``nearest``); or if no class reaches ``min_confidence``
-(``edge_aware``).
+finds third classes along edges. A void colour competes like a class, and becomes 255.
 
 Shape shorthand in this module: H, W: image height and width; K: known colours.
 """
@@ -64,8 +60,7 @@ class LabelDecoder:
             raise ValueError(
                 f'{len(known)} colours, classes and void: 8-bit maps have room for {IGNORE_INDEX}'
             )
-        if len(set(known)) < len(known):
-            twice = sorted({color for color in known if known.count(color) > 1})
+        if twice := sorted({color for color in known if known.count(color) > 1}):
             raise ValueError(f'palette and void_palette name a colour twice: {twice}')
         if max_distance is not None and not (is_number(max_distance) and max_distance >= 0):
             raise ValueError(f'max_distance={max_distance!r}: give a number >= 0, or None')
@@ -93,16 +88,9 @@ class LabelDecoder:
         return _build_table(self.palette + self.void_palette, limit)
 
     def decode(self, bgr: np.ndarray) -> np.ndarray:
-        """Decode a label image into class indices.
+        """Decode an (H, W, 3) uint8 BGR image into (H, W) uint8 class indices.
 
-        Args:
-            bgr: (H, W, 3) uint8, as OpenCV decodes it.
-
-        Returns:
-            (H, W) uint8: class indices; 255 for void and unexplained pixels.
-
-        Raises:
-            ValueError: the image is no label image in this palette.
+        Void and unexplained pixels become 255. ``ValueError`` if it is no image in this palette.
         """
         packed = _pack(bgr)
         share = self._explained_share(packed)

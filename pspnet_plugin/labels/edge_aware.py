@@ -69,12 +69,10 @@ class EdgeAwareDecoder:
         return np.minimum(sure, _within(nearest, distance, 0))
 
     def decode(self, packed: np.ndarray, nearest: np.ndarray, distance: np.ndarray) -> np.ndarray:
-        """Decode an image into (H, W) uint8 positions, 255 where nothing explains a pixel well.
+        """Decode (H, W) pixels 0xRRGGBB into uint8 positions, 255 where nothing explains one well.
 
-        Args:
-            packed: (H, W) pixels as 0xRRGGBB, little-endian.
-            nearest: (H, W) uint8, position of the nearest known colour, or 255.
-            distance: (H, W) uint8, its distance in RGB levels, rounded up.
+        ``nearest`` and ``distance``, (H, W) uint8, are the position of the nearest known colour,
+        or 255, and its distance in RGB levels, rounded up.
         """
         labels = self.sure(nearest, distance)
         unsure = _UnsurePixels(labels, nearest, packed, count=self.count)

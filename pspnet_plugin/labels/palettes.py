@@ -73,12 +73,10 @@ NAMED = dict(cityscapes=CITYSCAPES, camvid=CAMVID, camvid11=CAMVID11, facades=FA
 
 def known_palettes() -> dict[str, dict]:
     """Return the metainfo of each set in this module, and of each dataset of the framework."""
-    datasets = {
-        name: getattr(dataset, 'METAINFO', {}) for name, dataset in DATASETS.module_dict.items()
-    }
+    stock = {name: getattr(kind, 'METAINFO', {}) for name, kind in DATASETS.module_dict.items()}
     return {
         name: {key: list(meta.get(key, ())) for key in ('classes', 'palette', 'void_palette')}
-        for name, meta in (NAMED | datasets).items()
+        for name, meta in (NAMED | stock).items()
         if meta.get('classes') and meta.get('palette')
     }
 
@@ -86,18 +84,12 @@ def known_palettes() -> dict[str, dict]:
 def read_metainfo(source: str, *, option: str = '--palette ') -> dict:
     """Return ``classes``, ``palette`` and ``void_palette`` of a known set or from a file.
 
-    Args:
-        source: Name in ``known_palettes``, such as ``'camvid'`` or ``'LoveDADataset'``, or a
-            ``.json``, ``.yaml`` or ``.py`` file with these keys; ``void_palette`` is optional.
-        option: Name of the option in error messages.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file cannot be parsed, or a key is missing or unusable.
+    ``source`` is a name in ``known_palettes``, such as ``'camvid'`` or ``'LoveDADataset'``, or a
+    ``.json``, ``.yaml`` or ``.py`` file with these keys, the last optional. ``FileNotFoundError``
+    if it is neither, ``ValueError`` if the file is unusable; ``option`` precedes it in messages.
     """
-    known = known_palettes()
-    if source in known:
-        return known[source]
+    if known := known_palettes().get(source):
+        return known
     if not Path(source).is_file():
         raise FileNotFoundError(
             f'{option}{source}: no such file. Give {", ".join(NAMED)}, the name of a stock '
@@ -108,9 +100,7 @@ def read_metainfo(source: str, *, option: str = '--palette ') -> dict:
         metainfo = Config.fromfile(source).to_dict()
     except Exception as error:  # each format has errors of its own
         reason = ' '.join(str(error).split())
-        raise ValueError(
-            f'{option}{source}: {reason}; expected a .json, .yaml or .py file with a palette'
-        ) from None
+        raise ValueError(f'{option}{source}: {reason}; expected classes and a palette') from None
     try:
         return _check_metainfo(metainfo)
     except ValueError as error:

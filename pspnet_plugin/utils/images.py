@@ -60,8 +60,8 @@ def read_rgb(path: Path) -> np.ndarray:
     with open_image(path) as (image, stored):
         if image.mode.startswith(('I', 'F')) or DEEP_MODES.fullmatch(stored):
             raise ValueError(
-                f'{path}: more than 8 bits a channel ({stored}), expected 8. Convert it: only you '
-                'know which range of it matters.'
+                f'{path}: more than 8 bits a channel ({stored}). Convert it: only you know which '
+                'range of it matters.'
             )
         try:
             orientation(image)
@@ -72,10 +72,9 @@ def read_rgb(path: Path) -> np.ndarray:
 
 @contextmanager
 def open_image(path: Path) -> Iterator[tuple[Image.Image, str]]:
-    """Open an image file with Pillow and load its pixels.
+    """Yield a loaded image and its raw mode, such as ``RGB;16B``, which loading forgets.
 
-    Yields the image and its raw mode, such as ``RGB;16B``, which loading forgets. Raises
-    ``OSError`` if the file cannot be read, and ``ValueError`` if it is no image, or cut off.
+    Raises ``OSError`` if the file cannot be read, and ``ValueError`` if it is no image, or cut off.
     """
     try:
         image = Image.open(io.BytesIO(path.read_bytes()))
@@ -109,16 +108,14 @@ def orientation(image: Image.Image) -> int:
         raise
     except Exception as error:  # Pillow lets through whatever it meets: struct.error, SyntaxError …
         raise ValueError(
-            f'its EXIF block, which may hold an orientation, is damaged ({error}). Remove it '
-            '(exiftool -all= FILE), or save the image again.'
+            f'its EXIF block is damaged ({error}). Remove it (exiftool -all= FILE), or save again.'
         ) from None
 
 
 def jpeg_ends(content: bytes) -> bool:
-    """Return whether the compressed data of a JPEG is followed by an end marker.
+    """Return whether an end marker follows the data of a JPEG, behind those of its thumbnails.
 
-    The search starts behind the header, whose thumbnails have end markers of their own. In the
-    data itself a byte FF is always followed by 00 or a restart marker.
+    In the data itself a byte FF is always followed by 00 or a restart marker.
     """
     at = 2
     while content[at : at + 1] == b'\xff' and content[at + 1 : at + 2] != b'\xda':
