@@ -1,5 +1,8 @@
 """The backbone family, and the article's member of it."""
 
+import re
+from unittest.mock import Mock
+
 import pytest
 import torch
 from helpers.heads import assert_gradients, randomise
@@ -11,38 +14,26 @@ from torch import nn
 from pspnet_plugin.models import DilatedResidualNet, WindowPSPHead
 from pspnet_plugin.models.backbones import dilated_residual_net
 
-SMALL = dict(
-    widths=((4, 4, 8), (8, 8, 16), (8, 8, 12)),
-    blocks=(1, 2, 1),
-    strides=(2, 2, 1),
-    dilations=(1, 2, 4),
-)
-
-
-def count(*modules):
-    """Parameters, moving statistics included, as Keras counts them."""
-    return sum(
-        t.numel()
-        for module in modules
-        for name, t in module.state_dict().items()
-        if not name.endswith('num_batches_tracked')
-    )
+SMALL = dict(widths=((4, 4, 8), (8, 8, 16), (8, 8, 12)), blocks=(1, 2, 1), strides=(2, 2, 1),
+             dilations=(1, 2, 4))  # fmt: skip
+GN = dict(type='GN', num_groups=2)
 
 
 def test_defaults_are_the_article_s_network():
     """713,839 in Keras, of which 12 are the batch norm behind its last convolution."""
-    head = WindowPSPHead(256, num_classes=3)
-    assert count(DilatedResidualNet(), head) == 713_839 - 12
+    modules = nn.ModuleList([DilatedResidualNet(), WindowPSPHead(256, num_classes=3)])
+    state = modules.state_dict()  # with moving statistics, as Keras counts
+    counts = [t.numel() for name, t in state.items() if not name.endswith('num_batches_tracked')]
+    assert sum(counts) == 713_839 - 12
 
 
 def test_channels_last_changes_the_layout_alone():
     x = torch.randn(2, 3, 32, 48)
-    plain = DilatedResidualNet(**SMALL, out_indices=(0, 2)).eval()
-    last = DilatedResidualNet(**SMALL, out_indices=(0, 2), channels_last=True).eval()
+    plain, last = (DilatedResidualNet(**SMALL, channels_last=on).eval() for on in (False, True))
     last.load_state_dict(plain.state_dict())
     for one, other in zip(plain(x), last(x), strict=True):
-        assert one.is_contiguous() and other.is_contiguous(memory_format=torch.channels_last)
-        assert not other.is_contiguous()
+        assert one.is_contiguous() and not other.is_contiguous()
+        assert other.is_contiguous(memory_format=torch.channels_last)
         torch.testing.assert_close(one, other)
 
 
@@ -55,11 +46,9 @@ def test_block_is_the_article_s_formula():
     def conv(module, x, **kwargs):
         conv, norm = module.conv, module.bn
         x = nn.functional.conv2d(x, conv.weight, conv.bias, **kwargs)
-        mean, std, weight, bias = (
-            t[:, None, None]
-            for t in (norm.running_mean, (norm.running_var + 1e-3).sqrt(), norm.weight, norm.bias)
-        )
-        return (x - mean) / std * weight + bias
+        std = (norm.running_var + 1e-3).sqrt()
+        x = (x.movedim(1, -1) - norm.running_mean) / std * norm.weight + norm.bias
+        return x.movedim(-1, 1)
 
     out = nn.functional.leaky_relu(conv(block.conv1, x), 0.2)
     out = nn.functional.leaky_relu(conv(block.conv2, out, padding=2, dilation=2), 0.2)
@@ -75,10 +64,9 @@ def test_identity_shortcuts_are_those_of_the_following_blocks():
     assert convs == [False, False, True, False], 'the first block of a stage changes the shape'
     block = net.stages[1][1]
     x = torch.randn(2, 16, 9, 7)
-    kept = x.clone()
     expected = (block.conv3(block.conv2(block.conv1(x))) + x).relu()
     torch.testing.assert_close(block(x), expected)
-    assert torch.equal(x, kept), 'the input belongs to others too'
+    torch.testing.assert_close(block(x), expected, msg='the input, which others use, was changed')
 
 
 @pytest.mark.parametrize(
@@ -95,11 +83,7 @@ def test_feature_maps_have_the_sizes_of_their_strides(size, out_indices):
 
 @pytest.mark.parametrize(
     ('norm_cfg', 'with_cp'),
-    [
-        (dict(type='BN'), False),
-        (dict(type='SyncBN'), True),
-        (dict(type='GN', num_groups=2), False),
-    ],
+    [(dict(type='BN'), False), (dict(type='SyncBN'), True), (GN, False)],
     ids=['BN', 'SyncBN, checkpoints', 'GN'],
 )
 def test_gradients_reach_every_parameter(norm_cfg, with_cp):
@@ -114,49 +98,35 @@ def test_gradients_reach_every_parameter(norm_cfg, with_cp):
 
 
 def test_checkpointing_changes_nothing_but_memory(monkeypatch):
-    calls = []
-    real = dilated_residual_net.checkpoint
-    monkeypatch.setattr(
-        dilated_residual_net, 'checkpoint', lambda *a, **k: calls.append(a) or real(*a, **k)
-    )
-    torch.manual_seed(0)
-    plain = DilatedResidualNet(**SMALL, norm_cfg=dict(type='GN', num_groups=2))
-    cp = DilatedResidualNet(**SMALL, norm_cfg=dict(type='GN', num_groups=2), with_cp=True)
-    cp.load_state_dict(plain.state_dict())
-    x = torch.randn(2, 3, 32, 32)
-    grads = []
-    for net in (plain, cp):
+    checkpoint = Mock(wraps=dilated_residual_net.checkpoint)
+    monkeypatch.setattr(dilated_residual_net, 'checkpoint', checkpoint)
+    x, grads = torch.randn(2, 3, 32, 32), []
+    for with_cp in (False, True):
+        torch.manual_seed(0)
+        net = DilatedResidualNet(**SMALL, norm_cfg=GN, with_cp=with_cp)
         sum(out.square().sum() for out in net(x)).backward()
         grads.append([p.grad for p in net.parameters()])
-        assert len(calls) == (4 if net is cp else 0), 'every block, the first too'
+        assert checkpoint.call_count == 4 * with_cp, 'every block, the first too'
     with torch.no_grad():
-        cp(x)
-    assert len(calls) == 4
+        net(x)
+    assert checkpoint.call_count == 4
     torch.testing.assert_close(*grads)
 
 
-@pytest.mark.parametrize('frozen', [-1, 0, 1, 3])
-def test_frozen_stages_stay(frozen):
-    net = DilatedResidualNet(**SMALL, frozen_stages=frozen)
-    net.init_weights()
-    net.train()
+@pytest.mark.parametrize(
+    ('frozen', 'norm_eval'), [(-1, False), (-1, True), (0, False), (1, True), (3, False)]
+)
+def test_frozen_stages_and_statistics_under_norm_eval_stay(frozen, norm_eval):
+    net = DilatedResidualNet(**SMALL, frozen_stages=frozen, norm_eval=norm_eval).train()
     before = {k: v.clone() for k, v in net.state_dict().items()}
     outs = net(torch.randn(2, 3, 32, 32))
     if frozen < 3:
         outs[-1].square().sum().backward()
         torch.optim.SGD([p for p in net.parameters() if p.requires_grad], 0.1).step()
     for name, tensor in net.state_dict().items():
-        stage = int(name.split('.')[1])
         if name.endswith(('conv.weight', 'running_mean')):
-            assert torch.equal(tensor, before[name]) == (stage < frozen), name
-
-
-def test_norm_eval_keeps_statistics():
-    net = DilatedResidualNet(**SMALL, norm_eval=True).train()
-    norm = net.stages[0][0].conv1.bn
-    before = norm.running_mean.clone()
-    net(torch.randn(2, 3, 32, 32))
-    assert torch.equal(norm.running_mean, before) and norm.weight.requires_grad
+            stays = int(name.split('.')[1]) < frozen or (norm_eval and name.endswith('mean'))
+            assert torch.equal(tensor, before[name]) == stays, name
 
 
 def test_he_initialisation_by_default():
@@ -172,10 +142,8 @@ def test_he_initialisation_by_default():
 def test_pretrained_loads(tmp_path):
     source = DilatedResidualNet(**SMALL)
     save_checkpoint(dict(state_dict=source.state_dict()), str(tmp_path / 'net.pth'))
-    net = MODELS.build(
-        dict(type='DilatedResidualNet', **SMALL,
-             init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'net.pth')))
-    )  # fmt: skip
+    init = dict(type='Pretrained', checkpoint=str(tmp_path / 'net.pth'))
+    net = MODELS.build(dict(type='DilatedResidualNet', **SMALL, init_cfg=init))
     net.init_weights()
     torch.testing.assert_close(net.state_dict(), source.state_dict())
 
@@ -196,6 +164,5 @@ def test_pretrained_loads(tmp_path):
     ids=str,
 )
 def test_bad_arguments_are_named(change, carried):
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=re.escape(carried)):
         DilatedResidualNet(**{**SMALL, **change})
-    assert carried in str(error.value)

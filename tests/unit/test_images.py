@@ -8,6 +8,8 @@ from PIL import Image
 
 from pspnet_plugin.utils.images import decode_image, open_image, read_rgb
 
+CUT_OFF = cv2.imencode('.jpg', photo(64, 64))[1].tobytes()[:-600]
+
 
 def decode(path):
     return decode_image(path.read_bytes(), name=str(path), strict=False)
@@ -31,12 +33,13 @@ def test_only_prediction_takes_16_bits(tmp_path):
 
 
 def test_open_image_keeps_indices_and_the_stored_mode(tmp_path):
-    image = Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4))
+    indices = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    image = Image.fromarray(indices)
     image.putpalette(list(range(36)))
     image.save(tmp_path / '1.png', bits=4)
     with open_image(tmp_path / '1.png') as (opened, stored):
         assert opened.mode == 'P' and stored == 'P;4'
-        assert np.asarray(opened).tolist() == np.arange(12).reshape(3, 4).tolist()
+        assert (np.asarray(opened) == indices).all()
 
 
 @pytest.mark.parametrize('block', [b'Exif\0\0II*\0', b'Exif\0\0MM'], ids=['cut off', 'no header'])
@@ -47,15 +50,11 @@ def test_damaged_exif_is_named(tmp_path, block):
 
 
 @pytest.mark.parametrize('read', [decode, read_rgb])
-@pytest.mark.parametrize('content', [b'', b'text', None], ids=['empty', 'text', 'cut off'])
+@pytest.mark.parametrize('content', [b'', b'text', CUT_OFF], ids=['empty', 'text', 'cut off'])
 def test_bad_photo_is_named(tmp_path, read, content):
     path = tmp_path / '1.jpg'
-    if content is None:
-        cv2.imwrite(str(path), photo(64, 64))
-        content = path.read_bytes()[:-600]
+    with pytest.raises(FileNotFoundError, match=r'1\.jpg'):
+        read(path)
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r'1\.jpg'):
-        read(path)
-    path.unlink()
-    with pytest.raises(FileNotFoundError, match=r'1\.jpg'):
         read(path)

@@ -26,9 +26,8 @@ def test_label_covers_most_of_its_pixel_and_enlarging_repeats(size):
 
 
 def test_fit_shrinks_the_longer_side_and_enlarges_nothing():
-    assert fit((300, 600), 200) == (100, 200)
-    assert fit((600, 1), 200) == (200, 1)
-    assert fit((300, 600), 700) == (300, 600)
+    cases = (((300, 600), 200), ((600, 1), 200), ((300, 600), 700))
+    assert [fit(*case) for case in cases] == [(100, 200), (200, 1), (300, 600)]
 
 
 def test_void_colour_is_far_from_any_palette():
