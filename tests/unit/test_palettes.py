@@ -1,6 +1,7 @@
 """Palettes by name and from a file."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -26,7 +27,6 @@ def test_known_palettes_have_a_colour_for_every_class(name):
         (dict(palette=5), 'palette = 5'),
         (dict(palette='ab'), "palette = 'ab'"),
         (dict(palette=[5, 6]), 'palette[0] = 5'),
-        (dict(palette=[[0, 0, 0], [1, 2, 300]]), 'palette[1] = [1, 2, 300]'),
         (dict(palette=[[0, 0, 0], [1, 2, 3.5]]), 'palette[1] = [1, 2, 3.5]'),
         (dict(palette=[[0, 0, 0], ['1', 2, 3]]), "palette[1] = ['1', 2, 3]"),
         (dict(palette=[[0, 0, 0], [1, 2, True]]), 'palette[1] = [1, 2, True]'),
@@ -39,16 +39,15 @@ def test_known_palettes_have_a_colour_for_every_class(name):
         (dict(classes=[]), 'classes = []'),
         (dict(classes=['a', 'a']), ': a'),
     ],
-    ids=lambda value: json.dumps(value) if isinstance(value, dict) else '',
+    ids=str,
 )
 def test_bad_entry_of_a_palette_file_is_named(tmp_path, changed, named):
     path = tmp_path / 'mine.json'
     path.write_text(json.dumps(GOOD))
     assert read_metainfo(str(path)) == GOOD
     path.write_text(json.dumps(GOOD | changed))
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=re.escape(f'{path}: ') + '.*' + re.escape(named)):
         read_metainfo(str(path))
-    assert str(error.value).startswith(f'{path}: ') and named in str(error.value)
 
 
 @pytest.mark.parametrize('content', ['[1, 2]', '5', '{"classes": ["a"]}', '{"classes": '])
