@@ -102,7 +102,7 @@ def find_missing(arguments: Sequence[str]) -> str | None:
 
 
 def launched_by_torchrun(arguments: Sequence[str]) -> bool:
-    """Whether the command line holds ``--launcher pytorch``."""
+    """Return whether the command line holds ``--launcher pytorch``."""
     return '--launcher pytorch' in ' '.join(arguments).replace('=', ' ')
 
 

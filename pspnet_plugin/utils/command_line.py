@@ -91,7 +91,7 @@ def run_command(
 
 
 def raised_within(error: BaseException, *folders: Path) -> bool:
-    """Whether the code that raised an error lies in one of the folders."""
+    """Return whether the code that raised an error lies in one of the folders."""
     trace = error.__traceback__
     while trace and trace.tb_next:
         trace = trace.tb_next

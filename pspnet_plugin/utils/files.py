@@ -77,5 +77,5 @@ def lock(file: IO) -> bool | None:
 
 
 def same_time(written_ns: int, source_ns: int) -> bool:
-    """Whether a file that was given the date ``source_ns`` may show ``written_ns``, truncated."""
+    """Return whether ``written_ns`` may be the date ``source_ns``, truncated by a file system."""
     return any(source_ns // unit * unit == written_ns for unit in _DATE_RESOLUTIONS)

@@ -1,4 +1,4 @@
-"""How tests run the commands of README and docs, in a directory like a checkout.
+"""Commands of README and docs, run by tests in a directory like a checkout.
 
 Trainings are cut short, counts of GPUs become two processes, and placeholders become files; what
 cannot be run is checked otherwise, see ``RULES``.

@@ -18,7 +18,7 @@ DEMO = ROOT / 'configs' / 'psp_demo.py'
 
 
 def free_port() -> str:
-    """Of this machine, for a server that a test starts."""
+    """Return a free port of this machine, for a server that a test starts."""
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         return str(free.getsockname()[1])
@@ -82,6 +82,6 @@ def on(root: Path, *more: str) -> list[str]:
 
 
 def scalars(work_dir: Path) -> list[dict]:
-    """What a run logged, in order."""
+    """Return the logged values of a run, in order."""
     logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
     return [json.loads(line) for log in logs for line in log.read_text().splitlines()]

@@ -29,7 +29,7 @@ CHOICES = {
 
 @torch.no_grad()
 def outputs(model, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the network and its counterpart in Keras return for one image, (1, H, W, K) each."""
+    """Outputs of the network and of its Keras counterpart for one image, (1, H, W, K) each."""
     counterpart = to_keras_model(model.eval(), size)
     image = torch.rand(1, *size, 3)
     expected = counterpart(image, training=False).reshape(1, *size, -1)

@@ -58,7 +58,7 @@ class AutocastOptimWrapper(OptimWrapper):
 
 
 def has_fast_bfloat16(device: str) -> bool:
-    """Whether a device multiplies in bfloat16: GPUs from Ampere on, CPUs by AVX512-BF16 or AMX."""
+    """Return whether a device multiplies in bfloat16: Ampere GPUs, CPUs with AVX512-BF16 or AMX."""
     if device not in DEVICES:
         return False
     if device == 'cuda':

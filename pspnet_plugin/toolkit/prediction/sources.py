@@ -25,7 +25,7 @@ class Source:
 
     @property
     def is_video(self) -> bool:
-        """Whether it holds many images."""
+        """Return whether it holds many images."""
         return self.path.suffix.lower() in VIDEO_SUFFIXES
 
     @cached_property
@@ -39,7 +39,7 @@ class Source:
 
     @property
     def exists(self) -> bool:
-        """Whether it existed when it was first looked at."""
+        """Return whether it existed when it was first looked at."""
         return self.stamp[1] is not None
 
 

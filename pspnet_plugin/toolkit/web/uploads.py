@@ -43,7 +43,7 @@ class Upload:
 
     @property
     def is_shrunk(self) -> bool:
-        """Whether the photo is smaller than the file."""
+        """Return whether the photo is smaller than the file."""
         return self.photo.shape[1::-1] != self.original
 
 
