@@ -21,15 +21,15 @@ CONFIG = ROOT / 'configs/psp_article-rgb_cityscapes_pairs.py'
 
 def build(**kwargs) -> ColorPSPHead:
     torch.manual_seed(0)
-    arguments = dict(num_classes=4, palette=PALETTE, in_index=0, windows=('global', 2))
-    head = MODELS.build(dict(type='ColorPSPHead', in_channels=8, **{**arguments, **kwargs}))
+    arguments = dict(num_classes=4, palette=PALETTE, in_index=0, windows=('global', 2)) | kwargs
+    head = MODELS.build(dict(type='ColorPSPHead', in_channels=8, **arguments))
     head.init_weights()
     return head
 
 
 def sample(labels: torch.Tensor) -> SegDataSample:
-    size = tuple(labels.shape)
-    meta = dict(img_shape=size, ori_shape=size, pad_shape=size, img_path='a')
+    meta = dict.fromkeys(('img_shape', 'ori_shape', 'pad_shape'), tuple(labels.shape))
+    meta['img_path'] = 'a'
     return SegDataSample(gt_sem_seg=PixelData(data=labels[None]), metainfo=meta)
 
 
@@ -49,11 +49,9 @@ def test_logits_are_distances_to_the_palette(dtype):
 
 def test_mean_logits_decide_as_the_mean_color():
     """So sliding windows and resizing give what they would give for colours."""
-    head = build().eval()
-    colors = torch.rand(2, 1, 3, 20, 20)
-    of_mean = head._logits(colors.mean(0))
-    mean = torch.stack([head._logits(color) for color in colors]).mean(0)
-    assert torch.equal(mean.argmax(1), of_mean.argmax(1))
+    colors, logits_of = torch.rand(2, 3, 20, 20), build().eval()._logits
+    mean = logits_of(colors).mean(0)
+    assert torch.equal(mean.argmax(0), logits_of(colors.mean(0, keepdim=True))[0].argmax(0))
 
 
 @pytest.mark.parametrize('dtype', CPU_AUTOCAST, ids=str)
@@ -72,7 +70,6 @@ def test_distances_keep_their_precision_under_autocast(dtype):
 @pytest.mark.parametrize(
     ('criterion', 'reference'),
     [('mse', F.mse_loss), ('l1', F.l1_loss), ('bce', F.binary_cross_entropy)],
-    ids=['mse', 'l1', 'bce'],
 )
 def test_loss_is_the_mean_over_labelled_pixels(criterion, reference):
     head = build(loss_decode=dict(type='ColorLoss', criterion=criterion, loss_weight=0.5))
@@ -89,21 +86,17 @@ def test_loss_is_the_mean_over_labelled_pixels(criterion, reference):
 
 
 def test_loss_is_zero_where_nothing_is_labelled():
-    head = build()
-    x = [torch.randn(1, 8, 8, 8, requires_grad=True)]
-    losses = head.loss(x, [sample(torch.full((8, 8), 255))], {})
-    losses['loss_color'].backward()
-    assert losses['loss_color'] == 0 and x[0].grad.abs().sum() == 0
+    x = torch.randn(1, 8, 8, 8, requires_grad=True)
+    loss = build().loss([x], [sample(torch.full((8, 8), 255))], {})['loss_color']
+    loss.backward()
+    assert loss == 0 and x.grad.abs().sum() == 0
 
 
 def test_gradients_of_several_losses_reach_every_parameter():
     """From a feature map smaller than the labels, as under a backbone with a stride."""
-    head = build(
-        loss_decode=[
-            dict(type='ColorLoss', loss_name='loss_square'),
-            dict(type='ColorLoss', criterion='bce', loss_name='loss_cross'),
-        ]
-    )
+    named = dict(loss_square='mse', loss_cross='bce')
+    head = build(loss_decode=[dict(type='ColorLoss', loss_name=n, criterion=c)
+                              for n, c in named.items()])  # fmt: skip
     labels = torch.randint(0, 4, (32, 48))
     losses = head.loss([torch.randn(1, 8, 8, 12)], [sample(labels)], {})
     assert set(losses) == {'loss_square', 'loss_cross', 'acc_seg'}
@@ -112,23 +105,22 @@ def test_gradients_of_several_losses_reach_every_parameter():
 
 
 @pytest.mark.parametrize(
-    ('kwargs', 'carried'),
+    ('kwargs', 'named'),
     [
-        (dict(num_classes=3), ['num_classes=3', '4 colours']),
-        (dict(palette='cityscape'), ["'cityscape'", 'cityscapes']),
-        (dict(palette=[[1, 2]] * 4), ['palette[0]', '[1, 2]']),
-        (dict(palette=[[1, 2, 3]] * 4), ['(1, 2, 3)']),
-        (dict(out_channels=1), ['out_channels=1']),
-        (dict(sampler=dict(type='OHEMPixelSampler')), ['sampler=']),
-        (dict(loss_decode=dict(type='CrossEntropyLoss')), ['CrossEntropyLoss']),
-        (dict(loss_decode=dict(type='ColorLoss', criterion='ssim')), ["'ssim'", 'mse']),
+        (dict(num_classes=3), 'num_classes=3.*4 colours'),
+        (dict(palette='cityscape'), "'cityscape'.*cityscapes"),
+        (dict(palette=[[1, 2]] * 4), r'palette\[0\].*\[1, 2\]'),
+        (dict(palette=[[1, 2, 3]] * 4), r'\(1, 2, 3\)'),
+        (dict(out_channels=1), 'out_channels=1'),
+        (dict(sampler=dict(type='OHEMPixelSampler')), 'sampler='),
+        (dict(loss_decode=dict(type='CrossEntropyLoss')), 'CrossEntropyLoss'),
+        (dict(loss_decode=dict(type='ColorLoss', criterion='ssim')), "'ssim'.*mse"),
     ],
-    ids=['classes', 'name', 'no colour', 'twice', 'binary', 'sampler', 'loss', 'criterion'],
+    ids=str,
 )
-def test_bad_arguments_are_named(kwargs, carried):
-    with pytest.raises(ValueError) as error:
+def test_bad_arguments_are_named(kwargs, named):
+    with pytest.raises(ValueError, match=named):
         build(**kwargs)
-    assert all(part in str(error.value) for part in carried)
 
 
 def test_the_palette_is_in_no_checkpoint_and_may_be_a_name():
@@ -159,11 +151,10 @@ def test_preprocessor_scales_each_image_and_pads_after():
         torch.testing.assert_close(got[:, : image.shape[1]], min_max(image).flip(0))
 
 
-@pytest.mark.parametrize('kwargs', [dict(mean=[1, 2, 3]), dict(std=[4, 5, 6])], ids=str)
+@pytest.mark.parametrize('kwargs', [dict(mean=[1, 2, 3]), dict(std=[1, 2, 3])], ids=str)
 def test_mean_and_std_beside_min_max_are_refused(kwargs):
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=r'\[1, 2, 3\]'):
         MinMaxDataPreProcessor(**kwargs)
-    assert str([*kwargs.values()][0]) in str(error.value)
 
 
 @pytest.fixture(scope='module')
@@ -178,46 +169,24 @@ def network():
     return model.eval()
 
 
-@pytest.mark.parametrize('size', [(128, 128), (129, 200)], ids=str)
-def test_images_of_any_shape(network, size):
-    image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
-    data = SegDataSample(metainfo=dict(img_shape=size, ori_shape=size))
-    (result,) = network.test_step(dict(inputs=[image], data_samples=[data]))
-    assert result.pred_sem_seg.data.shape == (1, *size)
-    assert result.seg_logits.data.shape == (19, *size)
-
-
-def test_sliding_windows_and_augmented_tests(network, monkeypatch):
-    image, labels = torch.randint(0, 256, (3, 64, 96), dtype=torch.uint8), torch.zeros(64, 96)
-    slide = ConfigDict(mode='slide', crop_size=(48, 48), stride=(32, 32))
-    with monkeypatch.context() as patch:
-        patch.setattr(network, 'test_cfg', slide)
-        (result,) = network.test_step(dict(inputs=[image], data_samples=[sample(labels)]))
-    assert result.seg_logits.data.shape == (19, 64, 96)
+@pytest.mark.parametrize(
+    'cfg', [dict(mode='whole'), dict(mode='slide', crop_size=(48, 48), stride=(32, 32))], ids=str
+)
+def test_images_of_any_shape_whole_and_in_windows(network, monkeypatch, cfg):
+    monkeypatch.setattr(network, 'test_cfg', ConfigDict(cfg))
+    image = torch.randint(0, 256, (3, 65, 100), dtype=torch.uint8)
+    batch = dict(inputs=[image], data_samples=[sample(torch.zeros(65, 100))])
+    (result,) = network.test_step(batch)
+    assert result.pred_sem_seg.data.shape == (1, 65, 100)
+    assert result.seg_logits.data.shape == (19, 65, 100)
     assert -3 <= result.seg_logits.data.min() < result.seg_logits.data.max() <= 1e-5
-    views = [[sample(labels)], [sample(labels)]]
-    for (view,), flip in zip(views, (False, True), strict=True):
-        view.set_metainfo(dict(flip=flip, flip_direction='horizontal'))
+
+
+def test_augmented_tests(network):
+    image = torch.randint(0, 256, (3, 64, 96), dtype=torch.uint8)
+    views = [[sample(torch.zeros(64, 96))] for _ in range(2)]
+    for flip, (view,) in enumerate(views):
+        view.set_metainfo(dict(flip=bool(flip), flip_direction='horizontal'))
     tta = MODELS.build(dict(type='SegTTAModel', module=network))
     (merged,) = tta.test_step(dict(inputs=[[image], [image.flip(-1)]], data_samples=views))
     assert merged.pred_sem_seg.data.shape[-2:] == (64, 96)
-
-
-def test_only_frozen_stages_of_a_stock_backbone_lack_gradients():
-    """Transfer learning: a stock backbone under the article's head."""
-    config = Config.fromfile(CONFIG).model
-    config.backbone = dict(
-        type='ResNetV1c', depth=18, base_channels=8, stem_channels=8, frozen_stages=1,
-        strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), norm_cfg=dict(type='BN'),
-    )  # fmt: skip
-    config.decode_head.update(in_channels=64, in_index=3)
-    config.data_preprocessor.size = (64, 96)
-    model = MODELS.build(config)
-    model.init_weights()
-    inputs = [torch.randint(0, 256, (3, 64, 96), dtype=torch.uint8) for _ in range(2)]
-    samples = [sample(torch.randint(0, 19, (64, 96))) for _ in inputs]
-    batch = model.data_preprocessor(dict(inputs=inputs, data_samples=samples), True)
-    loss, _ = model.train().parse_losses(model(**batch, mode='loss'))
-    loss.backward()
-    frozen = {n for n, p in model.named_parameters() if p.grad is None}
-    assert frozen and all(n.startswith(('backbone.stem', 'backbone.layer1')) for n in frozen)

@@ -8,31 +8,21 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 BN = dict(type='BN')
-RESNET = dict(num_stages=4, dilations=(1, 1, 2, 4), strides=(1, 2, 1, 1), norm_cfg=BN)
+RESNET = dict(dilations=(1, 1, 2, 4), strides=(1, 2, 1, 1), frozen_stages=1, norm_cfg=BN)
 BACKBONES = {
     'ResNetV1c': (dict(depth=18, contract_dilation=True, **RESNET), 512, 3),
     'MobileNetV2': (dict(widen_factor=0.25, out_indices=(1, 2, 4, 6), norm_cfg=BN), 80, 3),
-    'MixVisionTransformer': (
-        dict(embed_dims=8, num_stages=4, num_layers=[1, 1, 1, 1], num_heads=[1, 2, 4, 8]),
-        64,
-        3,
-    ),
+    'MixVisionTransformer': (dict(embed_dims=8, num_stages=4, num_layers=[1] * 4), 64, 3),
     'SwinTransformer': (
-        dict(embed_dims=12, depths=(1, 1, 2, 1), num_heads=(1, 1, 2, 2), window_size=4),
-        96,
-        3,
+        dict(embed_dims=12, depths=(1, 1, 2, 1), num_heads=(1, 1, 2, 2), window_size=4), 96, 3
     ),
     'UNet': (dict(base_channels=4, norm_cfg=BN), 4, 4),
-}
+}  # fmt: skip
 OURS = dict(
-    type='DilatedResidualNet',
-    widths=((8, 8, 16), (8, 8, 32), (8, 8, 48), (8, 8, 64)),
-    blocks=(1, 1, 1, 1),
-    strides=(2, 2, 2, 1),
-    dilations=(1, 1, 1, 2),
-    out_indices=(0, 1, 2, 3),
+    type='DilatedResidualNet', widths=((8, 8, 16), (8, 8, 32), (8, 8, 48), (8, 8, 64)),
+    blocks=(1, 1, 1, 1), strides=(2, 2, 2, 1), dilations=(1, 1, 1, 2), out_indices=(0, 1, 2, 3),
     norm_cfg=BN,
-)
+)  # fmt: skip
 LAST = dict(in_channels=64, in_index=3, channels=16, norm_cfg=BN)
 ALL = dict(in_channels=[16, 32, 48, 64], in_index=[0, 1, 2, 3], channels=16, norm_cfg=BN)
 HEADS = {
@@ -47,8 +37,9 @@ HEADS = {
 }
 
 
-def step(backbone, head, size=64, **extra):
+def step(backbone, head, **extra):
     """Build, run one training step, check the gradients, predict."""
+    size = 64
     model = MODELS.build(
         dict(
             type='EncoderDecoder',
@@ -62,18 +53,12 @@ def step(backbone, head, size=64, **extra):
         )
     )  # fmt: skip
     model.init_weights()
-    model.train()
-    samples = [
-        SegDataSample(
-            metainfo=dict(img_shape=(size, size), ori_shape=(size, size)),
-            gt_sem_seg=PixelData(data=torch.randint(0, 4, (1, size, size))),
-        )
-        for _ in range(2)
-    ]
+    labels = PixelData(data=torch.randint(0, 4, (1, size, size)))
+    meta = dict(img_shape=(size, size), ori_shape=(size, size))
+    samples = [SegDataSample(metainfo=meta, gt_sem_seg=labels) for _ in range(2)]
     images = [torch.randint(0, 256, (3, size, size), dtype=torch.uint8)] * 2
     batch = dict(inputs=images, data_samples=samples)
-    data = model.data_preprocessor(batch, True)
-    losses = model(**data, mode='loss')
+    losses = model.train()(**model.data_preprocessor(batch, True), mode='loss')
     sum(value for name, value in losses.items() if 'loss' in name).backward()
     for n, p in model.decode_head.named_parameters():
         assert p.grad is not None, f'no gradient for {n}'
@@ -86,15 +71,19 @@ def step(backbone, head, size=64, **extra):
 
 
 @pytest.mark.parametrize('backbone', BACKBONES)
-@pytest.mark.parametrize('head', ['FastPSPHead', 'WindowPSPHead'])
+@pytest.mark.parametrize(
+    'head',
+    [
+        dict(type='FastPSPHead', norm_cfg=BN),
+        dict(type='WindowPSPHead', windows=(2,)),
+        dict(type='ColorPSPHead', windows=(2,), palette=[[i, 0, 99] for i in range(4)]),
+    ],
+    ids=lambda head: head['type'],
+)
 def test_our_heads_on_stock_backbones(backbone, head):
     arguments, channels, index = BACKBONES[backbone]
-    head = dict(type=head, in_channels=channels, in_index=index, channels=16)
-    if head['type'] == 'WindowPSPHead':
-        head['windows'] = ('global', 2)
-    else:
-        head['norm_cfg'] = BN
-    step(dict(type=backbone, **arguments), head)
+    inputs = dict(in_channels=channels, in_index=index, channels=16)
+    step(dict(type=backbone, **arguments), head | inputs)
 
 
 @pytest.mark.parametrize('head', HEADS)
