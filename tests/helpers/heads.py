@@ -1,6 +1,5 @@
 """Tests that every fast head inherits: parity with its stock counterpart, however it is run."""
 
-import copy
 from collections.abc import Iterable
 from itertools import combinations, product
 
@@ -21,8 +20,6 @@ BN = dict(type='BN')
 TORCH = digit_version(torch.__version__)
 # float16 on CPUs came with torch 2.4.
 CPU_AUTOCAST = [torch.bfloat16, torch.float16][: 2 if digit_version('2.4') <= TORCH else 1]
-
-
 TRANSFORMS = {
     'jvp': lambda f, x: torch.func.jvp(f, (x,), (x.cos(),))[1],
     'vmap': lambda f, x: torch.func.vmap(lambda one: f(one[None]))(x),
@@ -47,13 +44,8 @@ def pairwise(**factors: Iterable) -> list:
     while missing:
         chosen.append(max(cases, key=lambda case: len(pairs(case) & missing)))
         missing -= pairs(chosen[-1])
-    return [
-        pytest.param(
-            dict(zip(names, case, strict=True)),
-            id=' '.join(f'{n}={v}' for n, v in zip(names, case, strict=True)),
-        )
-        for case in chosen
-    ]
+    cases = (dict(zip(names, case, strict=True)) for case in chosen)
+    return [pytest.param(c, id=' '.join(f'{n}={v}' for n, v in c.items())) for c in cases]
 
 
 def randomise(module: nn.Module) -> nn.Module:
@@ -116,9 +108,8 @@ class _FastHead:
         """
         inputs, results = self.inputs(size, batch=6, dtype=dtype), []
         for head in self.pair(**kwargs):
-            head = head.to(dtype).train(train)
             xs = [x.clone().requires_grad_() for x in inputs]
-            out = head(xs)
+            out = head.to(dtype).train(train)(xs)
             (out * torch.linspace(-1, 1, out.numel(), dtype=dtype).view_as(out)).sum().backward()
             parameters = dict(head.named_parameters())
             for n, p in parameters.items():
@@ -177,11 +168,6 @@ class FastHeadTester(_FastHead):
     def test_arguments_mean_what_they_mean_to_stock(self, kwargs):
         self.assert_parity((13, 20), **kwargs)
 
-    def test_is_a_stock_head_and_checks_as_stock(self):
-        assert issubclass(type(self.build(True)), MODELS.get(self.config['type']))
-        with pytest.raises(AssertionError):
-            self.build(True, in_channels=7.5, in_index=[0, 1])
-
     def test_initialisation_and_dropout_follow_the_seed_as_in_stock(self):
         inputs, outs = self.inputs(), []
         for fast in (False, True):
@@ -199,14 +185,10 @@ class FastHeadTester(_FastHead):
         exact = stock(inputs)
         with torch.autocast('cpu', dtype):
             errors = [(head(inputs).float() - exact).abs().mean() for head in (stock, ours)]
+            out = ours.train()(inputs)
         assert errors[0] > 0 and errors[1] < 1.5 * errors[0]
-
-    def test_gradients_under_autocast_reach_every_parameter(self):
-        _, head = self.pair()
-        with torch.autocast('cpu', torch.bfloat16):
-            out = head(self.inputs((31, 45)))
         out.float().square().mean().backward()
-        assert_gradients(head, at_least=5)
+        assert_gradients(ours, at_least=5)
 
     def test_channels_last_stays_and_matches_stock(self):
         stock, ours = (head.eval() for head in self.pair())
@@ -215,14 +197,11 @@ class FastHeadTester(_FastHead):
         assert got.is_contiguous(memory_format=last)
         torch.testing.assert_close(got, stock(inputs), rtol=1e-4, atol=1e-4)
 
-    @pytest.mark.parametrize(
-        'change',
-        [lambda head: fuse_conv_bn(copy.deepcopy(head)), revert_sync_batchnorm],
-        ids=['fused norms', 'reverted SyncBN'],
-    )
+    @pytest.mark.parametrize('change', [fuse_conv_bn, revert_sync_batchnorm])
     def test_changed_norms_match_stock(self, change):
         stock, ours = self.pair(norm_cfg=dict(type='SyncBN'))
         stock, inputs = revert_sync_batchnorm(stock).eval(), self.inputs()
+        assert any(isinstance(m, nn.SyncBatchNorm) for m in ours.modules())
         ours = change(ours.eval())
         assert not any(isinstance(m, nn.SyncBatchNorm) for m in ours.modules())
         torch.testing.assert_close(ours(inputs), stock(inputs), rtol=1e-4, atol=1e-4)
@@ -235,8 +214,8 @@ class FastHeadTester(_FastHead):
         torch.testing.assert_close(torch.autograd.grad(out.square().sum(), inputs), plain)
 
     def test_hooks_see_the_output_of_the_fused_module(self):
-        _, head = self.pair()
-        shapes, module = [], head.get_submodule(self.fused)
+        head, shapes = self.build(True), []
+        module = head.get_submodule(self.fused)
         for m in (module, module.conv):
             m.register_forward_hook(lambda *args: shapes.append(args[-1].shape))
         assert head(self.inputs()).shape == (2, 5, 13, 20)
@@ -295,11 +274,6 @@ class FastPyramidHeadTester(FastHeadTester):
         changed = [not torch.equal(n.running_mean, b) for n, b in zip(norms, before, strict=True)]
         assert changed == [False, True, True, True]
         assert_gradients(ours.psp_modules, at_least=12)
-
-    def test_parts_are_those_of_stock(self):
-        head = self.build(True, pool_scales=(1, 2, 3), norm_cfg=dict(type='SyncBN'))
-        assert [level[0].output_size for level in head.psp_modules] == [1, 2, 3]
-        assert all(isinstance(level[1].norm, nn.SyncBatchNorm) for level in head.psp_modules)
 
 
 class TracedHeadTester(_FastHead):

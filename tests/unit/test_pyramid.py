@@ -1,5 +1,8 @@
 """The pyramid's mathematics against torch's own operators, over sizes, kernels and layouts."""
 
+from functools import partial
+from itertools import product
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,7 +10,7 @@ from helpers.heads import pairwise
 
 from pspnet_plugin.models.layers import conv_over_concat, pool, pyramid, tap_products, upsample
 from pspnet_plugin.models.layers.pyramid import pays_at_bins
-from pspnet_plugin.models.layers.resampling import interpolation_matrix, matrix_like, pooling_matrix
+from pspnet_plugin.models.layers.resampling import matrix_like, pooling_matrix
 
 SIZES = [(1, 9), (2, 7), (8, 8), (13, 20), (33, 40)]
 BINS = [(1,), (1, 2, 3, 6), (2, 5), ((2, 3), (7, 1))]
@@ -35,21 +38,9 @@ def make(size, bins, *, channels=4, out=6, kernel=3, batch=2):
 
 def reference(x, levels, weight, bias, *, align_corners=False):
     """Compute what ``conv_over_concat`` stands for."""
-    up = [
-        F.interpolate(p, x.shape[2:], mode='bilinear', align_corners=align_corners) for p in levels
-    ]
-    return F.conv2d(torch.cat([x, *up], 1), weight, bias, padding=weight.shape[-1] // 2)
-
-
-@pytest.mark.parametrize('align_corners', [False, True])
-@pytest.mark.parametrize(
-    ('size', 'to'), [(1, 1), (1, 7), (6, 1), (2, 9), (6, 45), (9, 9), (64, 33)]
-)
-def test_interpolation_matrix_is_interpolate(size, to, align_corners):
-    x = torch.randn(1, 3, size, dtype=torch.float64)
-    expected = F.interpolate(x, to, mode='linear', align_corners=align_corners)
-    matrix = interpolation_matrix(size, to, align_corners)
-    torch.testing.assert_close(x @ matrix.T, expected)
+    resize = partial(F.interpolate, size=x.shape[2:], mode='bilinear', align_corners=align_corners)
+    x = torch.cat([x, *map(resize, levels)], 1)
+    return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
 
 
 @pytest.mark.parametrize('case', pairwise(size=SIZES, bins=BINS, layout=LAYOUTS))
@@ -58,27 +49,20 @@ def test_pool_and_upsample_match_torch(case):
     for grid, pooled in zip(case['bins'], pool(x, case['bins']), strict=True):
         torch.testing.assert_close(pooled, F.adaptive_avg_pool2d(x, grid))
         pooled = pooled.contiguous(memory_format=case['layout'])
-        for corners in (False, True):
-            expected = F.interpolate(pooled, x.shape[2:], mode='bilinear', align_corners=corners)
-            got = upsample(pooled, x.shape[2:], align_corners=corners)
-            torch.testing.assert_close(got, expected)
+        for size, corners in product((case['size'], (1, 5), (4, 1)), (False, True)):
+            expected = F.interpolate(pooled, size, mode='bilinear', align_corners=corners)
+            torch.testing.assert_close(upsample(pooled, size, align_corners=corners), expected)
 
 
 @pytest.mark.parametrize(
     'case',
-    pairwise(
-        size=SIZES,
-        bins=BINS,
-        kernel=[1, 3, 5],
-        layout=LAYOUTS,
-        align_corners=[False, True],
-        bias=[True, False],
-        copies_are_free=[True, False],
-    ),
-)
+    pairwise(size=SIZES, bins=BINS, kernel=[1, 3, 5], layout=LAYOUTS, align_corners=[False, True],
+             bias=[True, False], copies_are_free=[True, False], columns=[1, 50, 10_000]),
+)  # fmt: skip
 def test_conv_over_concat_is_the_convolution(case, monkeypatch):
     if case['copies_are_free']:  # small levels stay at their bins too
         monkeypatch.setattr(pyramid, 'MULTIPLY_ADDS_PER_COPY', 0)
+    monkeypatch.setattr(tap_products, 'MIN_COLUMNS_TO_COPY_WEIGHT', case['columns'])
     x, levels, weight, bias = make(case['size'], case['bins'], kernel=case['kernel'])
     x, weight = (t.to(memory_format=case['layout']) for t in (x, weight))
     bias = bias if case['bias'] else None
@@ -89,22 +73,14 @@ def test_conv_over_concat_is_the_convolution(case, monkeypatch):
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-11)
 
 
-@pytest.mark.parametrize('columns', [1, 200, 10_000])
-def test_a_copied_weight_and_a_batched_product_agree(at_bins, monkeypatch, columns):
-    x, levels, weight, bias = make((24, 20), ((12, 10), 2))
-    monkeypatch.setattr(tap_products, 'MIN_COLUMNS_TO_COPY_WEIGHT', columns)
-    got = conv_over_concat(x, levels, weight, bias)
-    torch.testing.assert_close(got, reference(x, levels, weight, bias), rtol=0, atol=1e-11)
-
-
 @pytest.mark.parametrize('pays', [[True, True], [False, False]], ids=str)
 def test_levels_larger_than_x_are_cropped(monkeypatch, pays):
     monkeypatch.setattr(pyramid, 'pays_at_bins', lambda *_: pays)
     x, levels, weight, bias = make((9, 13), (3, 2))
     sizes = [(12, 16), (10, 14)]
     up = [
-        F.interpolate(p, size, mode='bilinear')[..., :9, :13]
-        for p, size in zip(levels, sizes, strict=True)
+        F.interpolate(level, size, mode='bilinear')[..., :9, :13]
+        for level, size in zip(levels, sizes, strict=True)
     ]
     expected = F.conv2d(torch.cat([x, *up], 1), weight, bias, padding=1)
     got = conv_over_concat(x, levels, weight, bias, upsampled_sizes=sizes)
@@ -113,19 +89,19 @@ def test_levels_larger_than_x_are_cropped(monkeypatch, pays):
 
 @pytest.mark.parametrize('layout', LAYOUTS, ids=str)
 @pytest.mark.parametrize('align_corners', [False, True])
-def test_gradients_are_exact(at_bins, align_corners, layout):
-    x, levels, weight, bias = make((5, 4), (1, 3), channels=2, out=3)
-    x = x[:, :3].contiguous(memory_format=layout)
-    inputs = [t.detach().requires_grad_() for t in (x, *levels, weight[:, :7], bias)]
+def test_gradients_are_exact_and_have_gradients(at_bins, align_corners, layout):
+    x, levels, weight, bias = make((4, 3), (1, 2), channels=2, out=2)
+    x = x[:, :2].contiguous(memory_format=layout)
+    inputs = [t.detach().requires_grad_() for t in (x, *levels, weight[:, :6], bias)]
 
     def function(x, first, second, weight, bias):
         return conv_over_concat(x, [first, second], weight, bias, align_corners=align_corners)
 
     assert torch.autograd.gradcheck(function, inputs)
+    assert torch.autograd.gradgradcheck(function, inputs)
     assert torch.autograd.gradcheck(lambda x: tuple(pool(x, (1, 3))), inputs[:1])
-    assert torch.autograd.gradcheck(
-        lambda p: upsample(p, (5, 4), align_corners=align_corners), inputs[2:3]
-    )
+    resize = partial(upsample, to=(5, 4), align_corners=align_corners)
+    assert torch.autograd.gradcheck(resize, inputs[2:3])
 
 
 @pytest.mark.parametrize('layout', LAYOUTS, ids=str)
@@ -152,16 +128,6 @@ def test_blocks_and_frozen_parts_change_no_gradient(monkeypatch, pays, layout, b
         torch.testing.assert_close(*grads, rtol=0, atol=1e-10)
         for i, grad in zip(wanted, grads[0], strict=True):
             assert i not in (1, 2) or grad.is_contiguous(memory_format=layout)
-
-
-@pytest.mark.parametrize('layout', LAYOUTS, ids=str)
-def test_gradients_have_gradients(at_bins, layout):
-    x, levels, weight, _ = make((4, 3), (1, 2), channels=2, out=2)
-    x = x[:, :2].contiguous(memory_format=layout)
-    inputs = [t.detach().requires_grad_() for t in (x, *levels, weight[:, :6])]
-    assert torch.autograd.gradgradcheck(
-        lambda x, first, second, weight: conv_over_concat(x, [first, second], weight), inputs
-    )
 
 
 def test_training_saves_nothing_but_the_inputs(at_bins):
