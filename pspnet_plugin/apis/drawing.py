@@ -54,9 +54,8 @@ def largest_first(shares: np.ndarray) -> list[int]:
 
 
 def percent(share: float) -> str:
-    """Format the share of a class that occurs, more than 0, up to 1; it never reads as none."""
-    text = f'{100 * share:.1f} %'
-    return '< 0.1 %' if text == '0.0 %' else text
+    """Format a share, 0 to 1, in percent; one of a class that occurs never reads as none."""
+    return '< 0.1 %' if 0 < share < 0.0005 else f'{100 * share:.1f} %'
 
 
 @cache

@@ -55,8 +55,14 @@ class BadPairs:
 
 def find_bad_pairs(dataset: Dataset) -> Iterator[tuple[Dataset, BadPairs]]:
     """Yield each dataset of pairs within any wrappers that skips pairs, and what it skips."""
-    if isinstance(bad_pairs := getattr(dataset, 'bad_pairs', None), BadPairs):
-        yield dataset, bad_pairs
+    for part in unwrap(dataset):
+        if isinstance(bad_pairs := getattr(part, 'bad_pairs', None), BadPairs):
+            yield part, bad_pairs
+
+
+def unwrap(dataset: Dataset) -> Iterator[Dataset]:
+    """Yield a dataset and all datasets within it, as far as it wraps or concatenates others."""
+    yield dataset
     for part in getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]:
         if isinstance(part, Dataset):
-            yield from find_bad_pairs(part)
+            yield from unwrap(part)

@@ -45,14 +45,10 @@ def photo_uri(path: str, *, photo_side: str) -> str:
 def label_uri(path: str, *, photo_side: str, decoder: LabelDecoder) -> str:
     """Return the virtual file of a pair's class indices."""
     spec = dict(
-        photo=photo_side,
-        rule=decoder.rule,
-        max_distance=decoder.max_distance,
-        min_confidence=decoder.min_confidence,
-        min_explained=decoder.min_explained,
-        palette=_to_hex(decoder.palette),
-        void=_to_hex(decoder.void_palette),
-    )
+        photo=photo_side, rule=decoder.rule, max_distance=decoder.max_distance,
+        min_confidence=decoder.min_confidence, min_explained=decoder.min_explained,
+        palette=_to_hex(decoder.palette), void=_to_hex(decoder.void_palette),
+    )  # fmt: skip
     return f'pair-label://{urlencode(spec)}/{_escape(path)}'
 
 

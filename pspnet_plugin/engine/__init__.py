@@ -17,15 +17,7 @@ from pspnet_plugin.engine.stock_tools import find_stock_tool, run_stock_tool
 guard_loaders()
 
 __all__ = [
-    'AutocastOptimWrapper',
-    'BadPairsHook',
-    'ClockTrainLoop',
-    'ConvMuon',
-    'NonFiniteLossHook',
-    'ResumableTrainLoop',
-    'RunRecordHook',
-    'UnsafeCheckpoint',
-    'WholeCheckpointHook',
-    'find_stock_tool',
-    'run_stock_tool',
-]
+    'AutocastOptimWrapper', 'BadPairsHook', 'ClockTrainLoop', 'ConvMuon', 'NonFiniteLossHook',
+    'ResumableTrainLoop', 'RunRecordHook', 'UnsafeCheckpoint', 'WholeCheckpointHook',
+    'find_stock_tool', 'run_stock_tool',
+]  # fmt: skip

@@ -3,10 +3,12 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from numbers import Real
 from pathlib import Path
 
 import numpy as np
+import yaml
 from mmengine.config import Config
 from mmseg.datasets import CityscapesDataset
 from mmseg.registry import DATASETS
@@ -24,59 +26,21 @@ CITYSCAPES = dict(
         [150, 100, 100], [150, 120, 90], [0, 0, 90], [0, 0, 110],
     ],
 )  # fmt: skip
-# label_colors.txt of CamVid, mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid: 32 with Void.
-CAMVID = dict(
-    classes=[
-        'Animal', 'Archway', 'Bicyclist', 'Bridge', 'Building', 'Car', 'CartLuggagePram', 'Child',
-        'Column_Pole', 'Fence', 'LaneMkgsDriv', 'LaneMkgsNonDriv', 'Misc_Text',
-        'MotorcycleScooter', 'OtherMoving', 'ParkingBlock', 'Pedestrian', 'Road', 'RoadShoulder',
-        'Sidewalk', 'SignSymbol', 'Sky', 'SUVPickupTruck', 'TrafficCone', 'TrafficLight', 'Train',
-        'Tree', 'Truck_Bus', 'Tunnel', 'VegetationMisc', 'Wall',
-    ],
-    palette=[
-        [64, 128, 64], [192, 0, 128], [0, 128, 192], [0, 128, 64], [128, 0, 0], [64, 0, 128],
-        [64, 0, 192], [192, 128, 64], [192, 192, 128], [64, 64, 128], [128, 0, 192], [192, 0, 64],
-        [128, 128, 64], [192, 0, 192], [128, 64, 64], [64, 192, 128], [64, 64, 0], [128, 64, 128],
-        [128, 128, 192], [0, 0, 192], [192, 128, 128], [128, 128, 128], [64, 128, 192], [0, 0, 64],
-        [0, 64, 64], [192, 64, 128], [128, 128, 0], [192, 128, 192], [64, 0, 64], [192, 192, 0],
-        [64, 192, 0],
-    ],
-    void_palette=[[0, 0, 0]],
-)  # fmt: skip
-# Scripts/test_segmentation_camvid.py of SegNet-Tutorial, which groups CamVid's classes.
-CAMVID11 = dict(
-    classes=[
-        'Sky', 'Building', 'Pole', 'Road', 'Pavement', 'Tree', 'SignSymbol', 'Fence', 'Car',
-        'Pedestrian', 'Bicyclist',
-    ],
-    palette=[
-        [128, 128, 128], [128, 0, 0], [192, 192, 128], [128, 64, 128], [60, 40, 222],
-        [128, 128, 0], [192, 128, 128], [64, 64, 128], [64, 0, 128], [64, 64, 0], [0, 128, 192],
-    ],
-    void_palette=[[0, 0, 0]],
-)  # fmt: skip
-# CMP Facade Database, cmp.felk.cvut.cz/~tylecr1/facade: labels 1 to 12 in MATLAB's jet(12). Its
-# pairs as pix2pix distributes them have the labels in the right half of 512 x 256 images.
-FACADES = dict(
-    classes=[
-        'background', 'facade', 'window', 'door', 'cornice', 'sill', 'balcony', 'blind', 'deco',
-        'molding', 'pillar', 'shop',
-    ],
-    palette=[
-        [0, 0, 170], [0, 0, 255], [0, 85, 255], [0, 170, 255], [0, 255, 255], [85, 255, 170],
-        [170, 255, 85], [255, 255, 0], [255, 170, 0], [255, 85, 0], [255, 0, 0], [170, 0, 0],
-    ],
-    void_palette=[[0, 0, 0]],
-)  # fmt: skip
-NAMED = dict(cityscapes=CITYSCAPES, camvid=CAMVID, camvid11=CAMVID11, facades=FACADES)
+NAMED = ('cityscapes', 'camvid', 'camvid11', 'facades')  # the latter in ``known_sets.yml``
+
+
+@cache
+def _own_sets() -> dict[str, dict]:
+    sets = yaml.safe_load(Path(__file__).with_name('known_sets.yml').read_text())
+    return dict(cityscapes=CITYSCAPES, **sets)
 
 
 def known_palettes() -> dict[str, dict]:
-    """Return the metainfo of each set in this module, and of each dataset of the framework."""
+    """Return the metainfo of each set of this package, and of each dataset of the framework."""
     stock = {name: getattr(kind, 'METAINFO', {}) for name, kind in DATASETS.module_dict.items()}
     return {
         name: {key: list(meta.get(key, ())) for key in ('classes', 'palette', 'void_palette')}
-        for name, meta in (NAMED | stock).items()
+        for name, meta in (_own_sets() | stock).items()
         if meta.get('classes') and meta.get('palette')
     }
 

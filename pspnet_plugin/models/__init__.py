@@ -12,13 +12,6 @@ from pspnet_plugin.models.losses import ColorLoss
 from pspnet_plugin.models.preprocessor import MinMaxDataPreProcessor
 
 __all__ = [
-    'ColorLoss',
-    'ColorPSPHead',
-    'DilatedResidualBlock',
-    'DilatedResidualNet',
-    'FastPSPHead',
-    'FastUPerHead',
-    'KerasInit',
-    'MinMaxDataPreProcessor',
-    'WindowPSPHead',
-]
+    'ColorLoss', 'ColorPSPHead', 'DilatedResidualBlock', 'DilatedResidualNet', 'FastPSPHead',
+    'FastUPerHead', 'KerasInit', 'MinMaxDataPreProcessor', 'WindowPSPHead',
+]  # fmt: skip

@@ -9,7 +9,7 @@ from helpers.inspected_sets import codes, other_palette
 from helpers.pairs import CITYSCAPES, label_map, write_pair
 
 from pspnet_plugin.labels import LabelDecoder
-from pspnet_plugin.labels.palettes import NAMED
+from pspnet_plugin.labels.palettes import read_metainfo
 from pspnet_plugin.toolkit.inspection import contact_sheet
 from pspnet_plugin.toolkit.inspection.contact_sheet import choose_rows, max_rows
 from pspnet_plugin.toolkit.inspection.pair_statistics import DecodingSettings
@@ -35,7 +35,7 @@ def tiles(sheet, rows) -> list[list[np.ndarray]]:
 def test_the_sheet_shows_pixels_as_they_are(pairs_root, tmp_path, inspect, kind):
     root, name = pairs_root, 'train/1.png'
     if kind == 'foreign':
-        root, name = other_palette(tmp_path / 'other', NAMED['camvid']['palette']), '0.png'
+        root, name = other_palette(tmp_path / 'other', read_metainfo('camvid')['palette']), '0.png'
     sheet, side = tmp_path / 'sheet.png', 'right' if kind == 'swapped' else 'left'
     status = int(kind != 'fits')
     inspect(root, '--sheet', sheet, '--pairs', 2, '--photo-side', side, status=status)
@@ -65,7 +65,7 @@ def test_a_set_without_a_readable_pair_has_no_sheet(tmp_path, inspect):
 
 def test_what_is_wrong_with_a_pair_stands_above_it(pairs_root):
     write_pair(pairs_root / 'val' / '13.png', seed=13, photo_side='right')
-    other_palette(pairs_root / 'camvid', NAMED['camvid']['palette'])
+    other_palette(pairs_root / 'camvid', read_metainfo('camvid')['palette'])
     captions = [row.caption for row in choose_rows(statistics_of(pairs_root), 100)]
     assert len(captions) == 4 + 4 + 3
     for name, kind in (('val/13.png', 'swapped'), ('camvid/', 'foreign')):

@@ -9,11 +9,12 @@ from helpers.pairs import CITYSCAPES, coloured
 
 from pspnet_plugin.labels import LabelDecoder
 from pspnet_plugin.labels.decoder import RULES
-from pspnet_plugin.labels.palettes import FACADES
+from pspnet_plugin.labels.palettes import read_metainfo
 from pspnet_plugin.labels.surroundings import ClassSets
 from pspnet_plugin.toolkit.synthetic import render_pair, street_scene
 
 PALETTE, VOID = CITYSCAPES['palette'], CITYSCAPES['void_palette']
+FACADES = read_metainfo('facades')['palette']
 INDEX = {name: i for i, name in enumerate(CITYSCAPES['classes'])}
 ROAD, CAR, TRUCK = (INDEX[name] for name in ('road', 'car', 'truck'))
 EDGES = LabelDecoder(PALETTE, void_palette=VOID)
@@ -102,8 +103,7 @@ def test_thin_poles_stay_connected(offset):
         (PALETTE, 'person', 'building', 95), (PALETTE, 'traffic sign', 'sky', 75),
         (PALETTE, 'traffic light', 'building', 75), (PALETTE, 'rider', 'road', 95),
         (PALETTE, 'pole', 'vegetation', 95), (PALETTE, 'bicycle', 'sidewalk', 75),
-        (FACADES['palette'], 9, 1, 75), (FACADES['palette'], 5, 1, 95),
-        (FACADES['palette'], 2, 0, 95),
+        (FACADES, 9, 1, 75), (FACADES, 5, 1, 95), (FACADES, 2, 0, 95),
     ],
 )  # fmt: skip
 def test_stripes_that_show_their_pure_colour_nowhere_are_found(palette, thing, ground, quality):

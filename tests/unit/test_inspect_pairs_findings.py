@@ -9,7 +9,7 @@ import pytest
 from helpers.inspected_sets import codes, finding, other_palette, write_halves
 from helpers.pairs import SEEDS, coloured, label_map, photo, write_pair
 
-from pspnet_plugin.labels.palettes import NAMED, read_metainfo
+from pspnet_plugin.labels.palettes import read_metainfo
 
 
 def test_unreadable_files_are_named_with_the_reason(pairs_root, inspect):
@@ -68,8 +68,8 @@ ADE = read_metainfo('ADE20KDataset')['palette']  # of which some are those of se
     ('palette', 'carried', 'advice'),
     [
         (ADE, 'ADE20KDataset', '--palette ADE20KDataset'),
-        (bgr(NAMED['cityscapes']['palette']), 'BGR', 'camvid'),
-        (bgr(NAMED['camvid']['palette']), 'camvid', '--palette'),
+        (bgr(read_metainfo('cityscapes')['palette']), 'BGR', 'camvid'),
+        (bgr(read_metainfo('camvid')['palette']), 'camvid', '--palette'),
         ([[i, i, i] for i in range(19)], 'make_pairs.py folders', '--palette'),
     ],
     ids=['ambiguous', 'BGR', 'camvid as BGR', 'indices'],

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from pspnet_plugin.evaluation.areas import areas_of
 from pspnet_plugin.toolkit.report import image_rows
 from pspnet_plugin.toolkit.report.evaluation import Evaluation
-from pspnet_plugin.toolkit.report.figures import draw_classes, draw_confusion, draw_curves, percent
+from pspnet_plugin.toolkit.report.figures import draw_classes, draw_confusion, draw_curves
 from pspnet_plugin.toolkit.report.image_rows import CORRECT, IGNORED, OTHER, STRONG, ImageRow
 from pspnet_plugin.toolkit.report.runs import TrainingRun
 
@@ -87,20 +87,11 @@ def test_bars_and_matrix_show_the_confusion():
     axes = draw_classes(dict(run=evaluation), CLASSES).axes[0]
     assert [bar.get_width() for bar in axes.patches] == pytest.approx([100 * 220 / 258, 50, 0])
     labels = [text.get_text() for text in axes.get_yticklabels()]
-    assert labels == ['road  (73.3 %)', 'pole  (26.7 %)', 'train  (0 %)']
+    assert labels == ['road  (73.3 %)', 'pole  (26.7 %)', 'train  (0.0 %)']
     axes = draw_confusion('run', CONFUSION, CLASSES).axes[0]
     cells = np.asarray(axes.images[0].get_array()) ** 2
     assert cells[1] == pytest.approx([100 * 38 / 80, 50, 100 * 2 / 80])
     assert {t.get_text(): t.get_position() for t in axes.texts}['48'] == (0, 1)
-
-
-@pytest.mark.parametrize(
-    ('value', 'text'),
-    [(100, '100.0 %'), (99.64, '99.6 %'), (10, '10.0 %'), (1.25, '1.2 %'), (0.043, '0.043 %'),
-     (1e-5, '< 0.01 %'), (0, '0 %')],
-)  # fmt: skip
-def test_percent(value, text):
-    assert percent(value) == text
 
 
 def rows_of(*labels: int | None, names=('run',)) -> tuple[list[list], dict[str, list[int]]]:

@@ -100,16 +100,10 @@ class WholeCheckpointHook(CheckpointHook):
             self.keep_ckpt_ids = deque(steps, self.max_keep_ckpts)
             runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
         runner.save_checkpoint(
-            self.out_dir,
-            name,
-            save_optimizer=self.save_optimizer,
-            save_param_scheduler=self.save_param_scheduler,
-            meta=meta,
-            by_epoch=self.by_epoch,
-            file_client_args=self.file_client_args,
-            backend_args=self.backend_args,
-            **self.args,
-        )
+            self.out_dir, name, save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler, meta=meta, by_epoch=self.by_epoch,
+            file_client_args=self.file_client_args, backend_args=self.backend_args, **self.args,
+        )  # fmt: skip
         if not is_main_process():
             return
         write_atomic(Path(runner.work_dir) / 'last_checkpoint', str(self.last_ckpt).encode())

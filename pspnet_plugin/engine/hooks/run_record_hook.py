@@ -20,6 +20,7 @@ from mmengine.runner import BaseLoop, Runner
 from mmseg.registry import HOOKS
 from torch.utils.data import Dataset
 
+from pspnet_plugin.datasets.bad_pairs import unwrap
 from pspnet_plugin.evaluation.iou_metric import ClasswiseIoUMetric
 from pspnet_plugin.labels.decoder import LabelDecoder
 from pspnet_plugin.utils.environment import PROCESS_STARTED, describe_machine, peak_memory
@@ -151,10 +152,8 @@ def _named(metrics: dict[str, float], name: str, others: Iterable[str]) -> dict[
 
 def _decoders_of(dataset: Dataset) -> list[LabelDecoder]:
     """Return the decoders of the datasets of pairs within any wrappers."""
-    if isinstance(decoder := getattr(dataset, 'decoder', None), LabelDecoder):
-        return [decoder]
-    inner = getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]
-    return [decoder for part in inner if part is not None for decoder in _decoders_of(part)]
+    decoders = (getattr(part, 'decoder', None) for part in unwrap(dataset))
+    return [decoder for decoder in decoders if isinstance(decoder, LabelDecoder)]
 
 
 def _decoding(decoders: Sequence[LabelDecoder]) -> dict | None:

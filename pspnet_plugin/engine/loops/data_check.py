@@ -11,8 +11,7 @@ from torch import nn
 def check_data(runner: Runner, dataset: Any) -> None:
     """Check classes and weights of the loss; warn of images both trained on and scored.
 
-    Raises:
-        ValueError: the network's classes, or the weights, are not for those of the training data.
+    ``ValueError``: the network's classes, or the weights, are not for those of the training data.
     """
     model = getattr(runner.model, 'module', runner.model)
     classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
@@ -30,8 +29,7 @@ def check_data(runner: Runner, dataset: Any) -> None:
 def check_classes(model: EncoderDecoder, classes: Sequence[str]) -> None:
     """Check the classes of a network's heads, and the class weights of their losses.
 
-    Raises:
-        ValueError: they are for another number of classes, or there is only one.
+    ``ValueError``: they are for another number of classes, or there is only one.
     """
     if len(classes) == 1:
         raise ValueError(

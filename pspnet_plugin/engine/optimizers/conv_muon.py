@@ -117,22 +117,12 @@ class ConvMuon(Optimizer):
             [self.state[vector][key] for vector in vectors]
             for key in ('exp_avg', 'exp_avg_sq', 'step')
         )
+        grads = [vector.grad for vector in vectors if vector.grad is not None]
         adamw(
-            vectors,
-            [vector.grad for vector in vectors if vector.grad is not None],
-            averages,
-            squares,
-            [],
-            steps,
-            foreach=True,
-            amsgrad=False,
-            beta1=group['betas'][0],
-            beta2=group['betas'][1],
-            lr=group['lr'] * group['vector_lr'],
-            weight_decay=group['weight_decay'],
-            eps=group['eps'],
-            maximize=False,
-        )
+            vectors, grads, averages, squares, [], steps, foreach=True, amsgrad=False,
+            maximize=False, beta1=group['betas'][0], beta2=group['betas'][1], eps=group['eps'],
+            lr=group['lr'] * group['vector_lr'], weight_decay=group['weight_decay'],
+        )  # fmt: skip
 
 
 def orthogonalized(matrix: Tensor) -> Tensor:

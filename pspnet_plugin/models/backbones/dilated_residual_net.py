@@ -143,16 +143,10 @@ class DilatedResidualNet(BaseModule):
             stage = nn.Sequential()
             for i in range(count):
                 block = DilatedResidualBlock(
-                    in_channels,
-                    width,
-                    stride=stride if i == 0 else 1,
-                    dilation=dilation,
-                    bias=bias,
-                    norm_cfg=norm_cfg,
-                    act_cfg=act_cfg,
-                    identity_shortcut=identity_shortcuts and i > 0,
-                    with_cp=with_cp,
-                )
+                    in_channels, width, stride=stride if i == 0 else 1, dilation=dilation,
+                    identity_shortcut=identity_shortcuts and i > 0, bias=bias, norm_cfg=norm_cfg,
+                    act_cfg=act_cfg, with_cp=with_cp,
+                )  # fmt: skip
                 in_channels = width[-1]
                 stage.append(block)
             self.stages.append(stage)

@@ -14,13 +14,6 @@ from pspnet_plugin.models.layers.fused_conv import (
 from pspnet_plugin.models.layers.pyramid import conv_over_concat, pool, upsample
 
 __all__ = [
-    'ConcatConv2d',
-    'Parts',
-    'conv_over_concat',
-    'forward_level',
-    'forward_over_concat',
-    'fuse_concat',
-    'pool',
-    'pyramid_levels',
-    'upsample',
-]
+    'ConcatConv2d', 'Parts', 'conv_over_concat', 'forward_level', 'forward_over_concat',
+    'fuse_concat', 'pool', 'pyramid_levels', 'upsample',
+]  # fmt: skip

@@ -17,6 +17,7 @@ from pspnet_plugin.toolkit.conversion.label_maps import LabelFormat, read_labels
 from pspnet_plugin.toolkit.conversion.matching import MatchedPhotos
 from pspnet_plugin.utils.files import write_atomic
 
+TEMPLATE = Path(__file__).with_name('own_config.txt')
 BASE = 'psp_cpu25_cityscapes_pairs.py'
 LARGEST_SIDE = 512  # pixels on the longer side of the largest photos that BASE trains on
 SAMPLED_FILES = 500  # evenly spaced, that classes and sizes are counted in
@@ -56,9 +57,8 @@ def update_config(
 ) -> str:
     """Write a config for the pairs in ``out``, unless it was changed by hand; return a message.
 
-    Raises:
-        ValueError: no pair can be held out, there is only one class, or a path has characters with
-            a meaning in configs.
+    ``ValueError``: no pair can be held out, there is only one class, or a path has characters with
+    a meaning in configs.
     """
     if label_format.num_classes == 1:
         raise ValueError('there is only one class. Name the rest as a class too, e.g. background')
@@ -84,17 +84,12 @@ def update_config(
     sizes = Counter(_half_size(file) for file in _sample(pairs))
     (width, height), _ = sizes.most_common(1)[0]
     weights = class_weights([labels for _, labels in matched.files.values()], label_format)
-    text = CONFIG.format(
-        root=out.as_posix(),
-        metainfo=f'{out.as_posix()}/metainfo.json',
-        base=base,
-        classes=len(weights),
-        weights=', '.join(f'{weight:g}' for weight in weights),
-        train=train,
-        val=val,
-        split='' if split else SPLIT_NOTE,
+    text = TEMPLATE.read_text().format(
+        root=out.as_posix(), metainfo=f'{out.as_posix()}/metainfo.json', base=base,
+        classes=len(weights), weights=', '.join(f'{weight:g}' for weight in weights),
+        train=train, val=val, split='' if split else SPLIT_NOTE,
         reserve=round(VAL_STARTUP + VAL_TILE * held_out * width * height / 2**16),
-    )
+    )  # fmt: skip
     message = f'held out for validation: {held_out} of {len(pairs)} pairs, {how}\nconfig: {path}'
     return _write_unless_changed(path, text, message)
 
@@ -131,33 +126,4 @@ def _head(text: str) -> str:
 HEAD = '# Written by make_pairs.py, and yours to change: '
 SPLIT_NOTE = """# Every tenth pair is held out for validation. Frames of one video should be on one
 # side: if these are some, sort the photos and label maps into directories train and val.
-"""
-CONFIG = """# Time-limited training on pairs.
-_base_ = {base!r}
-
-pairs = dict(
-    _delete_=True,
-    type='PairsDataset',
-    data_root={root!r},
-    metainfo={metainfo!r},
-)
-{split}train_dataloader = dict(
-    dataset=dict(**pairs, {train}, pipeline={{{{_base_.train_pipeline}}}})
-)
-val_dataloader = dict(
-    batch_size=1,  # photos of one batch must have one size
-    dataset=dict(**pairs, {val}, pipeline={{{{_base_.test_pipeline}}}}, test_mode=True),
-)
-test_dataloader = val_dataloader
-# Evaluated on the labels as the dataset decodes them.
-val_evaluator = dict(_delete_=True, type='ClasswiseIoUMetric', iou_metrics=['mIoU', 'mDice'])
-test_evaluator = val_evaluator
-# Each class's share of the pixels to the power of -0.3, scaled: rare ones count more. None: equal.
-class_weight = [{weights}]
-model = dict(
-    decode_head=dict(num_classes={classes}, loss_decode=dict(class_weight=class_weight))
-)
-# Seconds of the time budget that are kept for the last validation.
-train_cfg = dict(reserve={reserve})
-default_hooks = dict(checkpoint=dict(interval=100))
 """

@@ -80,8 +80,7 @@ def run_conversion(
     Returns:
         The exit status, 1 if something is wrong.
 
-    Raises:
-        Stopped: an output could not be written, or a worker was killed.
+    ``Stopped``: an output could not be written, or a worker was killed.
     """
     todo = [job for job in jobs if not job.done()]
     if len(todo) < len(jobs):

@@ -58,10 +58,9 @@ def with_void(metainfo: dict) -> dict:
 def read_labels(path: Path, label_format: LabelFormat) -> np.ndarray:
     """Read a label map, (H, W) uint8: positions in ``label_format.colors``.
 
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: it is no complete image, a JPEG, of a depth whose values are ambiguous, or
-            holds an index or a colour that ``label_format`` does not know.
+    ``OSError``: the file cannot be read. ``ValueError``: it is no complete image, a JPEG, of a
+    depth whose values are ambiguous, or holds an index or a colour that ``label_format`` does not
+    know.
     """
     with open_image(path) as (image, stored):
         if problem := _format_problem(image, stored):

@@ -51,9 +51,8 @@ def match_folders(
             common name; files that end otherwise do not count.
         label_suffix: The same for label maps.
 
-    Raises:
-        FileNotFoundError: a directory is missing.
-        ValueError: none match, or a name stands for two files.
+    ``FileNotFoundError``: a directory is missing. ``ValueError``: none match, or a name stands for
+    two files.
     """
     by_photo = _by_name(photos, photo_suffix, option='--img-suffix')
     by_labels = _by_name(labels, label_suffix, option='--ann-suffix')
@@ -74,9 +73,8 @@ def match_cityscapes(root: Path, kind: str | None) -> tuple[MatchedPhotos, str]:
 
     ``kind`` is one of ``LABEL_KINDS``; None takes the first that exists. Returns it, too.
 
-    Raises:
-        FileNotFoundError: the layout is another, or there are no labels (of that kind).
-        ValueError: two photos have the same name.
+    ``FileNotFoundError``: the layout is another, or there are no labels (of that kind).
+    ``ValueError``: two photos have the same name.
     """
     splits = [split for split in SPLITS if (root / 'leftImg8bit' / split).is_dir()]
     if not splits:

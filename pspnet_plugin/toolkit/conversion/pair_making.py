@@ -100,9 +100,7 @@ def make_pairs(
 
     ``made_from`` names the sources; a run with others cannot resume this one.
 
-    Raises:
-        OSError: ``out`` cannot be made.
-        ValueError: it holds other files.
+    ``OSError``: ``out`` cannot be made. ``ValueError``: it holds other files.
     """
     suffix = pair_format.suffix
     size = pair_format.size and pair_format.size[::-1]  # (width, height), as --size

@@ -33,9 +33,8 @@ def split_pair(job: Job, *, decoder: LabelDecoder, photo_side: str) -> list[byte
 def find_jobs(pairs: Path, out: Path) -> list[Job]:
     """List all pairs of all splits, in natural order.
 
-    Raises:
-        FileNotFoundError: ``pairs`` is no directory.
-        ValueError: it holds no splits, or holds ``out``, or two pairs would become one file.
+    ``FileNotFoundError``: ``pairs`` is no directory. ``ValueError``: it holds no splits, or holds
+    ``out``, or two pairs would become one file.
     """
     if not pairs.is_dir():
         raise FileNotFoundError(f'{pairs}: no such directory. Give the one with train and val')

@@ -81,9 +81,8 @@ def _legend(splits: Sequence[SplitStatistics]) -> list[tuple[str, int]]:
 def draw_sheet(rows: Sequence[Row], splits: Sequence[SplitStatistics], *, title: str) -> bytes:
     """Draw the sheet as a PNG file.
 
-    Raises:
-        OSError: a file cannot be read.
-        ValueError: it is no pair, or the sheet would be too large.
+    ``OSError``: a file cannot be read. ``ValueError``: it is no pair, or the sheet would be too
+    large.
     """
     settings, legend = splits[0].settings, _legend(splits)
     tiles = [_make_tiles(row.path, settings) for row in rows]

@@ -40,9 +40,7 @@ def find_splits(root: Path, *, wanted: Sequence[str] = ()) -> tuple[list[Split],
     The root itself is a split, ``'.'``, only if no sub-directory holds pairs; otherwise one image
     in it would make train and val parts of one split.
 
-    Raises:
-        FileNotFoundError: there is no such directory or split.
-        ValueError: there are no pairs.
+    ``FileNotFoundError``: there is no such directory or split. ``ValueError``: there are no pairs.
     """
     if not root.is_dir():
         raise FileNotFoundError(f'{root}: no such directory. {WHERE_FROM}')

@@ -39,10 +39,8 @@ class KerasLayer(NamedTuple):
 def read_keras(path: Path) -> list[KerasLayer]:
     """Read the layers that have weights, in the order of their creation within each layer type.
 
-    Raises:
-        FileNotFoundError: The file does not exist.
-        ImportError: h5py is not installed.
-        ValueError: The file has another format, is damaged, or holds no weights.
+    ``FileNotFoundError``: the file does not exist. ``ImportError``: h5py is not installed.
+    ``ValueError``: the file has another format, is damaged, or holds no weights.
     """
     try:
         import h5py

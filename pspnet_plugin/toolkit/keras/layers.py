@@ -42,8 +42,7 @@ class ArticleModule(NamedTuple):
 def article_modules(model: EncoderDecoder) -> list[ArticleModule]:
     """List the modules that have weights, in the order in which Keras lists their layers.
 
-    Raises:
-        ValueError: The network is not of the article's kind.
+    ``ValueError``: the network is not of the article's kind.
     """
     backbone, head = model.backbone, model.decode_head
     if not isinstance(backbone, DilatedResidualNet) or not isinstance(head, WindowPSPHead):
@@ -73,9 +72,8 @@ def article_modules(model: EncoderDecoder) -> list[ArticleModule]:
 def to_keras_model(model: EncoderDecoder, size: tuple[int, int]) -> 'keras.Model':
     """Build the Keras model with the same weights, for images of ``size``.
 
-    Raises:
-        ImportError: Keras is not installed.
-        ValueError: The network is not of the article's kind, or its windows do not divide the size.
+    ``ImportError``: Keras is not installed. ``ValueError``: the network is not of the article's
+    kind, or its windows do not divide the size.
     """
     modules, head = article_modules(model), model.decode_head
     blocks = [block for stage in model.backbone.stages for block in stage]
@@ -140,8 +138,7 @@ def match_layers(
 ) -> list[tuple[KerasLayer, ArticleModule]]:
     """Find the layer of each module, by the article's names or else by the order of creation.
 
-    Raises:
-        ValueError: A layer is missing, superfluous, or does not fit; the message names it.
+    ``ValueError``: a layer is missing, superfluous, or does not fit; the message names it.
     """
     by_name = {layer.name: layer for layer in layers}
     names = {module.layer for module in modules}

@@ -37,8 +37,7 @@ def build_keras(
     both, or ``'global'`` for the whole feature map; they must divide ``size``. ``upsampling`` is
     ``'bilinear'``, or ``'deconv'`` for transposed convolutions.
 
-    Raises:
-        ImportError: Keras is not installed.
+    ``ImportError``: Keras is not installed.
 
     Source: the article's ``last_conv_module`` and what it calls.
     """

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pspnet_plugin.apis.drawing import percent
 from pspnet_plugin.toolkit.report.evaluation import Evaluation
 from pspnet_plugin.toolkit.report.runs import TrainingRun
 
@@ -73,7 +74,7 @@ def draw_classes(evaluations: Mapping[str, Evaluation], classes: Sequence[str]) 
     """Plot the IoU of each class as bars, with its share of the labelled pixels."""
     confusion = next(iter(evaluations.values())).confusion
     shares = confusion.sum(1) / confusion.sum()
-    labels = [f'{name}  ({percent(100 * s)})' for name, s in zip(classes, shares, strict=True)]
+    labels = [f'{name}  ({percent(s)})' for name, s in zip(classes, shares, strict=True)]
     figure = draw_bars({name: e.scores['IoU'] for name, e in evaluations.items()}, labels)
     figure.axes[0].set_xlabel('IoU (%); in brackets the share of the labelled pixels')
     return figure
@@ -118,13 +119,6 @@ def draw_confusion(name: str, confusion: np.ndarray, classes: Sequence[str]) -> 
     axes.set(xlabel='predicted', ylabel='truth')
     axes.set_title(plain_text(name), fontsize=10)
     return figure
-
-
-def percent(value: float) -> str:
-    """Format a percentage with the digits that tell: 99.6 %, 1.3 %, 0.04 %."""
-    if 0 < value < 0.01:
-        return '< 0.01 %'
-    return f'{value:.1f} %' if value >= 10 else f'{value:.2g} %'
 
 
 def plain_text(text: str, limit: int = 200) -> str:

@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 import matplotlib
 import numpy as np
 from mmengine.config import Config
 
-from pspnet_plugin.apis.drawing import DEFAULT_FONT, find_font
+from pspnet_plugin.apis.drawing import DEFAULT_FONT, find_font, percent
 from pspnet_plugin.toolkit.report import bootstrap
 from pspnet_plugin.toolkit.report.evaluation import Evaluation, ValidationSet
-from pspnet_plugin.toolkit.report.figures import draw_classes, draw_confusion, draw_curves, percent
+from pspnet_plugin.toolkit.report.figures import draw_classes, draw_confusion, draw_curves
 from pspnet_plugin.toolkit.report.image_rows import ImageRow, draw_image_rows
 from pspnet_plugin.toolkit.report.runs import TrainingRun
 from pspnet_plugin.utils.files import write_atomic
+from pspnet_plugin.utils.templates import render
 
 TEMPLATE = Path(__file__).parent / 'report.html.j2'
 WEAKEST = 3
@@ -156,11 +156,8 @@ def write_report(
             figure.savefig(file, dpi=110, format='png')
             write_atomic(folder / f'{key}.png', file.getvalue())
             embedded[key] = base64.b64encode(file.getvalue()).decode()
-    environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    page = environment.from_string(TEMPLATE.read_text()).render(
-        runs=runs, images=images, evaluations=evaluations, figures=embedded,
+    page = render(
+        TEMPLATE, runs=runs, images=images, evaluations=evaluations, figures=embedded,
         bootstrap=bootstrap, percent=percent,
         weakest={n: weakest_classes(e, images.classes) for n, e in evaluations.items()},
         details={name: run_details(run) for name, run in runs.items()},

@@ -100,9 +100,8 @@ def open_run(
 ) -> TrainingRun:
     """Open the run of a work dir, maybe moved, with other settings (``options``, by dotted keys).
 
-    Raises:
-        FileNotFoundError: the folder, its config or the given checkpoint is missing.
-        ValueError: the config cannot be read, or is none of a segmentor.
+    ``FileNotFoundError``: the folder, its config or the given checkpoint is missing.
+    ``ValueError``: the config cannot be read, or is none of a segmentor.
     """
     if not path.is_dir():
         raise FileNotFoundError(f'{path}: no such folder; give a work dir of train.py')

@@ -43,10 +43,8 @@ def make_scenes(
 ) -> None:
     """Draw the pairs of each of ``SPLITS``, and their exact label maps, that do not exist yet.
 
-    Raises:
-        ValueError: No pair is asked for, or a directory is occupied.
-        OSError: A directory cannot be made.
-        Stopped: A file could not be written, or a worker was killed.
+    ``ValueError``: no pair is asked for, or a directory is occupied. ``OSError``: a directory
+    cannot be made. ``Stopped``: a file could not be written, or a worker was killed.
     """
     if not any(counts.values()):
         raise ValueError('--train 0 --val 0: nothing to make; set one of them to 1 or more')

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from pspnet_plugin.apis import BadImage, Predictor
 from pspnet_plugin.apis.photos import shrink
-from pspnet_plugin.toolkit.web import uploads, views
+from pspnet_plugin.toolkit.web import uploads
 from pspnet_plugin.toolkit.web.uploads import MAX_BYTES, Upload, open_upload
 from pspnet_plugin.toolkit.web.views import label_photo, problem
 
@@ -26,14 +27,6 @@ THUMBNAIL = 512
 OPACITY = "value => document.documentElement.style.setProperty('--opacity', value / 100)"
 # The examples are below the result, which may be out of sight then.
 TO_RESULT = "() => document.querySelector('#view-0').scrollIntoView({block: 'nearest'})"
-# As many columns of examples as there is room for, but two or more, as high as they need.
-CSS = """
-.flush .html-container { padding: 0; }
-.flush h1 { font-size: 1.4rem; }
-#examples .grid-wrap { min-height: 0; max-height: none; padding-top: 34px; }
-#examples .grid-container {
-  grid-template-columns: repeat(auto-fill, minmax(min(11rem, 40%), 1fr)); }
-"""
 
 
 def build_page(
@@ -96,6 +89,7 @@ def launch_options() -> dict[str, Any]:
     font, mono = ('system-ui', 'sans-serif'), ('ui-monospace', 'monospace')
     return dict(
         share=False, run_history=False, footer_links=[], ssr_mode=False, quiet=True,
-        max_file_size=MAX_BYTES, head=uploads.SCRIPT, css=CSS + views.CSS + uploads.CSS,
+        max_file_size=MAX_BYTES, head=uploads.script(),
+        css=Path(__file__).with_name('page.css').read_text(),
         theme=gr.themes.Default(font=font, font_mono=mono),
     )  # fmt: skip

@@ -8,6 +8,7 @@ import io
 import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -23,9 +24,8 @@ NOT_AN_IMAGE = (
     'This is not an image of a known kind, whatever its name says. Choose a JPEG or PNG file; a '
     "phone's HEIC photo can be saved as one."
 )
-# Filled and shown by the script, and hidden again when another photo is given or chosen.
+# Filled and shown by ``uploads.js``, and hidden again when another photo is given or chosen.
 MESSAGE = '<p class="problem" role="alert" hidden></p>'
-CSS = '#refusal:has([hidden]) { display: none; }'
 
 
 @dataclass(frozen=True)
@@ -83,36 +83,15 @@ def _header_size(content: bytes) -> tuple[int, int] | None:
         raise BadImage(NOT_AN_IMAGE) from None
 
 
+def script() -> str:
+    """Return the check in the browser, for the head of the page."""
+    settings = dict(maxBytes=MAX_BYTES, tooLarge=_too_large('#'), notAnImage=NOT_AN_IMAGE)
+    code = Path(__file__).with_name('uploads.js').read_text()
+    return f'<script>{{ const settings = {json.dumps(settings)};\n{code}}}</script>'
+
+
 def _too_large(megabytes: str) -> str:
     """Say that a file is beyond ``MAX_BYTES``; its megabytes are rounded up, lest '64 of 64'."""
     return (
         f'This file has {megabytes} MB; the limit is {MAX_BYTES // 2**20} MB. Choose a smaller one.'
     )
-
-
-# It listens in the capturing phase, before gradio.
-SCRIPT = f"""<script>
-{{
-  const filesOf = {{
-    change: event => event.target.files,
-    drop: event => event.dataTransfer?.files,
-    click: () => [],
-  }};
-  const problemOf = file => {{
-    if (file.size > {MAX_BYTES})
-      return {json.dumps(_too_large('#'))}.replace('#', Math.ceil(file.size / 2 ** 20));
-    return file.type.startsWith('image/') ? '' : {json.dumps(NOT_AN_IMAGE)};
-  }};
-  const check = event => {{
-    const message = document.querySelector('#refusal p');
-    const files = event.target.closest('#upload, #examples') && filesOf[event.type](event);
-    if (!message || !files) return;
-    message.textContent = [...files].map(problemOf).find(text => text) ?? '';
-    message.hidden = !message.textContent;
-    if (message.hidden) return;
-    event.preventDefault();
-    event.stopPropagation();
-  }};
-  for (const type in filesOf) document.addEventListener(type, check, true);
-}}
-</script>"""
