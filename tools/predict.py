@@ -137,6 +137,7 @@ def predict(args: argparse.Namespace) -> int:
             for source in todo
         )
         progress = Progress(sum(remaining), strict=args.strict, debug=args.debug)
+        # Read by read_photo, labelled by predictor.label_batches, drawn by outputs.write.
         with progress.bar as bar, stopping():
             for count in label_files(
                 todo, predictor, outputs, pairs=pairs, batch=args.batch, skip=progress.skip

@@ -1,4 +1,4 @@
-"""Interface between ``Predictor`` and what runs the network: torch, or onnxruntime."""
+"""Interface between ``Predictor`` and its backends, ``torch_network`` and ``onnx_network``."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol

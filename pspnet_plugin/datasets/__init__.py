@@ -1,4 +1,4 @@
-"""Datasets of pairs for the framework."""
+"""Datasets of pairs for the framework; ``pair_backends`` calls the decoder of their labels."""
 
 from pspnet_plugin.datasets.bad_pairs import BadPair
 from pspnet_plugin.datasets.pair_backends import read_pair

@@ -169,7 +169,7 @@ class PairsDataset(BaseSegDataset):
             dict(
                 img_path=photo_uri(path, photo_side=self.photo_side),
                 seg_map_path=label_uri(path, photo_side=self.photo_side, decoder=self.decoder),
-                label_map=self.label_map,
+                label_map=self.label_map,  # by which stock loading ignores classes not selected
                 reduce_zero_label=self.reduce_zero_label,
                 seg_fields=[],
             )

@@ -1,4 +1,4 @@
-"""Decode colours into class indices: palettes and the label decoder."""
+"""Decode colours into class indices, by ``decoder``; the other modules are parts of it."""
 
 from pspnet_plugin.labels.decoder import LabelDecoder
 from pspnet_plugin.labels.palettes import IGNORE_INDEX, known_palettes, read_metainfo

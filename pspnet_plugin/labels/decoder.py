@@ -90,7 +90,9 @@ class LabelDecoder:
     def decode(self, bgr: np.ndarray) -> np.ndarray:
         """Decode an (H, W, 3) uint8 BGR image into (H, W) uint8 class indices.
 
-        Void and unexplained pixels become 255. ``ValueError`` if it is no image in this palette.
+        255: void colours; ``nearest``: colours beyond ``max_distance``; ``edge_aware``: what lacks
+        ``min_confidence`` (``edge_aware.py``, 4 and 5). Classes that a dataset's ``metainfo`` does
+        not select become 255 later, by its ``label_map``. ``ValueError``: no image in this palette.
         """
         packed = _pack(bgr)
         share = self._explained_share(packed)

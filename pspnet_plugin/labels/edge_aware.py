@@ -19,7 +19,8 @@ blend of two classes, which often comes close to the colour of a third. The deco
 5. Pixels that nothing around explains often belong to a thin object that shows its pure colour
    nowhere. Connected pixels vote: if one colour, blended with what is sure around, explains them
    together and clearly better than any other, it becomes a candidate. If it is sure nowhere in the
-   image, it also needs 20 pixels, so that decoding invents no classes. What is left ends as 255.
+   image, it also needs 20 pixels, so that decoding invents no classes. What is left ends as 255,
+   and so does what nothing around explains within two pixels of the border.
 
 The constants were chosen on generated street scenes and on maps made from train pairs, shrunk and
 coded in several ways; none depends on a palette. ``docs/labels.md`` has the measurements.

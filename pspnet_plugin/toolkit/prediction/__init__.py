@@ -1,1 +1,4 @@
-"""Files and directories of photos, pairs and videos, labelled into files."""
+"""Files of photos, pairs and videos, labelled into files.
+
+``sources`` finds them, ``stream`` reads them and has them labelled, ``outputs`` draws and writes.
+"""
