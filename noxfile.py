@@ -46,7 +46,7 @@ IMPOSSIBLE = {
 FIRST_WITH_EXTRAS = (2, 7)
 TESTS_OF_EXTRAS = [
     'test_benchmark', 'test_end_to_end', 'test_export*', 'test_keras_*', 'test_notebook',
-    'test_pages', 'test_predict', 'test_predict_onnx', 'test_predict_pairs', 'test_predictor',
+    'test_pages', 'test_predict_onnx',
 ]  # fmt: skip
 
 

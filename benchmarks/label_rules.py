@@ -42,7 +42,7 @@ EXAMPLE = """example:
 """
 
 
-class Tally:
+class PixelCounts:
     """Pixel counts of a rule, from which its figures follow."""
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ def render(scene: LabelScene, *, resample: Filter, quality: int) -> np.ndarray:
 
 def measure(scenes: int, kinds: list[str]) -> dict[tuple[int, str, str], Figures]:
     """Measure every rule on so many scenes of each kind, by quality, kind (or 'all') and rule."""
-    tallies = {group: Tally() for group in product(QUALITIES, (*kinds, 'all'), RULES)}
+    counts = {group: PixelCounts() for group in product(QUALITIES, (*kinds, 'all'), RULES)}
     for kind, number in tqdm(list(product(kinds, range(scenes))), unit='scene'):
         scene = SCENES[kind](np.random.default_rng([SEED, number]))
         palette, void = (
@@ -102,8 +102,8 @@ def measure(scenes: int, kinds: list[str]) -> dict[tuple[int, str, str], Figures
             for rule, decoder in decoders.items():
                 labels = decoder.decode(image)
                 for group in (kind, 'all'):
-                    tallies[quality, group, rule].add(labels, truth, scene.thin)
-    return {group: tally.figures() for group, tally in tallies.items()}
+                    counts[quality, group, rule].add(labels, truth, scene.thin)
+    return {group: one.figures() for group, one in counts.items()}
 
 
 def better(ours: Figures, other: Figures) -> bool:

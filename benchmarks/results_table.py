@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> None:
         return
     runs = load_all_results(args.results)
     if not runs:
-        raise ValueError(f'{args.results} holds no results of runs; give those of run_group.py')
+        raise ValueError(f'{args.results} holds no results of runs; give those of run_group')
     groups = sorted({run.group for run in runs})
     if unknown := [group for group in args.index_groups if group not in groups]:
         raise ValueError(f'--index-groups: {unknown[0]!r} is none of {", ".join(groups)}')

@@ -8,8 +8,8 @@ Examples:
 
 ``benchmarks/results/runs.yml`` plans the runs of each group. Each is trained by ``train.py`` in a
 work dir of its own, where an interrupted one is resumed; its results are kept as by
-``results_table.py collect``. Runs whose results exist are skipped. Needs Linux, which can bind
-processes to cores.
+``benchmarks.results_table collect``. Runs whose results exist are skipped. Needs Linux, which can
+bind processes to cores.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def execute(plan: RunPlan, *, work_dirs: Path, results: Path) -> Path:
             fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise ValueError(
-                f'{folder} is in use by another run_group.py, or by a training that outlived one; '
+                f'{folder} is in use by another run_group, or by a training that outlived one; '
                 'repeat the command when it has ended'
             ) from None
         _claim(folder, plan)

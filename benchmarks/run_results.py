@@ -161,7 +161,7 @@ def read_results(path: Path) -> RunResults:
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise ValueError(
             f'{path} holds no results of a run ({type(error).__name__}: {error}); remove it, and '
-            'run_group.py runs it again'
+            'python -m benchmarks.run_group runs it again'
         ) from None
     return run
 

@@ -67,6 +67,7 @@ def trained(tmp_path_factory, demo_root) -> Path:
 @pytest.fixture(scope='session')
 def demo_onnx(tmp_path_factory, trained) -> Path:
     """The network of ``trained``, exported for any size."""
+    pytest.importorskip('onnxscript')
     path = tmp_path_factory.mktemp('exported') / 'demo.onnx'
     arguments = [str(trained / 'psp_demo.py'), str(trained / 'iter_2.pth'), str(path), '--dynamic']
     assert load_tool('deployment/export_onnx.py').main(arguments) == 0

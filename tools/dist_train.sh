@@ -2,8 +2,8 @@
 # Train with one process a GPU; without a GPU, with that many processes on the CPU.
 #   tools/dist_train.sh CONFIG GPUS [options of tools/train.py]
 # Several machines: set NNODES, NODE_RANK, MASTER_ADDR (and PORT) on each.
-# MAX_RESTARTS=3 starts all processes anew, up to three times, when one of them dies; with --resume
-# they go on from the last checkpoint.
+# MAX_RESTARTS=3 restarts all processes, up to three times, when one of them dies; with --resume they
+# resume from the last checkpoint.
 set -euo pipefail
 
 CONFIG=${1:?usage: dist_train.sh CONFIG GPUS [options of tools/train.py]}

@@ -53,9 +53,10 @@ def largest_first(shares: np.ndarray) -> list[int]:
     return [int(i) for i in np.argsort(-shares, kind='stable') if shares[i] > 0]
 
 
-def percent(share: float) -> str:
+def percent(share: float, *, decimals: int = 1) -> str:
     """Format a share, 0 to 1, in percent; one of a class that occurs never reads as none."""
-    return '< 0.1 %' if 0 < share < 0.0005 else f'{100 * share:.1f} %'
+    text = f'{100 * share:.{decimals}f}'
+    return f'< {10**-decimals} %' if share and not float(text) else f'{text} %'
 
 
 @cache

@@ -175,7 +175,9 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:
         raise FileNotFoundError(f'{path} does not exist; give a checkpoint of the network')
     try:
         content = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
-    except (EOFError, OSError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except ValueError:  # guarded loaders name the file, and say what to do
+        raise
+    except (EOFError, OSError, RuntimeError, KeyError, pickle.UnpicklingError) as error:
         raise ValueError(f'{path} cannot be read as a checkpoint: {_one_line(error)}') from None
     state = content.get('state_dict', content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not any(isinstance(v, Tensor) for v in state.values()):

@@ -218,8 +218,8 @@ class Predictor:
         height, width = photos[0].shape[:2]
         if self.max_side is None or max(height, width) <= self.max_side:
             return self.network.run(photos)
-        if self._on_shrink:
-            on_shrink, self._on_shrink = self._on_shrink, None
+        on_shrink, self._on_shrink = self._on_shrink, None
+        if on_shrink:
             on_shrink(self.max_side)
         outputs = self.network.run([shrink(photo, self.max_side) for photo in photos])
         return [_enlarge(output, (width, height)) for output in outputs]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import torch
 from mmengine.logging import MMLogger
@@ -60,9 +61,9 @@ def find_bad_pairs(dataset: Dataset) -> Iterator[tuple[Dataset, BadPairs]]:
             yield part, bad_pairs
 
 
-def unwrap(dataset: Dataset) -> Iterator[Dataset]:
+def unwrap(dataset: Any) -> Iterator[Any]:
     """Yield a dataset and all datasets within it, as far as it wraps or concatenates others."""
     yield dataset
     for part in getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]:
-        if isinstance(part, Dataset):
+        if part is not None:
             yield from unwrap(part)

@@ -31,7 +31,7 @@ NAMED = ('cityscapes', 'camvid', 'camvid11', 'facades')  # the latter in ``known
 
 @cache
 def _own_sets() -> dict[str, dict]:
-    sets = yaml.safe_load(Path(__file__).with_name('known_sets.yml').read_text())
+    sets = yaml.safe_load(Path(__file__).with_name('known_sets.yml').read_text(encoding='utf-8'))
     return dict(cityscapes=CITYSCAPES, **sets)
 
 

@@ -91,9 +91,9 @@ def run_command(
 
 
 def raised_within(error: BaseException, *folders: Path) -> bool:
-    """Return whether the code that raised an error lies in one of the folders."""
+    """Return whether the code that raised an error lies in one of the folders, links resolved."""
     trace = error.__traceback__
     while trace and trace.tb_next:
         trace = trace.tb_next
-    raiser = Path(trace.tb_frame.f_code.co_filename) if trace else Path()
-    return any(folder in raiser.parents for folder in folders)
+    raiser = Path(trace.tb_frame.f_code.co_filename).resolve() if trace else Path()
+    return any(folder.resolve() in raiser.parents for folder in folders)

@@ -1,6 +1,5 @@
 """HTML out of templates."""
 
-from functools import cache
 from pathlib import Path
 
 import jinja2
@@ -8,12 +7,7 @@ import jinja2
 
 def render(template: Path, **values: object) -> str:
     """Fill a Jinja template of HTML; texts are escaped, and an undefined name is an error."""
-    return _open(template).render(values)
-
-
-@cache
-def _open(template: Path) -> jinja2.Template:
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.from_string(template.read_text())
+    return environment.from_string(template.read_text(encoding='utf-8')).render(values)

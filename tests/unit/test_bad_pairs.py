@@ -128,7 +128,8 @@ def test_datasets_are_found_within_wrappers(pairs_root):
     one, two = (build(pairs_root, split, on_bad_pair='skip') for split in ('train', 'val'))
     both = SeededDataset(ConcatDataset([one, two, build(pairs_root)]))
     assert [dataset for dataset, _ in find_bad_pairs(both)] == [one, two]
-    assert [dataset for dataset, _ in find_bad_pairs(RepeatDataset(one, 2))] == [one]
+    repeated = SeededDataset(RepeatDataset(one, 2))
+    assert [dataset for dataset, _ in find_bad_pairs(repeated)] == [one]
 
 
 def test_pairs_that_a_test_skipped_are_counted_beside_its_score(pairs_root):

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import runpy
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from helpers.pairs import ROOT
 from helpers.programs import load_tool
 
 from pspnet_plugin.labels import LabelDecoder
-from pspnet_plugin.utils.command_line import bounded_int, parse_size, run_command
+from pspnet_plugin.utils.command_line import bounded_int, parse_size, raised_within, run_command
 
 TOOLS = sorted(
     str(path.relative_to(ROOT / 'tools'))
@@ -58,6 +59,17 @@ def test_errors_of_other_packages_point_to_debug(capsys):
         assert run_command('tool', fail, argparse.Namespace(debug=False, ours=ours)) == 2
         message = capsys.readouterr().err
         assert message.startswith('tool: ') and ('--debug' in message) != ours
+
+
+def test_code_behind_a_symbolic_link_is_found(tmp_path):
+    (tmp_path / 'code').mkdir()
+    (tmp_path / 'code/module.py').write_text('def fail():\n    raise ValueError\n')
+    (tmp_path / 'link').symlink_to(tmp_path / 'code')
+    with pytest.raises(ValueError) as error:
+        runpy.run_path(str(tmp_path / 'link/module.py'))['fail']()
+    for folder in ('code', 'link'):
+        assert raised_within(error.value, tmp_path / folder)
+    assert not raised_within(error.value, tmp_path / 'other')
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,8 @@ def test_benchmark_reports_what_decoding_gives(tmp_path, capsys, monkeypatch):
 
 
 def test_figures_follow_their_definitions():
-    tally = label_rules.Tally()
+    counts = label_rules.PixelCounts()
     truth = np.array([[0, 0, 1, 1], [2, 255, 255, 2]], np.uint8)
     labels = np.array([[0, 255, 1, 0], [3, 3, 255, 2]], np.uint8)
-    tally.add(labels, truth, (1,))
-    assert tally.figures() == dict(coverage=5 / 6, accuracy=3 / 5, phantom=2 / 8, thin_iou=1 / 2)
+    counts.add(labels, truth, (1,))
+    assert counts.figures() == dict(coverage=5 / 6, accuracy=3 / 5, phantom=2 / 8, thin_iou=1 / 2)

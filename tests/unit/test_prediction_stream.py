@@ -76,6 +76,26 @@ def test_an_image_that_cannot_be_labelled_or_written_is_skipped(where):
     assert sum(counts) == 4 and written == ['0', '2', '3'] and skipped == [('1', 'one')]
 
 
+def test_what_is_labelled_is_written_before_an_error_ends_the_stream():
+    written = []
+
+    def reading():
+        yield from images(4)
+        raise KeyboardInterrupt
+
+    def write(image, labels):
+        time.sleep(0.1)
+        written.append(image.name)
+
+    done = 0
+    with pytest.raises(KeyboardInterrupt):
+        for count in label_stream(
+            reading(), predictor_of(EchoNetwork()), write, batch=1, skip=pytest.fail
+        ):
+            done += count
+    assert written == [str(i) for i in range(done)] and done > 1
+
+
 def test_an_error_of_writing_ends_a_stream_that_waits_for_reading():
     begun = threading.Event()
 

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from helpers.predictors import EchoNetwork, predictor_of
 from helpers.programs import load_tool
 from mmengine.config import Config
 
 from pspnet_plugin.evaluation.areas import areas_of
+from pspnet_plugin.toolkit.prediction.sources import InputImage
 from pspnet_plugin.toolkit.report.bootstrap import format_range
-from pspnet_plugin.toolkit.report.evaluation import Evaluation
+from pspnet_plugin.toolkit.report.evaluation import Evaluation, evaluate
 from pspnet_plugin.toolkit.report.page import differing_settings, weakest_classes
 
 CLASSES = ['road', 'pole', 'train']
@@ -39,6 +41,16 @@ def test_unlabelled_images_have_no_scores():
     empty = evaluation_of(np.zeros((1, 2, 2), np.int64))
     assert np.isnan(empty.scores['IoU']).all() and np.isnan(empty.scores['mIoU'])
     assert np.isnan(empty.image_miou(0)) and empty.rank_images() == []
+
+
+def test_a_set_without_a_labelled_pixel_is_refused():
+    class Unlabelled(list):
+        classes = ('road', 'sky')
+
+    empty = np.full((2, 2), 255, np.uint8)
+    images = Unlabelled([InputImage('a', np.zeros((2, 2, 3), np.uint8), empty)])
+    with pytest.raises(ValueError, match=' 1 '):
+        evaluate(predictor_of(EchoNetwork(classes=images.classes)), images)
 
 
 def test_weakest_classes():

@@ -87,7 +87,7 @@ def test_bars_and_matrix_show_the_confusion():
     axes = draw_classes(dict(run=evaluation), CLASSES).axes[0]
     assert [bar.get_width() for bar in axes.patches] == pytest.approx([100 * 220 / 258, 50, 0])
     labels = [text.get_text() for text in axes.get_yticklabels()]
-    assert labels == ['road  (73.3 %)', 'pole  (26.7 %)', 'train  (0.0 %)']
+    assert labels == ['road  (73.33 %)', 'pole  (26.67 %)', 'train  (0.00 %)']
     axes = draw_confusion('run', CONFUSION, CLASSES).axes[0]
     cells = np.asarray(axes.images[0].get_array()) ** 2
     assert cells[1] == pytest.approx([100 * 38 / 80, 50, 100 * 2 / 80])

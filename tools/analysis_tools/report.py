@@ -84,8 +84,9 @@ def evaluate_runs(
         if count != len(images.classes) or network.classes not in ([], images.classes):
             raise ValueError(
                 f'{run.path}: its network has {count} classes ({", ".join(network.classes[:3])} …),'
-                f' and the validation set {len(images.classes)} '
-                f'({", ".join(images.classes[:3])} …); compare runs of the same classes'
+                f' and the validation set of {next(iter(runs.values())).path} has '
+                f'{len(images.classes)} ({", ".join(images.classes[:3])} …); compare runs of the '
+                'same classes'
             )
         networks.append(network)
         evaluations[name] = evaluate(network, images, batch=batch)

@@ -145,7 +145,7 @@ class ClockTrainLoop(ResumableTrainLoop):
             if scheduler._global_step > self.tick + 1:
                 raise ValueError(
                     f'ClockTrainLoop: the checkpoint is of iteration {scheduler._global_step} of '
-                    f'the schedule, and by the clock it is time for {self.tick}: resume it with '
+                    f'the schedule, and the time budget is at {self.tick} of it: resume it with '
                     'the minutes of its start, or load its weights by load_from'
                 )
 

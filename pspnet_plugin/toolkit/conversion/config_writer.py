@@ -84,7 +84,7 @@ def update_config(
     sizes = Counter(_half_size(file) for file in _sample(pairs))
     (width, height), _ = sizes.most_common(1)[0]
     weights = class_weights([labels for _, labels in matched.files.values()], label_format)
-    text = TEMPLATE.read_text().format(
+    text = TEMPLATE.read_text(encoding='utf-8').format(
         root=out.as_posix(), metainfo=f'{out.as_posix()}/metainfo.json', base=base,
         classes=len(weights), weights=', '.join(f'{weight:g}' for weight in weights),
         train=train, val=val, split='' if split else SPLIT_NOTE,
@@ -95,7 +95,7 @@ def update_config(
 
 
 def _write_unless_changed(path: Path, text: str, message: str) -> str:
-    before = path.read_text() if path.exists() else ''
+    before = path.read_text(encoding='utf-8') if path.exists() else ''
     head, _, rest = before.partition('\n')
     if not before or head == _head(rest):
         write_atomic(path, f'{_head(text)}\n{text}'.encode())

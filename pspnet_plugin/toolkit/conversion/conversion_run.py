@@ -20,7 +20,7 @@ from pspnet_plugin.utils.jobs import Stopped, run_jobs, stopping
 RESUME = 'the same command resumes from here'
 # Exit status and message of errors, for ``run_command``.
 ENDINGS = {
-    Stopped: lambda error: (1, f'stopped: {error}. Finished pairs are kept; fix it, and {RESUME}'),
+    Stopped: lambda error: (1, f'stopped: {error}. Fix it; {RESUME}'),
     PermissionError: lambda error: (2, f'no permission to use {error.filename}'),
 }
 
@@ -55,7 +55,8 @@ Convert = Callable[[Job], Sequence[bytes]]  # returns the contents of the output
 
 def run_job(job: Job, *, convert: Convert) -> str | None:
     """Write the outputs of a job or, if ``convert`` fails, none; return the reason."""
-    job.outputs[-1].unlink(missing_ok=True)  # an interrupted job is not done
+    if len(job.outputs) > 1:  # interrupted between them, it is not done; one is replaced atomically
+        job.outputs[-1].unlink(missing_ok=True)
     try:
         mtime_ns = job.mtime_ns()  # before reading: a change meanwhile is noticed the next time
         contents = convert(job)
@@ -86,12 +87,16 @@ def run_conversion(
     if len(todo) < len(jobs):
         print(f'{len(jobs) - len(todo)} of {len(jobs)} pairs are done already')
     bad = 0
-    with stopping():
-        work = partial(run_job, convert=convert)
-        for _, reason in run_jobs(work, todo, workers=workers, unit='pair'):
-            if reason:
-                bad += 1
-                tqdm.write(f'{tool}: {reason}', file=sys.stderr)
+    work = partial(run_job, convert=convert)
+    try:
+        with stopping():
+            for _, reason in run_jobs(work, todo, workers=workers, unit='pair'):
+                if reason:
+                    bad += 1
+                    tqdm.write(f'{tool}: {reason}', file=sys.stderr)
+    except Stopped as error:
+        done = sum(job.done() for job in jobs)
+        raise Stopped(f'{error}. {done} of {len(jobs)} pairs are in {folder}') from None
     outputs = [job.outputs[-1] for job in jobs]
     counts = Counter(str(path.parent.relative_to(folder)) for path in outputs if path.exists())
     listed = ', '.join(f'{count} in {name}' for name, count in counts.items())

@@ -59,6 +59,7 @@ class Outputs:
         self.photo_side = photo_side
         self._journal = (directory / JOURNAL).open('a')
         if lock(self._journal) is False:
+            self._journal.close()
             raise ValueError(
                 f'another run writes into {directory}; wait, or give another directory'
             )
@@ -75,14 +76,10 @@ class Outputs:
 
     def __exit__(self, kind: type | None, *error: object) -> None:
         """Keep videos that lack their last frames, but not those of an interrupted run."""
-        try:
+        with contextlib.ExitStack() as stack:  # one that fails leaves none of the others open
+            stack.callback(self._journal.close)
             for video in self._videos.values():
-                if kind is None:
-                    video.finish()
-                else:
-                    video.discard()
-        finally:
-            self._journal.close()
+                stack.callback(video.finish if kind is None else video.discard)
 
     def has(self, source: Source) -> bool:
         """Return whether all outputs of a file exist; ``ValueError`` if another has its name."""

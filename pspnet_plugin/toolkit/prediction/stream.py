@@ -82,7 +82,7 @@ def label_stream(
         finish_writing(0)
     finally:
         reader.shutdown(cancel_futures=True)
-        writer.shutdown(cancel_futures=True)
+        writer.shutdown()  # what is labelled is written, also before an error ends the stream
 
 
 def _read(

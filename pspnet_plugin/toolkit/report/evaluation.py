@@ -140,4 +140,6 @@ def evaluate(predictor: Predictor, images: ValidationSet, *, batch: int = 4) -> 
     with tqdm(total=len(images), unit='image') as bar:
         for done in label_stream(images, predictor, add, batch=batch, skip=fail):
             bar.update(done)
+    if not confusion.any():
+        raise ValueError(f'no pixel of the {len(images)} validation images is labelled')
     return Evaluation(names, confusion, np.stack(areas), pixels)

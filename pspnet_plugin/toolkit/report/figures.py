@@ -73,8 +73,8 @@ def _annotate(axes: Axes, points: Sequence[tuple[float, int, str]]) -> None:
 def draw_classes(evaluations: Mapping[str, Evaluation], classes: Sequence[str]) -> Figure:
     """Plot the IoU of each class as bars, with its share of the labelled pixels."""
     confusion = next(iter(evaluations.values())).confusion
-    shares = confusion.sum(1) / confusion.sum()
-    labels = [f'{name}  ({percent(s)})' for name, s in zip(classes, shares, strict=True)]
+    shares = [percent(s, decimals=2) for s in confusion.sum(1) / confusion.sum()]
+    labels = [f'{name}  ({share})' for name, share in zip(classes, shares, strict=True)]
     figure = draw_bars({name: e.scores['IoU'] for name, e in evaluations.items()}, labels)
     figure.axes[0].set_xlabel('IoU (%); in brackets the share of the labelled pixels')
     return figure

@@ -50,17 +50,14 @@ def weakest_classes(evaluation: Evaluation, classes: Sequence[str]) -> list[Weak
         shares = 100 * confusion[i] / labelled[i]
         others = [j for j in np.argsort(-shares, kind='stable') if j != i and shares[j] >= CONFUSED]
         return WeakClass(
-            index=i,
-            label=classes[i],
-            iou=float(evaluation.scores['IoU'][i]),
+            index=i, label=classes[i], iou=float(evaluation.scores['IoU'][i]),
             range=bootstrap.format_range(evaluation.ranges['IoU'][i]),
             images=int((evaluation.areas[:, 3, i] > 0).sum()),
-            share=100 * float(labelled[i] / labelled.sum()),
-            recall=float(shares[i]),
+            share=100 * float(labelled[i] / labelled.sum()), recall=float(shares[i]),
             precision=100 * float(confusion[i, i] / predicted[i]) if predicted[i] else None,
             confused_with=[(classes[j], float(shares[j])) for j in others[:3]],
             worst_image=evaluation.most_missed(i),
-        )
+        )  # fmt: skip
 
     return [describe(i) for i in order[:WEAKEST]]
 

@@ -90,6 +90,6 @@ def launch_options() -> dict[str, Any]:
     return dict(
         share=False, run_history=False, footer_links=[], ssr_mode=False, quiet=True,
         max_file_size=MAX_BYTES, head=uploads.script(),
-        css=Path(__file__).with_name('page.css').read_text(),
+        css=Path(__file__).with_name('page.css').read_text(encoding='utf-8'),
         theme=gr.themes.Default(font=font, font_mono=mono),
     )  # fmt: skip

@@ -86,7 +86,7 @@ def _header_size(content: bytes) -> tuple[int, int] | None:
 def script() -> str:
     """Return the check in the browser, for the head of the page."""
     settings = dict(maxBytes=MAX_BYTES, tooLarge=_too_large('#'), notAnImage=NOT_AN_IMAGE)
-    code = Path(__file__).with_name('uploads.js').read_text()
+    code = Path(__file__).with_name('uploads.js').read_text(encoding='utf-8')
     return f'<script>{{ const settings = {json.dumps(settings)};\n{code}}}</script>'
 
 
