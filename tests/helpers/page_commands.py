@@ -231,6 +231,11 @@ def run_plan_dry(project: Project, words: list[str], env: dict) -> None:
     assert 'python tools/train.py' in project.run([*words, '--dry-run'])
 
 
+def check_export(project: Project, words: list[str], env: dict) -> None:
+    """Check the inputs; the fixture ``demo_onnx`` runs the command, and its file is taken."""
+    assert words[5] == '--dynamic' and all((project.folder / word).is_file() for word in words[1:4])
+
+
 def check_file(project: Project, words: list[str], env: dict) -> None:
     """Check a command that sets up a shell or a checkout: its file or program exists."""
     last = words[-1]
@@ -247,6 +252,7 @@ RULES = [
     (r'tools/slurm_(train|test)\.sh ', schedule),
     (r'python tools/web_demo\.py ', serve),
     (r'python -m benchmarks\.run_group ', run_plan_dry),
+    (r'python tools/deployment/export_onnx\.py ', check_export),
     # Minutes; benchmarks have their own tests, and unit tests parse these options.
     (r'python -m benchmarks (networks|keras|loader|predict)', lambda *_: None),
     (r'python (tools/|-m benchmarks)', run_here),
