@@ -5,6 +5,7 @@ import json
 import math
 import sys
 import traceback
+from collections import Counter
 from pathlib import Path
 
 from mmengine.config import Config
@@ -20,7 +21,7 @@ from pspnet_plugin.toolkit.prediction.pair_reader import PairReader, make_pair_r
 from pspnet_plugin.toolkit.prediction.sources import find_sources
 from pspnet_plugin.toolkit.prediction.stream import label_files
 from pspnet_plugin.toolkit.prediction.videos import count_frames
-from pspnet_plugin.utils.command_line import add_debug, complain, run_command
+from pspnet_plugin.utils.command_line import add_bits, add_debug, complain, run_command
 from pspnet_plugin.utils.files import write_atomic
 from pspnet_plugin.utils.jobs import Stopped, stopping
 from pspnet_plugin.utils.output_directory import claim
@@ -74,7 +75,7 @@ def open_predictor(args: argparse.Namespace, config: Config | None) -> Predictor
     by_default = args.max_side is None and not args.pairs  # pairs are scored as by ``test.py``
     predictor = Predictor(
         args.onnx or config, args.checkpoint, device=args.device,
-        max_side='trained' if by_default else args.max_side,
+        max_side='trained' if by_default else args.max_side, bits=args.bits,
         on_shrink=explain if by_default else None,
     )  # fmt: skip
     predictor.require_classes()
@@ -107,7 +108,11 @@ def predict(args: argparse.Namespace) -> int:
             f'--batch {args.batch} --opacity {args.opacity} --max-side {args.max_side}: give a '
             'number from 1 up, a share from 0 to 1, and pixels from 0 up'
         )
-    sources = find_sources(args.inputs, without=args.out)
+    skipped: Counter[str] = Counter()
+    sources = find_sources(args.inputs, without=args.out, skipped=skipped)
+    if skipped:
+        listed = ', '.join(f'{count} {suffix}' for suffix, count in skipped.most_common())
+        print(f'other files, skipped: {listed}')
     if args.pairs and (videos := [s.path for s in sources if s.is_video]):
         raise ValueError(f'--pairs: {videos[0]} is a video')
     config = read_config(args, root=ROOT, whole=False) if args.config else None
@@ -117,6 +122,7 @@ def predict(args: argparse.Namespace) -> int:
         args.onnx or args.checkpoint, config=args.config, text=config.pretty_text if config else '',
         save=sorted(set(args.save)), opacity=args.opacity, pairs=args.pairs,
         max_side=predictor.max_side if args.max_side is None else args.max_side,
+        **(dict(bits=args.bits) if args.bits else {}),
     )  # fmt: skip
     check_directory(args.out, run_info)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -188,6 +194,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         'for the network; outputs keep their size (default: longer side of the largest training '
         'photos; with --pairs, and with 0: never)',
     )  # fmt: skip
+    add_bits(parser)
     add('--device', help='cpu, cuda:0 … (default: the first GPU, if there is one)')
     add('--opacity', type=float, default=0.5, help='opacity of the overlay colours, 0 to 1')
     add('--strict', action='store_true', help='end at the first image that cannot be labelled')

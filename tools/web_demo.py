@@ -19,7 +19,7 @@ from pspnet_plugin.apis.loading import load_config
 from pspnet_plugin.engine.stock_tools import find_config
 from pspnet_plugin.labels.palettes import CITYSCAPES
 from pspnet_plugin.toolkit.arguments import add_cfg_options
-from pspnet_plugin.utils.command_line import add_debug, run_command
+from pspnet_plugin.utils.command_line import add_bits, add_debug, run_command
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = """examples:
@@ -40,6 +40,8 @@ def open_predictors(args: argparse.Namespace) -> dict[str, Predictor]:
         )
     if not 0 < args.port < 65536:
         raise ValueError(f'--port {args.port}: give a number from 1 to 65535')
+    if args.root_path is not None and not args.root_path.startswith(('/', 'http')):
+        raise ValueError(f'--root-path {args.root_path}: give a path that begins with /')
     if args.max_side < 32:
         raise ValueError(f'--max-side {args.max_side}: give 32 or more pixels')
     predictors: dict[str, Predictor] = {}
@@ -75,6 +77,10 @@ def parse_args(arguments: list[str] | None) -> argparse.Namespace:
         help='photos to choose from, or directories of them; the first 8 are shown (default: '
         'generated street scenes if the classes are those of Cityscapes, else none)',
     )  # fmt: skip
+    add('--root-path', metavar='/PATH',
+        help='path under which a proxy serves the page, such as /street for example.org/street',
+    )  # fmt: skip
+    add_bits(parser)
     add('--device', help='cpu, cuda:0 … (default: the first GPU, if there is one)')
     add_debug(parser)
     add_cfg_options(parser)
@@ -112,14 +118,16 @@ def _serve(args: argparse.Namespace) -> None:
     streets = all(list(p.classes) == list(CITYSCAPES['classes']) for p in predictors.values())
     title = args.title or ('Street scenes by class' if streets else 'Photos by class')
     if args.examples:
-        examples = read_examples(args.examples, max_side=args.max_side)
+        examples = read_examples(args.examples, max_side=args.max_side, bits=args.bits)
     else:
         examples = street_scenes() if streets else []
-    page = build_page(predictors, max_side=args.max_side, title=title, examples=examples)
+    page = build_page(
+        predictors, max_side=args.max_side, title=title, examples=examples, bits=args.bits
+    )
     try:
         _, url, _ = page.launch(
             server_name=args.host, server_port=args.port, prevent_thread_lock=True,
-            **launch_options(),
+            root_path=args.root_path, **launch_options(),
         )  # fmt: skip
     except OSError:
         raise ValueError(

@@ -20,6 +20,7 @@ from torch import Tensor
 from pspnet_plugin.apis.export.deployed_network import mean_and_std
 from pspnet_plugin.labels.palettes import read_metainfo
 from pspnet_plugin.models.preprocessor import MinMaxDataPreProcessor
+from pspnet_plugin.utils.images import Bits
 from pspnet_plugin.utils.resizing import Size
 
 RESIZING = ('Resize', 'RandomResize', 'RandomChoiceResize', 'ResizeShortestEdge')
@@ -112,6 +113,13 @@ def trained_side(config: Config) -> int | None:
         dataset = inner
     sides = [side for step in dataset['pipeline'] if (side := _largest_side(step))]
     return sides[-1] if sides else None
+
+
+def trained_bits(config: Config) -> Bits | None:
+    """Return the bits by which ``LoadDeepImageFromFile`` scales photos in a config's tests."""
+    steps = _dataset_of(config, 'test_dataloader').get('pipeline') or ()
+    bits = next((step['bits'] for step in steps if 'bits' in step), None)
+    return (bits[0], bits[1]) if isinstance(bits, list | tuple) else bits
 
 
 def check_padding(model: EncoderDecoder, size: Size, *, dynamic: bool) -> None:

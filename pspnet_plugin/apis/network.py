@@ -5,6 +5,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from pspnet_plugin.utils.images import Bits
+
 
 class NetworkOutput(NamedTuple):
     """Labels of a photo, and how to get their confidence."""
@@ -20,6 +22,7 @@ class Network(Protocol):
     classes: list[str]  # empty if unknown
     palette: np.ndarray  # (K, 3) uint8, RGB; empty if unknown
     trained_side: int | None  # longer side in pixels of the largest training photos, if known
+    bits: Bits | None  # of the training photos' values, if they were scaled to 8
     workers: int  # threads that label small batches at once; 1: only the caller's
 
     def start_worker(self) -> None:

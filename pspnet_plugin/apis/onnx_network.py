@@ -15,6 +15,7 @@ import numpy as np
 
 from pspnet_plugin.apis.network import NetworkOutput
 from pspnet_plugin.apis.photos import BadImage
+from pspnet_plugin.utils.images import Bits
 from pspnet_plugin.utils.resizing import Size
 
 PROVIDERS = ('CUDAExecutionProvider', 'CPUExecutionProvider')
@@ -42,6 +43,7 @@ class OnnxNetwork:
             # Not in files of older versions.
             self._by_min_max = metadata.get('scaling', 'mean_std') == 'min_max'
             trained_side = json.loads(metadata.get('trained_side', 'null'))
+            bits = json.loads(metadata.get('bits', 'null'))
         except (KeyError, ValueError) as error:
             raise ValueError(
                 f'{path} lacks metadata that export_onnx.py writes ({error}); export it again'
@@ -55,6 +57,7 @@ class OnnxNetwork:
         # To which photos are resized; None: the file takes any.
         self.size: Size | None = tuple(sides) if fixed else None
         self.trained_side: int | None = None if fixed else trained_side
+        self.bits: Bits | None = (bits[0], bits[1]) if isinstance(bits, list) else bits
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def start_worker(self) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pspnet_plugin.utils.images import decode_image
+from pspnet_plugin.utils.images import Bits, decode_image
 from pspnet_plugin.utils.resizing import fit
 
 
@@ -17,10 +17,10 @@ class ImageTooLarge(BadImage):
     """Memory does not suffice for an image or a batch."""
 
 
-def read_photo(path: Path) -> np.ndarray:
-    """Read a photo file; ``BadImage`` if it is cut off, or no image that OpenCV decodes."""
+def read_photo(path: Path, *, bits: Bits | None = None) -> np.ndarray:
+    """Read a photo file; ``BadImage`` if it cannot be decoded, see ``decode_image``."""
     try:
-        return decode_image(path.read_bytes(), name=str(path), strict=False)
+        return decode_image(path.read_bytes(), name=str(path), strict=False, bits=bits)
     except OSError as error:
         raise BadImage(f'{path} cannot be read: {error.strerror}') from None
     except ValueError as error:

@@ -20,6 +20,7 @@ from mmengine.config import Config
 from pspnet_plugin.apis import drawing
 from pspnet_plugin.apis.network import Network, NetworkOutput
 from pspnet_plugin.apis.photos import read_photo, shrink
+from pspnet_plugin.utils.images import Bits
 from pspnet_plugin.utils.resizing import fit
 
 # Input pixels of a batch up to which worker threads take it; larger ones, several at once, might
@@ -110,6 +111,9 @@ class Predictor:
         max_side: Photos with a longer side are shrunk to so many pixels for the network, and labels
             and confidence enlarged again; by default to that of the largest training photos, as
             the network has seen nothing at a larger scale. None or 0: never.
+        bits: Bits that the values of 16-bit photo files have, such as 12, or the values that become
+            black and white; by default those of the training, if its config or the ONNX file has
+            them. Without any, such files are refused.
         on_shrink: Function called once, with ``max_side``, before the first photo is shrunk.
 
     Attributes:
@@ -117,6 +121,7 @@ class Predictor:
         classes: Class names; empty if neither weights nor config has them.
         palette: (K, 3) uint8, RGB; empty likewise.
         max_side: Pixels, or None.
+        bits: Of photo files, or None.
 
     Raises:
         FileNotFoundError: A file is missing.
@@ -131,11 +136,13 @@ class Predictor:
         *,
         device: str | None = None,
         max_side: int | Literal['trained'] | None = 'trained',
+        bits: Bits | None = None,
         on_shrink: Callable[[int], None] | None = None,
     ) -> None:
         self.network = _open_network(config, checkpoint, device)
         self.classes, self.palette = self.network.classes, self.network.palette
         self.max_side = (self.network.trained_side if max_side == 'trained' else max_side) or None
+        self.bits = bits or self.network.bits
         self._on_shrink = on_shrink
         self._source = checkpoint or config
 
@@ -160,7 +167,7 @@ class Predictor:
         """
         if isinstance(images, np.ndarray | str | os.PathLike):
             return self([images])[0]
-        photos = [_load(image) for image in images]
+        photos = [_load(image, self.bits) for image in images]
         batches = [list(same) for _, same in itertools.groupby(photos, np.shape)]
         outputs = [output for batch in batches for output in self._run(batch)]
         return [
@@ -260,9 +267,9 @@ def _check_named(network: Predictor | Prediction, source: object) -> None:
         )
 
 
-def _load(image: Photo) -> np.ndarray:
+def _load(image: Photo, bits: Bits | None) -> np.ndarray:
     if not isinstance(image, np.ndarray):
-        return read_photo(Path(image))
+        return read_photo(Path(image), bits=bits)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ValueError(
             f'an image of shape {image.shape} and type {image.dtype}: expected (H, W, 3) uint8, BGR'

@@ -14,7 +14,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
-from pspnet_plugin.apis.loading import describe, load_model, trained_side
+from pspnet_plugin.apis.loading import describe, load_model, trained_bits, trained_side
 from pspnet_plugin.apis.network import NetworkOutput
 from pspnet_plugin.apis.photos import BadImage, ImageTooLarge
 
@@ -48,6 +48,7 @@ class TorchNetwork:
         self.classes: list[str] = info['classes']
         self.palette = np.array(info['palette'], np.uint8).reshape(-1, 3)
         self.trained_side = trained_side(config)
+        self.bits = trained_bits(config)
         self._pipeline = _test_pipeline(config)
         self._threads = torch.get_num_threads()
         on_cpu = torch.device(device).type == 'cpu'
@@ -118,6 +119,7 @@ def _test_pipeline(config: Config) -> Compose:
         )
     init_default_scope(config.get('default_scope', 'mmseg'))
     steps = [dict(step) for step in dataset['pipeline']]
-    loading = next((step for step in steps if step['type'] == 'LoadImageFromFile'), {})
+    loading = next((step for step in steps if step['type'].endswith('ImageFromFile')), {})
+    loading.pop('bits', None)  # of files
     others = [step for step in steps if not step['type'].startswith('Load')]
     return Compose([{**loading, 'type': 'LoadImageFromNDArray'}, *others])

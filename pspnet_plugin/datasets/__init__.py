@@ -3,6 +3,9 @@
 from pspnet_plugin.datasets.bad_pairs import BadPair
 from pspnet_plugin.datasets.pair_backends import read_pair
 from pspnet_plugin.datasets.pairs_dataset import CityscapesPairsDataset, PairsDataset
-from pspnet_plugin.datasets.transforms import SubsampleLabels
+from pspnet_plugin.datasets.transforms import LoadDeepImageFromFile, SubsampleLabels
 
-__all__ = ['BadPair', 'CityscapesPairsDataset', 'PairsDataset', 'SubsampleLabels', 'read_pair']
+__all__ = [
+    'BadPair', 'CityscapesPairsDataset', 'LoadDeepImageFromFile', 'PairsDataset', 'SubsampleLabels',
+    'read_pair',
+]  # fmt: skip

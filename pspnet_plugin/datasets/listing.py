@@ -13,8 +13,8 @@ from pathlib import Path
 from mmengine import fileio
 from mmengine.logging import MMLogger
 
+from pspnet_plugin.utils.images import PAIR_SUFFIXES
 from pspnet_plugin.utils.natural_order import natural_key
-from pspnet_plugin.utils.output_directory import IMAGE_SUFFIXES
 
 # Where the archive of Kaggle's "Cityscapes Image Pairs" keeps train and val below its root.
 NESTED_ROOTS = ('cityscapes_data', osp.join('cityscapes_data', 'cityscapes_data'))
@@ -67,7 +67,7 @@ def find_pairs(folder: str, backend_args: dict | None, *, by_name: bool = False)
     if not pairs:
         raise ValueError(
             f'no pair in {folder} ({others or "it is empty"}); expected '
-            f'{", ".join(IMAGE_SUFFIXES)} files. {WHERE_FROM}'
+            f'{", ".join(PAIR_SUFFIXES)} files. {WHERE_FROM}'
         )
     if ignored:
         MMLogger.get_current_instance().info(
@@ -139,7 +139,7 @@ def images_in(folder: Path) -> list[Path]:
 
 
 def _is_image(name: str) -> bool:
-    return name.lower().endswith(IMAGE_SUFFIXES)
+    return name.lower().endswith(PAIR_SUFFIXES)
 
 
 def _list_files(folder: str, backend_args: dict | None) -> tuple[list[str], Counter[str]]:

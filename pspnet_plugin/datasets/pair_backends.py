@@ -192,12 +192,15 @@ class PairLabelBackend(_PairBackend):
 
 
 def read_pair(path: str, backend_args: dict | None = None) -> np.ndarray:
-    """Read a pair as (H, 2W, 3) uint8 BGR; errors are those of ``fileio`` and ``decode_pair``."""
+    """Read a pair as ``decode_pair`` does; errors are those of ``fileio`` and ``decode_pair``."""
     return decode_pair(fileio.get(path, backend_args=backend_args), path)
 
 
 def decode_pair(content: bytes, path: str) -> np.ndarray:
-    """Decode a pair file; ``BadPair`` if ``decode_image`` refuses it, or its width is odd."""
+    """Decode a pair file, (H, 2W, 3) uint8 BGR, or (H, 2W, 4) with alpha if pixels are invisible.
+
+    ``BadPair``: ``decode_image`` refuses it, or its width is odd.
+    """
     try:
         pair = decode_image(content, name=path, strict=True)
     except ValueError as error:
@@ -212,9 +215,10 @@ def decode_pair(content: bytes, path: str) -> np.ndarray:
 
 
 def halves(pair: np.ndarray, photo_side: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return photo and colour half, (H, W, 3) views of a pair (H, 2W, 3)."""
+    """Return photo (H, W, 3) and colour half, with any alpha, as views of a pair."""
     left, right = np.split(pair, 2, axis=1)
-    return (left, right) if photo_side == 'left' else (right, left)
+    photo, colors = (left, right) if photo_side == 'left' else (right, left)
+    return photo[..., :3], colors
 
 
 # Photo and labels of a record are read one after the other, by test-time augmentation even several

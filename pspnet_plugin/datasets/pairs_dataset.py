@@ -13,10 +13,11 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from pspnet_plugin.datasets.bad_pairs import POLICIES, BadPair, BadPairs
-from pspnet_plugin.datasets.listing import IMAGE_SUFFIXES, find_pairs, find_split, named_pairs
+from pspnet_plugin.datasets.listing import find_pairs, find_split, named_pairs
 from pspnet_plugin.datasets.pair_backends import SIDES, label_uri, photo_uri
 from pspnet_plugin.labels.decoder import LabelDecoder
 from pspnet_plugin.labels.palettes import CITYSCAPES, check_unique, colors_by_class, read_metainfo
+from pspnet_plugin.utils.images import PAIR_SUFFIXES
 
 ORDERS = ('natural', 'name')
 FOLDS = 10
@@ -93,7 +94,7 @@ class PairsDataset(BaseSegDataset):
             if unused := {'img_suffix', 'seg_map_suffix'} & kwargs.keys():
                 raise ValueError(
                     f'{", ".join(sorted(unused))} has no meaning: a pair is one file, and '
-                    f'{", ".join(IMAGE_SUFFIXES)} are all read. Remove it from the config.'
+                    f'{", ".join(PAIR_SUFFIXES)} are all read. Remove it from the config.'
                 )
             if 'backend' in (kwargs.get('backend_args') or {}):
                 raise ValueError(

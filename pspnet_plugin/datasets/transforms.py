@@ -1,4 +1,4 @@
-"""Keep fewer labels, for a loss that costs less.
+"""Transforms: photos of more than 8 bits, and fewer labels for a loss that costs less.
 
 Stock heads upsample logits to the size of the labels, which takes as long as a good part of the
 network. Labels at every second pixel in both directions are still as fine as logits of stride 4 or
@@ -6,10 +6,38 @@ more can follow, and random crops bring in all pixels over the epochs.
 """
 
 import numpy as np
-from mmcv.transforms import BaseTransform
+from mmcv.transforms import BaseTransform, LoadImageFromFile
 from mmcv.transforms.utils import cache_randomness
+from mmengine import fileio
 from mmseg.registry import TRANSFORMS
 from numpy.random import randint
+
+from pspnet_plugin.utils.images import Bits, decode_image
+
+
+@TRANSFORMS.register_module()
+class LoadDeepImageFromFile(LoadImageFromFile):
+    """Stock ``LoadImageFromFile`` for photos of 16 bits a channel, which are scaled to 8.
+
+    Stock loading takes the upper 8 of 16 bits, so that 12-bit values become nearly black.
+
+    Args:
+        bits: Bits that the values have, such as 12, or the values that become black and white.
+        **kwargs: Arguments of ``LoadImageFromFile``.
+    """
+
+    def __init__(self, *, bits: Bits, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.bits = bits if isinstance(bits, int) else (bits[0], bits[1])
+
+    def transform(self, results: dict) -> dict:
+        """Load ``img``, (H, W, 3) BGR; ``ValueError`` names a file of other values."""
+        path = results['img_path']
+        content = fileio.get(path, backend_args=self.backend_args)
+        image = decode_image(content, name=path, strict=False, bits=self.bits)
+        results['img'] = image.astype(np.float32) if self.to_float32 else image
+        results['img_shape'] = results['ori_shape'] = image.shape[:2]
+        return results
 
 
 @TRANSFORMS.register_module()

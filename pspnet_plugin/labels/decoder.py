@@ -90,9 +90,10 @@ class LabelDecoder:
     def decode(self, bgr: np.ndarray) -> np.ndarray:
         """Decode an (H, W, 3) uint8 BGR image into (H, W) uint8 class indices.
 
-        255: void colours; ``nearest``: colours beyond ``max_distance``; ``edge_aware``: what lacks
-        ``min_confidence`` (``edge_aware.py``, 4 and 5). Classes that a dataset's ``metainfo`` does
-        not select become 255 later, by its ``label_map``. ``ValueError``: no image in this palette.
+        255: void colours; by ``nearest``, colours beyond ``max_distance``; by ``edge_aware``, what
+        lacks ``min_confidence`` (``edge_aware.py``, 4 and 5); and pixels that a fourth channel,
+        alpha, makes invisible. Classes that a dataset's ``metainfo`` does not select become 255
+        later, by its ``label_map``. ``ValueError``: no image in this palette.
         """
         packed = _pack(bgr)
         share = self._explained_share(packed)
@@ -104,7 +105,10 @@ class LabelDecoder:
         nearest, distance = self._nearest(packed)
         if self.rule == 'edge_aware':
             nearest = self._edge_aware.decode(packed, nearest, distance)
-        return cv2.LUT(nearest, self._classes)
+        labels = cv2.LUT(nearest, self._classes)
+        if bgr.shape[2] == 4:
+            labels[bgr[..., 3] == 0] = IGNORE_INDEX
+        return labels
 
     def sure(self, bgr: np.ndarray) -> np.ndarray:
         """Return (H, W) bool: the pixels of an image that the edge-aware rule starts from."""
@@ -129,7 +133,8 @@ class LabelDecoder:
 
 def _pack(bgr: np.ndarray) -> np.ndarray:
     """Return (H, W) numbers 0xRRGGBB: four bytes read as one, without arithmetic on channels."""
-    packed = cv2.cvtColor(bgr, cv2.COLOR_BGR2BGRA).view('<u4')[..., 0]
+    bgra = cv2.cvtColor(bgr, cv2.COLOR_BGR2BGRA) if bgr.shape[2] == 3 else np.array(bgr, order='C')
+    packed = bgra.view('<u4')[..., 0]
     packed &= 0xFFFFFF
     return packed
 

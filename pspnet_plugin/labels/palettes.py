@@ -1,6 +1,9 @@
 """Palettes by name or from a file: classes, their colours and void colours, as in ``metainfo``."""
 
+import csv
+import inspect
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
@@ -14,6 +17,9 @@ from mmseg.datasets import CityscapesDataset
 from mmseg.registry import DATASETS
 
 IGNORE_INDEX = 255  # of pixels that losses and metrics ignore
+# A line of CVAT's labelmap.txt, and one of CamVid's label_colors.txt.
+_CVAT = re.compile(r'([^:]+):(\d+),(\d+),(\d+):.*')
+_CAMVID = re.compile(r'(\d+)\s+(\d+)\s+(\d+)\s+(\S.*)')
 Color = tuple[int, int, int]
 
 # The 19 train classes of stock, and the colours of the others in the official archives: unlabelled
@@ -35,6 +41,13 @@ def _own_sets() -> dict[str, dict]:
     return dict(cityscapes=CITYSCAPES, **sets)
 
 
+def reduces_zero_label(name: str) -> bool:
+    """Return whether a stock dataset counts its classes from 1 in index maps, and ignores 0."""
+    kind = DATASETS.module_dict.get(name)
+    parameter = inspect.signature(kind).parameters.get('reduce_zero_label') if kind else None
+    return parameter is not None and parameter.default is True
+
+
 def known_palettes() -> dict[str, dict]:
     """Return the metainfo of each set of this package, and of each dataset of the framework."""
     stock = {name: getattr(kind, 'METAINFO', {}) for name, kind in DATASETS.module_dict.items()}
@@ -49,8 +62,10 @@ def read_metainfo(source: str, *, option: str = '--palette ') -> dict:
     """Return ``classes``, ``palette`` and ``void_palette`` of a known set or from a file.
 
     ``source`` is a name in ``known_palettes``, such as ``'camvid'`` or ``'LoveDADataset'``, or a
-    ``.json``, ``.yaml`` or ``.py`` file with these keys, the last optional. ``FileNotFoundError``
-    if it is neither, ``ValueError`` if the file is unusable; ``option`` precedes it in messages.
+    ``.json``, ``.yaml`` or ``.py`` file with these keys, the last optional; or a list of classes in
+    the form of CVAT (``labelmap.txt``), CamVid (``label_colors.txt``, ``class_dict.csv``) or
+    Roboflow (``_classes.csv``, without colours, which are then chosen). ``FileNotFoundError`` if it
+    is neither, ``ValueError`` if the file is unusable; ``option`` precedes it in messages.
     """
     if known := known_palettes().get(source):
         return known
@@ -58,10 +73,14 @@ def read_metainfo(source: str, *, option: str = '--palette ') -> dict:
         raise FileNotFoundError(
             f'{option}{source}: no such file. Give {", ".join(NAMED)}, the name of a stock '
             'dataset such as LoveDADataset, or a .json, .yaml or .py file with classes and palette '
-            '(RGB of each), and void_palette for colours that are no class.'
+            '(RGB of each), and void_palette for colours that are no class; or the labelmap.txt of '
+            'CVAT, the _classes.csv of Roboflow.'
         )
     try:
-        metainfo = Config.fromfile(source).to_dict()
+        if source.lower().endswith(('.txt', '.csv')):
+            metainfo = _read_list(Path(source))
+        else:
+            metainfo = Config.fromfile(source).to_dict()
     except Exception as error:  # each format has errors of its own
         reason = ' '.join(str(error).split())
         raise ValueError(f'{option}{source}: {reason}; expected classes and a palette') from None
@@ -69,6 +88,54 @@ def read_metainfo(source: str, *, option: str = '--palette ') -> dict:
         return _check_metainfo(metainfo)
     except ValueError as error:
         raise ValueError(f'{source}: {error}') from None
+
+
+def _read_list(path: Path) -> dict:
+    """Read a text file with a class a line; without colours, far ones are chosen."""
+    classes: list[str] = []
+    palette: list[list[int]] = []
+    lines = path.read_text(encoding='utf-8-sig').splitlines()
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.startswith('#'):
+            continue
+        name, values = _split_line(line.strip(), as_csv=path.suffix.lower() == '.csv')
+        if len(values) == 1 and values != [len(classes)]:  # Roboflow's pixel value
+            raise ValueError(f'line {number}, {line!r}: expected the pixel value {len(classes)}')
+        if len(values) in (1, 3):
+            classes.append(name)
+            palette += [values] if len(values) == 3 else []
+        elif number > 1:  # a heading
+            raise ValueError(f'line {number}, {line!r}, is no class')
+    return dict(classes=classes, palette=palette or far_colors([], len(classes)))
+
+
+def _split_line(line: str, *, as_csv: bool) -> tuple[str, list[int]]:
+    """Return name and colour, or pixel value, of the class in a line; no numbers if it has none."""
+    if as_csv:
+        row = next(csv.reader([line], skipinitialspace=True))
+        name, numbers = (row[0], row[1:]) if len(row) == 4 else (row[-1], row[:-1])
+    elif match := _CVAT.fullmatch(line):
+        name, *numbers = match.groups()
+    elif match := _CAMVID.fullmatch(line):
+        *numbers, name = match.groups()
+    else:
+        return line, []
+    digits = [number.strip() for number in numbers]
+    return name.strip(), [int(digit) for digit in digits if digit.isdecimal()]
+
+
+def far_colors(colors: Sequence[Sequence[int]], count: int) -> list[list[int]]:
+    """Choose colours of a regular grid, each the farthest from the given ones and those before."""
+    levels = np.arange(0, 256, 15)
+    grid = np.stack(np.meshgrid(levels, levels, levels, indexing='ij'), -1).reshape(-1, 3)
+    distance = np.full(len(grid), np.inf)
+    for color in colors:
+        distance = np.minimum(distance, ((grid - np.array(color)) ** 2).sum(-1))
+    chosen: list[list[int]] = []
+    for _ in range(count):
+        chosen.append(grid[distance.argmax()].tolist())
+        distance = np.minimum(distance, ((grid - chosen[-1]) ** 2).sum(-1))
+    return chosen
 
 
 def _check_metainfo(metainfo: dict) -> dict:

@@ -37,6 +37,32 @@ def bounded_int(least: int, most: int | None = None) -> Callable[[str], int]:
     return integer
 
 
+def parse_bits(text: str) -> int | tuple[int, int]:
+    """Parse ``12``, bits, or ``200:3000``, the values that become black and white."""
+    values = re.fullmatch(r'(\d+)(?::(\d+))?', text)
+    if values and values[2] and int(values[1]) < int(values[2]) < 2**16:
+        return int(values[1]), int(values[2])
+    if not values or values[2] or not 8 <= int(values[1]) <= 16:
+        raise argparse.ArgumentTypeError(
+            f'{text!r}: expected 8 to 16 bits, or the values of black and white such as 200:3000'
+        )
+    return int(values[1])
+
+
+def format_bits(bits: int | tuple[int, int]) -> str:
+    """Return the text that ``parse_bits`` parses."""
+    return str(bits) if isinstance(bits, int) else '{}:{}'.format(*bits)
+
+
+def add_bits(parser: argparse.ArgumentParser) -> None:
+    """Add ``--bits``, of photos of 16 bits a channel."""
+    parser.add_argument(
+        '--bits', type=parse_bits, metavar='N|LOW:HIGH',
+        help='bits that the values of 16-bit photos have, such as 12, or the values that become '
+        'black and white',
+    )  # fmt: skip
+
+
 def add_workers(parser: argparse.ArgumentParser) -> None:
     """Add ``--workers``, by default all cores."""
     cores = os.cpu_count() or 1

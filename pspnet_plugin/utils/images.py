@@ -3,17 +3,22 @@
 Pairs and photos to predict are decoded by OpenCV (``decode_image``), photos to convert by Pillow
 (``read_rgb``), and label maps to convert, too, because it keeps their indices (``open_image``).
 
-OpenCV alone fills what a cut-off JPEG lacks with grey, scales 16 bits down, guesses at CMYK, takes
-the first of several frames, and turns an image by its EXIF orientation. A photo may need just that;
-a pair loses its labels by any of it, so that ``strict`` decoding refuses it.
+OpenCV alone fills what a cut-off JPEG lacks with grey, scales 16 bits down whatever they hold,
+drops the bands of a TIFF beyond the third, guesses at CMYK, takes the first of several frames,
+forgets transparency, and turns an image by its EXIF orientation. Depth, bands and frames are
+refused for all images. A photo may need the rest; a pair loses its labels by any of it, so that
+``strict`` decoding refuses it.
 
 Shape shorthand in this module: H, W: image height and width.
 """
 
+import importlib
 import io
 import re
+import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -21,52 +26,101 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 FORMATS = ('JPEG', 'PNG', 'BMP', 'WEBP')
+PAIR_SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.webp')
+# Of photos and label maps; .jp2, .avif and .heic where OpenCV or Pillow (with pillow-heif) can.
+HEIF_SUFFIXES = ('.heic', '.heif')
+PHOTO_SUFFIXES = (*PAIR_SUFFIXES, '.tif', '.tiff', '.gif', '.jp2', '.avif', *HEIF_SUFFIXES)
+# Bits of a channel that hold a photo's values, or the values that become black and white.
+Bits = int | tuple[int, int]
+
 _REFUSED = ('GIF', 'TIFF')  # recognised only to name them
+_ANIMATED = ('GIF', 'PNG', 'WEBP')  # formats whose frames are of equal rank
+_MAY_BE_ANIMATED = (b'GIF8', b'\x89PNG', b'RIFF')  # their first bytes
 _ORIENTATION = 0x0112
 # Raw modes of 16 bits a channel, as Pillow names them; it silently keeps 8 of the bits.
 DEEP_MODES = re.compile(r'(L|RGB|CMYK).*;16[BLNS]?')
+# Tags of TIFF 6.0.
+_PHOTOMETRIC, _SAMPLES, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 262, 277, 338, 339
+_CMYK, _SIGNED, _FLOAT, _ALPHA = 5, 2, 3, (1, 2)
 
 
-def decode_image(content: bytes, *, name: str, strict: bool) -> np.ndarray:
+class DeepImage(ValueError):
+    """A photo of more than 8 bits a channel, without the bits that its values have."""
+
+
+def decode_image(
+    content: bytes, *, name: str, strict: bool, bits: Bits | None = None
+) -> np.ndarray:
     """Decode the bytes of an image file with OpenCV into (H, W, 3) uint8 BGR.
 
     If ``strict``, accept only files whose pixels are returned as they are stored: one frame of a
-    JPEG, PNG, BMP or WebP with 8 bits a channel, not CMYK, upright. Else take what OpenCV makes of
-    any file, turned upright. ``ValueError`` names a file that is refused, no image, or cut off.
+    JPEG, PNG, BMP or WebP with 8 bits a channel, not CMYK, upright; and return (H, W, 4), with
+    alpha, where pixels are transparent. Else take what OpenCV or Pillow makes of any file, turned
+    upright; photos of 16 bits need ``bits``. ``ValueError`` names a file that is refused, no image,
+    or cut off.
     """
     try:
-        if strict:
-            _check_header(content)
+        transparent = _check_strictly(content) if strict else _check_loosely(content)
         if content.startswith(b'\xff\xd8') and not jpeg_ends(content):
             # OpenCV 5 says that it is no image, and OpenCV 4 makes the rest grey.
             raise ValueError('cut off: its JPEG data has no end. Copy it again, or remove it.')
+        if transparent:
+            with Image.open(io.BytesIO(content)) as file:
+                rgba = np.asarray(file.convert('RGBA'))
+            return _visible(cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA))
         buffer = np.frombuffer(content, np.uint8)
-        image = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if content else None
+        how = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+        image = cv2.imdecode(buffer, how) if content else None
+        if image is None and not strict:
+            image = _decode_by_pillow(content)
         if image is None:
             raise _no_image(content)
+        return to_8_bits(image, bits)
     except cv2.error as error:
         raise ValueError(f'{name}: OpenCV cannot decode it: {error.err}') from None
     except ValueError as error:
-        raise ValueError(f'{name}: {error}') from None
-    return image
+        raise type(error)(f'{name}: {error}') from None
 
 
-def read_rgb(path: Path) -> np.ndarray:
+def to_8_bits(image: np.ndarray, bits: Bits | None) -> np.ndarray:
+    """Scale an image of 16 bits a channel to 8, by the bits that its values have; 8 stay 8.
+
+    ``ValueError``: bits are missing, its values exceed them, or it has another type.
+    """
+    if image.dtype == np.uint8:
+        return image
+    if image.dtype != np.uint16:
+        raise ValueError(f'its values are {image.dtype}; 8 bits a channel, or 16, are supported.')
+    largest = int(image.max())
+    if bits is None:
+        raise DeepImage(
+            f'16 bits a channel, of which the largest value is {largest}. Give the bits that its '
+            'values have, such as --bits 12, or the values that become black and white, such as '
+            '--bits 200:3000.'
+        )
+    low, high = (0, 2**bits - 1) if isinstance(bits, int) else bits
+    if isinstance(bits, int) and largest > high:
+        raise ValueError(f'it holds {largest}, but {bits} bits end at {high}. Give more --bits.')
+    scaled = (image.astype(np.float32) - low) * np.float32(255 / (high - low))
+    return np.rint(scaled.clip(0, 255)).astype(np.uint8)
+
+
+def read_rgb(path: Path, *, bits: Bits | None = None) -> np.ndarray:
     """Read an image file with Pillow as (H, W, 3) uint8 RGB, upright by its EXIF orientation.
 
     Raises ``OSError`` if it cannot be read, and ``ValueError`` if it is no image, cut off, damaged
-    in its EXIF block, or deeper than 8 bits.
+    in its EXIF block, of other bands than colours, or of more than 8 bits without ``bits``.
     """
     with open_image(path) as (image, stored):
-        if image.mode.startswith(('I', 'F')) or DEEP_MODES.fullmatch(stored):
-            raise ValueError(
-                f'{path}: more than 8 bits a channel ({stored}). Convert it: only you know which '
-                'range of it matters.'
-            )
         try:
+            if problem := _frame_problem(image):
+                raise ValueError(f'{problem}.')
             orientation(image)
         except ValueError as error:
             raise ValueError(f'{path}: {error}') from None
+        if image.mode.startswith(('I', 'F')) or DEEP_MODES.fullmatch(stored):
+            deep = decode_image(path.read_bytes(), name=str(path), strict=False, bits=bits)
+            return deep[..., ::-1]
         return np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
 
 
@@ -74,30 +128,32 @@ def read_rgb(path: Path) -> np.ndarray:
 def open_image(path: Path) -> Iterator[tuple[Image.Image, str]]:
     """Yield a loaded image and its raw mode, such as ``RGB;16B``, which loading forgets.
 
-    Raises ``OSError`` if the file cannot be read, and ``ValueError`` if it is no image, or cut off.
+    Raises ``OSError`` if the file cannot be read, and ``ValueError`` if it is no image, cut off, of
+    other bands than colours, or of more pixels than Pillow's limit.
     """
     try:
-        image = Image.open(io.BytesIO(path.read_bytes()))
+        content = path.read_bytes()
+        if problem := _band_problem(content):
+            raise ValueError(f'{path}: {problem}.')
+        if path.suffix.lower() in HEIF_SUFFIXES:
+            _register_heif()
+        image = Image.open(io.BytesIO(content))
         stored = _raw_mode(image)
         image.load()
-    except (FileNotFoundError, PermissionError):
+    except (FileNotFoundError, PermissionError, ValueError):
         raise
+    except Image.DecompressionBombError:
+        raise ValueError(f'{path}: {_bomb(content)}') from None
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error and more
         unknown = isinstance(error, UnidentifiedImageError)
         reason = 'unknown format' if unknown else str(error) or type(error).__name__
+        if unknown and path.suffix.lower() in HEIF_SUFFIXES:
+            reason += '; pip install pillow-heif reads .heic'
         raise ValueError(
             f'{path}: no image, or cut off ({reason}). Copy it again, or remove it.'
         ) from None
     with image:
         yield image, stored
-
-
-def _raw_mode(image: Image.Image) -> str:
-    for *_, arguments in getattr(image, 'tile', ()):
-        raw = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
-        if isinstance(raw, str):
-            return raw
-    return image.mode
 
 
 def orientation(image: Image.Image) -> int:
@@ -112,6 +168,25 @@ def orientation(image: Image.Image) -> int:
         ) from None
 
 
+def alpha_of(image: Image.Image) -> np.ndarray | None:
+    """Return the (H, W) uint8 opacity of a loaded image, None if all of it is opaque."""
+    if not _can_be_transparent(image):
+        return None
+    alpha = np.asarray(image.convert('RGBA'))[..., 3]
+    return None if (alpha == 255).all() else alpha
+
+
+def check_alpha(alpha: np.ndarray) -> None:
+    """Raise ``ValueError`` if a pixel is neither opaque nor invisible."""
+    partly = (alpha > 0) & (alpha < 255)
+    if partly.any():
+        y, x = np.argwhere(partly)[0]
+        raise ValueError(
+            f'{partly.sum()} of its pixels are partly transparent (the first at x={x}, y={y}), so '
+            'their labels are unclear. Save it without transparency.'
+        )
+
+
 def jpeg_ends(content: bytes) -> bool:
     """Return whether an end marker follows the data of a JPEG, behind those of its thumbnails.
 
@@ -123,20 +198,62 @@ def jpeg_ends(content: bytes) -> bool:
     return content.rfind(b'\xff\xd9', at) >= 0  # where there is one, it is the last thing
 
 
-def _check_header(content: bytes) -> None:
-    """Raise ``ValueError`` if the header of a file promises what ``strict`` refuses."""
+def tiff_tags(content: bytes) -> dict[int, tuple[int, ...]]:
+    """Read the 16-bit tags of a TIFF's first image; empty for another format or a cut-off file."""
+    tags: dict[int, tuple[int, ...]] = {}
+    order = {b'II': '<', b'MM': '>'}.get(content[:2])
+    with suppress(struct.error, KeyError):
+        version = struct.unpack_from(f'{order or "<"}H', content, 2)[0] if order else 0
+        # Offset of the list of tags, its count, a tag's value, all of a tag; 43 is BigTIFF.
+        start, count, offset, size = {42: (4, 'H', 'I', 12), 43: (8, 'Q', 'Q', 20)}[version]
+        (at,) = struct.unpack_from(f'{order}{offset}', content, start)
+        (entries,) = struct.unpack_from(f'{order}{count}', content, at)
+        at += struct.calcsize(f'={count}')
+        for _ in range(entries):
+            tag, kind, number = struct.unpack_from(f'{order}HH{offset}', content, at)
+            if kind == 3:
+                value = at + struct.calcsize(f'=HH{offset}')
+                if 2 * number > struct.calcsize(f'={offset}'):
+                    (value,) = struct.unpack_from(f'{order}{offset}', content, value)
+                tags[tag] = struct.unpack_from(f'{order}{number}H', content, value)
+            at += size
+    return tags
+
+
+def _raw_mode(image: Image.Image) -> str:
+    for *_, arguments in getattr(image, 'tile', ()):
+        raw = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+        if isinstance(raw, str):
+            return raw
+    return image.mode
+
+
+def _check_loosely(content: bytes) -> bool:
+    """Raise ``ValueError`` for a photo of other bands or several frames; its alpha is no matter."""
+    problem = _band_problem(content)
+    if not problem and content.startswith(_MAY_BE_ANIMATED):
+        with suppress(Exception), Image.open(io.BytesIO(content)) as image:
+            problem = _frame_problem(image)
+    if problem:
+        raise ValueError(f'{problem}.')
+    return False
+
+
+def _check_strictly(content: bytes) -> bool:
+    """Raise ``ValueError`` if the header of a file promises what ``strict`` refuses.
+
+    Returns whether it may have transparent pixels.
+    """
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS + _REFUSED) as header:
+        with Image.open(io.BytesIO(content), formats=FORMATS + _REFUSED) as image:
             limit = Image.MAX_IMAGE_PIXELS  # Pillow itself only warns, up to twice as many
-            if limit is not None and header.width * header.height > limit:
+            if limit is not None and image.width * image.height > limit:
                 raise Image.DecompressionBombError
-            if problem := _problem(header, content):
+            if problem := _problem(image, content):
                 raise ValueError(f'{problem}. Convert it, or remove it.')
+            return _can_be_transparent(image)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise ValueError(
-            f'its {len(content)} bytes unfold to more than {Image.MAX_IMAGE_PIXELS} pixels. Remove '
-            'it or, if it is no accident, raise PIL.Image.MAX_IMAGE_PIXELS.'
-        ) from None
+        raise ValueError(_bomb(content)) from None
     except (UnidentifiedImageError, OSError, SyntaxError, EOFError):
         raise _no_image(content) from None
 
@@ -155,8 +272,70 @@ def _problem(header: Image.Image, content: bytes) -> str | None:
     return None
 
 
+def _frame_problem(header: Image.Image) -> str | None:
+    # Pages of a TIFF may be its overviews, and those of a phone's JPEG its depth.
+    if header.format in _ANIMATED and (count := getattr(header, 'n_frames', 1)) > 1:
+        return f'it holds {count} frames, expected one. Save the one that counts as a file'
+    return None
+
+
+def _band_problem(content: bytes) -> str | None:
+    """Return what is wrong with the bands of a TIFF, which readers drop or fail at."""
+    tags = tiff_tags(content)
+    if not tags:
+        return None
+    kinds, extra = tags.get(_SAMPLE_FORMAT, ()), tags.get(_EXTRA_SAMPLES, ())
+    if _FLOAT in kinds or kinds.count(_SIGNED) > 1:
+        held = 'floating-point values' if _FLOAT in kinds else 'signed integers'
+        return f'it holds {held}; 8 bits a channel, or 16, are supported. Convert it'
+    bands = tags.get(_SAMPLES, (1,))[0] - sum(kind in _ALPHA for kind in extra)
+    if bands in (1, 3) or _CMYK in tags.get(_PHOTOMETRIC, ()):
+        return None
+    return (
+        f'it has {bands} bands; one (grey) or three (red, green, blue) are supported, and alpha. '
+        'Export these alone, such as by gdal_translate -b 1 -b 2 -b 3'
+    )
+
+
+def _can_be_transparent(image: Image.Image) -> bool:
+    return image.mode in ('RGBA', 'RGBa', 'LA', 'La', 'PA') or 'transparency' in image.info
+
+
+def _visible(bgra: np.ndarray) -> np.ndarray:
+    """Return (H, W, 3), or with alpha (H, W, 4) where pixels are invisible."""
+    alpha = bgra[..., 3]
+    if (alpha == 255).all():
+        return np.ascontiguousarray(bgra[..., :3])
+    check_alpha(alpha)
+    return bgra
+
+
+def _decode_by_pillow(content: bytes) -> np.ndarray | None:
+    """Decode a format that OpenCV does not read, such as AVIF; None if Pillow does not either."""
+    _register_heif()
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert('RGB'))[..., ::-1]
+    except Exception:  # of any decoder, on any bytes
+        return None
+
+
+@cache
+def _register_heif() -> None:
+    """Let Pillow read .heic where pillow-heif is installed."""
+    with suppress(ImportError):
+        importlib.import_module('pillow_heif').register_heif_opener()
+
+
+def _bomb(content: bytes) -> str:
+    return (
+        f'its {len(content)} bytes unfold to more than {Image.MAX_IMAGE_PIXELS} pixels. Remove it '
+        'or, if it is no accident, shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS.'
+    )
+
+
 def _no_image(content: bytes) -> ValueError:
     return ValueError(
         f'no image, or cut off ({len(content)} bytes). Copy it again, or remove it; .jpg, .png, '
-        '.bmp and .webp files are read.'
+        '.bmp and .webp files are read, .heic if pillow-heif is installed.'
     )

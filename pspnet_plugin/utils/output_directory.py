@@ -10,14 +10,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pspnet_plugin.utils.files import remove_stale_parts, write_atomic
+from pspnet_plugin.utils.images import PAIR_SUFFIXES
 
 METAINFO = 'metainfo.json'
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')  # that tools read and write
 
 
 def image_files(directory: Path) -> Iterator[Path]:
     """Iterate over all images below a directory, which need not exist."""
-    return (path for path in directory.rglob('[!.]*') if path.suffix.lower() in IMAGE_SUFFIXES)
+    return (path for path in directory.rglob('[!.]*') if path.suffix.lower() in PAIR_SUFFIXES)
 
 
 def check_free(

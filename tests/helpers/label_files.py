@@ -1,6 +1,7 @@
 """Photos and label maps, written to files and read."""
 
 import json
+import struct
 import zlib
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from helpers.pairs import META, coloured, label_map, photo
+from pspnet_plugin.datasets import PairsDataset
 
 
 def save(path: Path, array: np.ndarray, *, table=None) -> None:
@@ -66,8 +68,53 @@ def with_colors(labels: np.ndarray) -> np.ndarray:
     return coloured(np.where(labels == 255, 3, labels), colors)[..., ::-1]
 
 
+def read_back(out: Path, *splits: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Read photo (RGB) and labels of the pairs by the dataset, with their metainfo."""
+    found = {}
+    for split in splits or ('train', 'val'):
+        dataset = PairsDataset(
+            data_root=str(out),
+            data_prefix=dict(img_path=split),
+            metainfo=str(out / 'metainfo.json'),
+            pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')],
+        )
+        for record in map(dataset.__getitem__, range(len(dataset))):
+            name = f'{split}/{Path(record["img_path"]).stem}'
+            found[name] = record['img'][..., ::-1], record['gt_seg_map']
+    return found
+
+
 def read(path) -> np.ndarray:
     """Read an image as it is stored."""
     image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     assert image is not None, path
     return image
+
+
+def write_tiff(path: Path, array: np.ndarray, *, tags: dict[int, int] | None = None) -> None:
+    """Write (H, W, bands) values as an uncompressed TIFF with any number of bands.
+
+    ``tags`` of TIFF 6.0 are added, such as 338, the kind of a band beyond the third.
+    """
+    height, width, bands = array.shape
+    bits = 8 * array.itemsize
+    kinds = {'u': 1, 'i': 2, 'f': 3}
+    values = {
+        256: width, 257: height, 259: 1, 262: 2 if bands > 2 else 1, 273: 8, 277: bands,
+        278: height, 279: array.nbytes, 339: [kinds[array.dtype.kind]] * bands,
+        258: [bits] * bands, **(tags or {}),
+    }  # fmt: skip
+    data = array.tobytes()
+    lists, entries = b'', b''
+    for tag, value in sorted(values.items()):
+        listed = value if isinstance(value, list) else [value]
+        long = tag in (273, 279)
+        packed = struct.pack(f'<{len(listed)}{"I" if long else "H"}', *listed)
+        if len(packed) > 4:
+            at = 8 + len(data) + len(lists)
+            lists, packed = lists + packed, struct.pack('<I', at)
+        entries += struct.pack('<HHI', tag, 4 if long else 3, len(listed)) + packed.ljust(4, b'\0')
+    start = 8 + len(data) + len(lists)
+    head = struct.pack('<2sHI', b'II', 42, start)
+    directory = struct.pack('<H', len(values)) + entries + bytes(4)
+    path.write_bytes(head + data + lists + directory)

@@ -19,6 +19,7 @@ class EchoNetwork:
     """Labels a photo by its blue channel, with a confidence of 0.5."""
 
     trained_side: int | None = None
+    bits = None
 
     def __init__(self, workers: int = 1, classes=CITYSCAPES['classes']) -> None:
         self.workers = workers

@@ -80,7 +80,7 @@ def test_photos_of_all_kinds_are_labelled_as_by_the_framework(network, model, pr
     save(folder / 'turned.jpg', exif=EXIF_TURNED)
     for name in ('scan.tiff', 'UPPER.JPG', '100 % %s {0} straße 日本.jpg'):
         save(folder / name)
-    predict(folder, *network, '--save', 'index')
+    predict(folder, *network, '--save', 'index', '--bits', 16)
     files = list(folder.iterdir())
     assert len(files) == 9
     for path in files:

@@ -139,3 +139,23 @@ def test_pairs_that_a_test_skipped_are_counted_beside_its_score(pairs_root):
     BadPairsHook().after_test_epoch(runner, metrics)
     assert metrics['skipped_pairs'] == 1
     assert '1 of 2' in runner.logger.warning.call_args.args[0]
+
+
+def test_invisible_pixels_of_a_pair_are_ignored_and_partly_visible_ones_refused(tmp_path):
+    labels = label_map(64, 64)
+    pair = np.dstack([PAIR, np.full(PAIR.shape[:2], 255, np.uint8)])
+    pair[:20, 64:, 3] = 0  # erased, but of the colour of a class
+    (tmp_path / 'train').mkdir()
+    save(tmp_path / 'train/1.png', pair, 'RGBA')
+    save(tmp_path / 'train/2.webp', pair, 'RGBA', lossless=True, exact=True)
+    dataset = build(tmp_path)
+    expected = labels.copy()
+    expected[:20] = 255
+    for i in range(2):
+        record = dataset[i]
+        assert (record['data_samples'].gt_sem_seg.data.numpy() == expected).all()
+        assert (record['inputs'].numpy() == PAIR[:, :64, ::-1].transpose(2, 0, 1)).all()
+    pair[0, 70, 3] = 128
+    save(tmp_path / 'train/1.png', pair, 'RGBA')
+    with pytest.raises(BadPair, match=r'1\.png.*x=70, y=0'):
+        build(tmp_path)[0]

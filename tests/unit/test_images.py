@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from helpers.label_files import write_tiff
 from helpers.pairs import photo
 from PIL import Image
 
@@ -11,8 +12,8 @@ from pspnet_plugin.utils.images import decode_image, open_image, read_rgb
 CUT_OFF = cv2.imencode('.jpg', photo(64, 64))[1].tobytes()[:-600]
 
 
-def decode(path):
-    return decode_image(path.read_bytes(), name=str(path), strict=False)
+def decode(path, *, bits=None):
+    return decode_image(path.read_bytes(), name=str(path), strict=False, bits=bits)
 
 
 def test_photo_is_turned_upright(tmp_path):
@@ -24,12 +25,77 @@ def test_photo_is_turned_upright(tmp_path):
     np.testing.assert_array_equal(read_rgb(tmp_path / '1.png'), expected[..., ::-1])
 
 
-def test_only_prediction_takes_16_bits(tmp_path):
-    path = tmp_path / '1.png'
-    cv2.imwrite(str(path), photo(8, 12).astype(np.uint16) * 257)
-    np.testing.assert_array_equal(decode(path), photo(8, 12))
-    with pytest.raises(ValueError, match=r'1\.png.*16'):
-        read_rgb(path)
+@pytest.mark.parametrize('read', [decode, read_rgb])
+@pytest.mark.parametrize('suffix', ['png', 'tif'])
+@pytest.mark.parametrize('channels', [1, 3])
+def test_16_bits_need_the_bits_of_their_values(tmp_path, read, suffix, channels):
+    values = photo(8, 12)[..., :channels].astype(np.uint16)
+    path = tmp_path / f'1.{suffix}'
+    cv2.imwrite(str(path), values * 16)
+    with pytest.raises(ValueError, match=rf'1\.{suffix}.*{values.max() * 16}.*--bits'):
+        read(path)
+    with pytest.raises(ValueError, match=rf'1\.{suffix}.*{values.max() * 16}.*9 bits'):
+        read(path, bits=9)
+    expected = np.broadcast_to(values, (8, 12, 3))
+    ordered = expected if read is decode else expected[..., ::-1]
+    scaled = np.rint(ordered * np.float64(16 * 255 / 4095))
+    assert abs(read(path, bits=12).astype(float) - scaled).max() <= 0
+    scaled = ((ordered * 16.0 - 200) * 255 / 2800).clip(0, 255)
+    assert abs(read(path, bits=(200, 3000)) - scaled).max() <= 0.51
+
+
+@pytest.mark.parametrize('read', [decode, read_rgb])
+def test_photos_of_8_bits_are_not_scaled(tmp_path, read):
+    cv2.imwrite(str(tmp_path / '1.png'), photo(8, 12))
+    assert (read(tmp_path / '1.png', bits=12) == read(tmp_path / '1.png')).all()
+
+
+@pytest.mark.parametrize('read', [decode, read_rgb])
+def test_bands_that_a_photo_does_not_have_are_named(tmp_path, read):
+    path, bands = tmp_path / '1.tif', np.dstack([photo(8, 12)] * 2)
+    bands[..., 3] = 255  # opaque, where it is alpha
+    for count, tags, good in (
+        (1, {}, True), (3, {}, True), (4, {338: 1}, True), (4, {338: 2}, True),
+        (2, {}, False), (4, {}, False), (4, {338: 0}, False), (6, {}, False),
+    ):  # fmt: skip
+        write_tiff(path, np.ascontiguousarray(bands[..., :count]), tags=tags)
+        if good:
+            expected = bands[..., [0] * 3] if count == 1 else bands[..., :3]
+            assert (read(path) == (expected if read is read_rgb else expected[..., ::-1])).all()
+            continue
+        with pytest.raises(ValueError, match=rf'1\.tif.*{count} bands'):
+            read(path)
+    for kind, named in ((np.float32, 'float'), (np.int16, 'signed')):
+        write_tiff(path, bands[..., :3].astype(kind))
+        with pytest.raises(ValueError, match=rf'1\.tif.*{named}'):
+            read(path)
+
+
+@pytest.mark.parametrize('read', [decode, read_rgb])
+@pytest.mark.parametrize('suffix', ['gif', 'webp', 'png'])
+def test_several_frames_are_named(tmp_path, read, suffix):
+    frames = [Image.fromarray(photo(8, 12, seed=seed)) for seed in range(2)]
+    path = tmp_path / f'1.{suffix}'
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    with pytest.raises(ValueError, match=rf'1\.{suffix}.*2 frames'):
+        read(path)
+
+
+@pytest.mark.parametrize('read', [decode, read_rgb])
+def test_formats_of_phones_and_browsers(tmp_path, read):
+    smooth = cv2.resize(photo(2, 3), (48, 32))
+    image = Image.fromarray(smooth[..., ::-1])
+    for name, form in (('1.jfif', 'JPEG'), ('1.jp2', 'JPEG2000'), ('1.avif', 'AVIF')):
+        image.save(tmp_path / name, form)
+        found = read(tmp_path / name)[..., :: 1 if read is decode else -1]
+        assert abs(found.astype(int) - smooth).mean() < 9
+
+
+def test_more_pixels_than_the_limit_are_named(tmp_path, monkeypatch):
+    Image.fromarray(photo(32, 48)).save(tmp_path / '1.png')
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 500)
+    with pytest.raises(ValueError, match=r'1\.png.* 500 pixels'):
+        read_rgb(tmp_path / '1.png')
 
 
 def test_open_image_keeps_indices_and_the_stored_mode(tmp_path):

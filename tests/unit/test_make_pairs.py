@@ -9,32 +9,23 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from helpers.label_files import contents, maps, save, with_colors, write_photos, write_sources
+from helpers.label_files import (
+    contents,
+    maps,
+    read_back,
+    save,
+    with_colors,
+    write_photos,
+    write_sources,
+)
 from helpers.pairs import CITYSCAPES, META, coloured, label_map, photo
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
-from pspnet_plugin.datasets import PairsDataset
 from pspnet_plugin.toolkit.conversion.matching import CITYSCAPES_IDS
 
 TRAIN_IDS = {7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11,
              25: 12, 26: 13, 27: 14, 28: 15, 31: 16, 32: 17, 33: 18}  # fmt: skip
-
-
-def read_back(out: Path, *splits: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Read photo (RGB) and labels of the pairs by the dataset, with their metainfo."""
-    found = {}
-    for split in splits or ('train', 'val'):
-        dataset = PairsDataset(
-            data_root=str(out),
-            data_prefix=dict(img_path=split),
-            metainfo=str(out / 'metainfo.json'),
-            pipeline=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')],
-        )
-        for record in map(dataset.__getitem__, range(len(dataset))):
-            name = f'{split}/{Path(record["img_path"]).stem}'
-            found[name] = record['img'][..., ::-1], record['gt_seg_map']
-    return found
 
 
 VOC_TABLE = [[0, 0, 0], [128, 0, 0], [0, 128, 0], *[[i, i, 7] for i in range(3, 256)]]

@@ -22,8 +22,8 @@ MAP, PHOTO = 'maps/train/1.png', 'photos/train/1.png'
 LABELS = maps(1)['train/0']
 COLORS = with_colors(LABELS)
 DEEP_COLORS = COLORS.astype(np.uint16)[..., ::-1] * 257
-# By another order of the classes.
-TABLE = [META['palette'][i] for i in (2, 1, 0)] + [[90, 90, 90]] * 253
+# By another order of the classes, and with a colour that is none.
+TABLE = [META['palette'][i] for i in (2, 1, 0)] + [[90, 90, 91]] * 253
 TURNED = Image.Exif()
 TURNED[0x0112] = 6
 
@@ -55,12 +55,15 @@ SPOILED = {
     'empty': (lambda f: (f / MAP).write_bytes(b''), [MAP]),
     'other size': (lambda f: save(f / PHOTO, photo(24, 41)), [PHOTO, '41 x 24', MAP, '40 x 24']),
     'turned': (
-        lambda f: save_jpeg(f / PHOTO, photo(24, 40), exif=TURNED),
-        ['photos/train/1.jpg', '24 x 40', MAP, '40 x 24'],
+        lambda f: save_jpeg(f / PHOTO, photo(20, 40), exif=TURNED),
+        ['photos/train/1.jpg', '20 x 40', MAP, '40 x 24'],
     ),
-    'JPEG labels': (lambda f: save_jpeg(f / MAP, LABELS), ['maps/train/1.jpg', 'JPEG']),
-    'deep photo': (lambda f: save(f / PHOTO, LABELS.astype('u2')), [PHOTO, 'I;16']),
-    'deep colour photo': (lambda f: cv2.imwrite(str(f / PHOTO), DEEP_COLORS), [PHOTO, 'RGB;16']),
+    'JPEG labels': (lambda f: save_jpeg(f / MAP, LABELS), ['maps/train/1.jpg', '--jpeg-labels']),
+    'deep photo': (lambda f: save(f / PHOTO, LABELS.astype('u2')), [PHOTO, '16 bits', '--bits']),
+    'deep colour photo': (
+        lambda f: cv2.imwrite(str(f / PHOTO), DEEP_COLORS),
+        [PHOTO, '16 bits', ' 51400'],
+    ),
     'deep colours': (lambda f: cv2.imwrite(str(f / MAP), DEEP_COLORS), [MAP, 'RGB;16']),
     '2 bits': (lambda f: save_grey(f / MAP, np.minimum(LABELS, 3), bits=2), [MAP, ' 2 bits']),
     '4 bits': (lambda f: save_grey(f / MAP, np.minimum(LABELS, 15), bits=4), [MAP, ' 4 bits']),
@@ -101,26 +104,28 @@ def test_a_directory_of_other_files_is_refused(tmp_path, make):
 @pytest.mark.parametrize(
     ('arguments', 'carried'),
     [
+        ('folders photos photos out --palette cityscapes', 'photos/train/0.png'),
         ('folders none maps out --palette cityscapes', 'none'),
         ('folders photos photos/train out --palette cityscapes', "'train/0' here, '0' there"),
-        ('folders photos photos out --palette nothing.json', 'nothing.json'),
-        ('folders photos photos out --palette twice.json', '(1, 1, 1)'),
-        ('folders photos photos out --palette cityscapes --img-suffix _x', "'_x'"),
-        ('folders double photos out --palette cityscapes', 'double/a.jpg'),
-        ('folders photos photos photos/../photos/x --palette cityscapes', 'photos/x'),
-        ('folders photos photos twice.json --palette cityscapes', 'twice.json'),
+        ('folders photos maps out --palette nothing.json', 'nothing.json'),
+        ('folders photos maps out --palette twice.json', '(1, 1, 1)'),
+        ('folders photos maps out --palette cityscapes --img-suffix _x', "'_x'"),
+        ('folders double maps out --palette cityscapes', 'double/a.jpg'),
+        ('folders photos maps photos/../photos/x --palette cityscapes', 'photos/x'),
+        ('folders photos maps twice.json --palette cityscapes', 'twice.json'),
         ('cityscapes photos out', 'photos/leftImg8bit/train'),
         ('cityscapes root out', '*_gtFine_labelIds|labelTrainIds|color.png'),
         ('cityscapes root out --size 12x', "'12x'"),
         ('cityscapes root out --quality 0', "'0'"),
-        ('folders photos photos out --palette cityscapes --quality 9', '--quality 9'),
+        ('folders photos maps out --palette cityscapes --quality 9', '--quality 9'),
     ],
 )
 def test_unusable_arguments_end_in_one_line_before_anything_is_written(
     tmp_path, make, monkeypatch, arguments, carried
 ):
     monkeypatch.chdir(tmp_path)
-    write_photos(Path('photos'), maps(1))
+    for folder in ('photos', 'maps'):
+        write_photos(Path(folder), maps(1))
     write_photos(Path('double'), {'a': LABELS}, suffix='.jpg')
     write_photos(Path('double'), {'a': LABELS}, suffix='.png')
     save(Path('root/leftImg8bit/train/ulm/ulm_0_leftImg8bit.png'), photo(4, 4))

@@ -6,6 +6,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+from helpers.label_files import write_tiff
 from helpers.onnx_files import logits_of, small_onnx
 from helpers.pairs import META, photo
 from helpers.programs import load_tool
@@ -26,6 +27,9 @@ VARIANTS = {
     'trained side': (dict(trained_side='32'), None, None),
     'max side': (dict(trained_side='32'), None, 25),
     'no max side': (dict(trained_side='32'), None, 0),
+    '12 bits': (dict(bits='12'), None, None),
+    'black and white': (dict(bits='[200, 3000]'), None, None),
+    'too few bits': (dict(bits='9'), None, None),
     'unknown trained side': (dict(trained_side='null'), None, None),
     'fixed size': (dict(trained_side='20'), (30, 44), None),
     'fixed size, max side': (dict(channel_order='BGR', **EXTREMES), (48, 32), 33),
@@ -42,7 +46,7 @@ def photos(tmp_path_factory):
         ('pixel.png', photo(1, 1)),
         ('grey.png', photo(20, 30)[..., 0]),
         ('constant.png', np.full((24, 36, 3), 99, np.uint8)),
-        ('deep.png', photo(20, 30).astype(np.uint16) * 257),
+        ('deep.png', photo(20, 30).astype(np.uint16) * 16),
     ):
         cv2.imwrite(str(folder / name), image)
     exif = Image.Exif()
@@ -56,6 +60,18 @@ def photos(tmp_path_factory):
         (folder / f'cut{kept}.jpg').write_bytes(content[:kept])
     (folder / 'trailing.jpg').write_bytes(content + b'\0' * 9)
     (folder / 'text.png').write_bytes(b'no image')
+    for bands, tags in ((1, {}), (3, {}), (4, {}), (4, {338: 1}), (5, {})):
+        write_tiff(
+            folder / f'bands{bands}{tags}.tif',
+            np.dstack([photo(8, 12)] * 2)[..., :bands],
+            tags=tags,
+        )
+    write_tiff(folder / 'floats.tif', photo(8, 12) / np.float32(255))
+    frames = [Image.fromarray(photo(8, 12, seed=seed)) for seed in range(2)]
+    for suffix in ('gif', 'webp', 'png'):
+        frames[0].save(folder / f'animated.{suffix}', save_all=True, append_images=frames[1:])
+    frames[0].save(folder / 'one.gif')
+    frames[0].save(folder / 'photo.jfif', 'JPEG')
     (folder / 'empty.png').touch()
     return sorted([*folder.iterdir(), folder / 'missing.jpg'])
 
@@ -76,7 +92,7 @@ def test_the_predictor_gives_the_same(variant, photos, tmp_path):
     read = set()
     for file in photos:
         try:
-            image = tool.read_photo(file)
+            image = tool.read_photo(file, network.bits)
         except tool.BadPhoto as error:
             assert str(file) in str(error)
             with pytest.raises(BadImage) as other:
@@ -89,7 +105,10 @@ def test_the_predictor_gives_the_same(variant, photos, tmp_path):
         assert labels.shape == prediction.labels.shape == image.shape[:2]
         assert (labels == prediction.labels).all(), file.name
         read |= {file.name, *np.unique(labels)}
-    assert len(read & {file.name for file in photos}) == 8
+    assert predictor.bits == network.bits
+    deep = variant in ('12 bits', 'black and white')
+    assert ('deep.png' in read) == deep
+    assert len(read & {file.name for file in photos}) == 12 + deep
     assert read >= {0, 2}, 'labels are not all alike'
 
 

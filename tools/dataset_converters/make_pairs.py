@@ -6,24 +6,46 @@ draws street scenes in the colours of Cityscapes, to try a complete training wit
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
 from pspnet_plugin.datasets import PairsDataset
-from pspnet_plugin.labels.palettes import read_metainfo
+from pspnet_plugin.labels.palettes import known_palettes, read_metainfo, reduces_zero_label
+from pspnet_plugin.toolkit.conversion.class_pixels import find_absent, sample
 from pspnet_plugin.toolkit.conversion.config_writer import LARGEST_SIDE, update_config
 from pspnet_plugin.toolkit.conversion.conversion_run import ENDINGS, RESUME
-from pspnet_plugin.toolkit.conversion.label_maps import LabelFormat, with_void
+from pspnet_plugin.toolkit.conversion.label_maps import (
+    MEANINGS,
+    LabelFormat,
+    find_meaning,
+    with_own_colors,
+    with_void,
+)
 from pspnet_plugin.toolkit.conversion.matching import (
     LABEL_KINDS,
+    Ends,
     MatchedPhotos,
     cityscapes_format,
     match_cityscapes,
     match_folders,
 )
-from pspnet_plugin.toolkit.conversion.pair_making import PairFormat, make_pairs
+from pspnet_plugin.toolkit.conversion.pair_making import (
+    TURNS,
+    PairFormat,
+    make_pairs,
+    report_turned,
+)
 from pspnet_plugin.toolkit.synthetic.pair_directory import SPLITS, make_scenes
-from pspnet_plugin.utils.command_line import add_debug, add_workers, bounded_int, run_command
+from pspnet_plugin.utils.command_line import (
+    add_bits,
+    add_debug,
+    add_workers,
+    bounded_int,
+    complain,
+    format_bits,
+    run_command,
+)
 from pspnet_plugin.utils.output_directory import image_files
 
 AGAIN = 'The same command resumes an interrupted run.'
@@ -52,8 +74,9 @@ FOLDERS = f"""examples:
 my.json: {{"classes": ["wall", "door"], "palette": [[0, 0, 255], [0, 170, 255]],
           "void_palette": [[0, 0, 0]]}}; the last one if some colours are no class.
 Label maps hold class indices (one channel of 8 or 16 bits, or a PNG with a colour table; 255 is
-ignored) or exactly the colours of the palette. OUT/metainfo.json lists classes and colours.
-Sub-directories such as train and val are kept.
+ignored) or exactly the colours of the palette; what is transparent is ignored. OUT/metainfo.json
+lists classes and colours. Sub-directories such as train, valid and test are kept, test out of the
+training. IMG_DIR and ANN_DIR may be one directory with train/images, train/masks and so on.
 {AGAIN} {CHANGED}
 """
 USE = """in the datasets of a config, with num_classes={classes} in the heads of its model:
@@ -101,19 +124,51 @@ def folders(args: argparse.Namespace) -> int:
         raise ValueError(f'--max-side {args.max_side} and --size: give one of them')
     if args.config and not args.size and args.max_side is None:
         args.max_side = LARGEST_SIDE
-    metainfo = with_void(read_metainfo(args.palette))
+    metainfo = read_metainfo(args.palette)
+    if args.palette in known_palettes():  # not in a file, where it is a mistake
+        metainfo = with_own_colors(metainfo)
+    shared = metainfo.pop('shared_colors', [])
+    metainfo = with_void(metainfo)
     PairsDataset(metainfo=metainfo, lazy_init=True)  # checks classes and colours
-    label_format = LabelFormat.from_metainfo(metainfo)
-    matched = match_folders(
-        args.img_dir, args.ann_dir, photo_suffix=args.img_suffix, label_suffix=args.ann_suffix
+    reduce = args.reduce_zero_label
+    if reduce is None and (reduce := reduces_zero_label(args.palette)):
+        print(f'{args.palette} counts its classes from 1 in index maps: 0 is ignored there')
+    label_format = LabelFormat.from_metainfo(
+        {**metainfo, 'shared_colors': shared}, reduce_zero_label=reduce, jpeg=args.jpeg_labels
     )
+    if shared:
+        print(f'{args.palette} gives {len(shared)} colours to several classes, which get their own')
+    matched = match_folders(
+        args.img_dir, args.ann_dir, photo_ends=Ends(args.img_prefix, args.img_suffix),
+        label_ends=Ends(args.ann_prefix, args.ann_suffix), splits=args.splits,
+    )  # fmt: skip
+    if matched.skipped:
+        listed = ', '.join(f'{count} {suffix}' for suffix, count in matched.skipped.most_common())
+        print(f'other files, skipped: {listed}')
+    labels = [file for _, file in matched.files.values()]
+    classes = metainfo['classes']
+    if args.label_values == 'auto':
+        label_format = find_meaning(sample(labels, 200), label_format, names=classes)
+    else:
+        label_format = replace(label_format, grey=args.label_values, grey_rgb=args.label_values)
+    for kind, meaning in (('one channel', label_format.grey), ('grey RGB', label_format.grey_rgb)):
+        if meaning != {'one channel': 'index', 'grey RGB': 'color'}[kind]:
+            values = 'grey levels of the palette' if meaning == 'color' else 'class indices'
+            print(f'label maps of {kind}: their values are {values}')
+    report_turned(matched, args.turn_labels, tool=TOOL)
     made_from = {
         'img_dir': str(args.img_dir.resolve()),
         'ann_dir': str(args.ann_dir.resolve()),
         'img_suffix': args.img_suffix,
         'ann_suffix': args.ann_suffix,
     }
+    given = dict(img_prefix='', ann_prefix='', reduce_zero_label=False, jpeg_labels=False)
+    values = {**vars(args), 'reduce_zero_label': reduce}
+    made_from |= {key: values[key] for key, default in given.items() if values[key] != default}
     status = _make(args, matched, label_format, made_from=made_from, metainfo=metainfo)
+    if absent := find_absent(labels, label_format, workers=args.workers):
+        named = ', '.join(classes[i] for i in absent)
+        complain(TOOL, f'classes without a pixel in any label map: {named}')
     suffix = f'.{args.format}'
     made = any(path.suffix == suffix for path in image_files(args.out))
     if made and args.config:
@@ -123,10 +178,24 @@ def folders(args: argparse.Namespace) -> int:
             )
         )
         print(f'to train with it:\n  python tools/train.py {quote(str(args.config))}')
+        _advise(args, matched)
     elif made:
         use = dict(out=str(args.out), classes=len(metainfo['classes']))
         print(USE.format(**use, metainfo=str(args.out / 'metainfo.json')))
     return status
+
+
+def _advise(args: argparse.Namespace, matched: MatchedPhotos) -> None:
+    """Say what else the pairs mean for predictions."""
+    bits = f' --bits {format_bits(args.bits)}' if args.bits else ''
+    if bits:
+        print(f'photos were scaled to 8 bits; give predict.py{bits} too')
+    if 'test' in matched.splits():
+        print(
+            'test is kept out; to label it then:\n  python tools/predict.py '
+            f'{quote(str(args.img_dir))} --config {quote(str(args.config))} --checkpoint … --out …'
+            f'{bits}'
+        )
 
 
 def _check_outside(out: Path, *sources: Path) -> None:
@@ -147,7 +216,10 @@ def _make(
         raise ValueError(f'--quality {args.quality} needs --format jpg; png is lossless')
     max_side = getattr(args, 'max_side', None) or None
     size = args.size and args.size[::-1]  # (height, width)
-    pair_format = PairFormat(label_format, size, f'.{args.format}', args.quality or 95, max_side)
+    pair_format = PairFormat(
+        label_format, size, f'.{args.format}', args.quality or 95, max_side,
+        bits=getattr(args, 'bits', None), turn=getattr(args, 'turn_labels', 'auto'),
+    )  # fmt: skip
     return make_pairs(
         args.out, matched, pair_format,
         made_from=made_from, metainfo=metainfo, workers=args.workers, tool=TOOL,
@@ -159,6 +231,17 @@ def _size(text: str) -> tuple[int, int]:
     if len(sides) > 2 or not all(side.isdecimal() and 0 < int(side) < 1 << 15 for side in sides):
         raise argparse.ArgumentTypeError(f'{text!r} is no size. Give e.g. 512x256, or one number')
     return int(sides[0]), int(sides[-1])
+
+
+class _Splits(argparse.Action):
+    """Parse ``train=A val=B``, or ``none``, into the split of each directory."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:  # noqa: D102
+        pairs = [value.partition('=')[::2] for value in values if value != 'none']
+        for split, directory in pairs:
+            if split not in ('train', 'val', 'test') or not directory:
+                parser.error(f'{option_string} {split}={directory}: give train=, val= or test=DIR')
+        setattr(namespace, self.dest, {directory: split for split, directory in pairs})
 
 
 def _add_synthetic(command: argparse.ArgumentParser) -> None:
@@ -196,6 +279,33 @@ def _add_folders(command: argparse.ArgumentParser) -> None:
         help="end of photos' names that label maps do not have, e.g. _leftImg8bit or .jpg",
     )  # fmt: skip
     add('--ann-suffix', metavar='END', default='', help='the same for label maps')
+    add('--img-prefix', metavar='BEGIN', default='', help='begin of their names, e.g. image_')
+    add('--ann-prefix', metavar='BEGIN', default='', help='the same for label maps, e.g. mask_')
+    add(
+        '--splits', nargs='+', metavar='SPLIT=DIR', action=_Splits,
+        help='sub-directories that train, are validated on or only tested (train=A val=B test=C), '
+        'or none; by default those with usual names, such as valid and Test',
+    )  # fmt: skip
+    add(
+        '--label-values', choices=('auto', *MEANINGS), default='auto',
+        help='what grey label maps hold: class indices, or grey levels of the palette (auto: grey '
+        'levels, if the palette has them)',
+    )  # fmt: skip
+    add(
+        '--reduce-zero-label', action=argparse.BooleanOptionalAction,
+        help='index 0 is ignored, and the classes are counted from 1 (default: as the stock '
+        'dataset that --palette names)',
+    )  # fmt: skip
+    add(
+        '--jpeg-labels', action='store_true',
+        help='decode label maps that are JPEGs by the edge-aware rule; they are refused otherwise',
+    )  # fmt: skip
+    add(
+        '--turn-labels', choices=TURNS, default='auto',
+        help='turn label maps with photos that EXIF turns (auto: those with the size of the photo '
+        'as it is stored)',
+    )  # fmt: skip
+    add_bits(command)
     add(
         '--config', metavar='FILE', type=Path,
         help='write a config that trains on the pairs, e.g. configs/my_pairs.py; one that was '

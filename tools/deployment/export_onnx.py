@@ -23,7 +23,14 @@ from pspnet_plugin.apis.export.exporters import (
     quiet,
     write,
 )
-from pspnet_plugin.apis.loading import check_padding, describe, load_model, size_of, trained_side
+from pspnet_plugin.apis.loading import (
+    check_padding,
+    describe,
+    load_model,
+    size_of,
+    trained_bits,
+    trained_side,
+)
 from pspnet_plugin.toolkit.arguments import (
     add_cfg_options,
     atomic_output,
@@ -71,7 +78,7 @@ def export(args: argparse.Namespace) -> None:
         )
     metadata = dict(
         **info, normalization=args.normalize, size=list(size), dynamic_size=args.dynamic,
-        trained_side=trained_side(config), pspnet_plugin=__version__,
+        trained_side=trained_side(config), bits=trained_bits(config), pspnet_plugin=__version__,
     )  # fmt: skip
     # A small example would limit the sizes, which an ONNX file does not even check.
     example = [max(side, EXAMPLE_SIDE) for side in size] if args.dynamic else size

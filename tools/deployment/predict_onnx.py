@@ -9,7 +9,9 @@ import contextlib
 import json
 import os
 import secrets
+import struct
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +19,12 @@ import cv2
 import numpy as np
 import onnxruntime
 
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
+# As of all tools; OpenCV does not read the last ones in every version.
+SUFFIXES = (
+    '.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.webp', '.tif', '.tiff', '.gif', '.jp2',
+    '.avif', '.heic', '.heif',
+)  # fmt: skip
+Bits = int | tuple[int, int]  # bits of a photo's values, or the values of black and white
 PROVIDERS = ('CUDAExecutionProvider', 'CPUExecutionProvider')
 EXAMPLE = """example:
   python tools/deployment/predict_onnx.py demo.onnx holiday.jpg street/ --out labelled --color
@@ -37,6 +44,7 @@ class Network:
         size: (height, width) to which photos are resized, None if the file takes any.
         palette: (K, 3) uint8, RGB; empty if unknown.
         max_side: Length in pixels to which a longer side is shrunk; None or 0: never.
+        bits: Bits that the values of 16-bit photos have; None: such photos are refused.
 
     Raises:
         FileNotFoundError: The file is missing.
@@ -66,6 +74,7 @@ class Network:
             # Not in files of older versions.
             self._by_min_max = metadata.get('scaling', 'mean_std') == 'min_max'
             trained_side = json.loads(metadata.get('trained_side', 'null'))
+            bits = json.loads(metadata.get('bits', 'null'))
         except (KeyError, ValueError) as error:
             raise ValueError(
                 f'{path} lacks metadata that export_onnx.py writes ({error}); export it again'
@@ -77,6 +86,7 @@ class Network:
         sides = self._session.get_inputs()[0].shape[2:]  # names where they are free
         self.size = tuple(sides) if all(isinstance(side, int) for side in sides) else None
         self.max_side: int | None = None if self.size else trained_side
+        self.bits: Bits | None = (bits[0], bits[1]) if isinstance(bits, list) else bits
 
     def label(self, photo: np.ndarray) -> np.ndarray:
         """Label a photo, (H, W, 3) uint8 BGR: class indices (H, W), uint8."""
@@ -118,9 +128,13 @@ def find_photos(inputs: Sequence[Path]) -> list[Path]:
     photos = []
     for path in inputs:
         if path.is_dir():
-            inside = sorted(p for p in path.glob('[!.]*') if p.suffix.lower() in SUFFIXES)
+            files = sorted(p for p in path.glob('[!.]*') if p.is_file())
+            inside = [p for p in files if p.suffix.lower() in SUFFIXES]
             if not inside:
                 raise ValueError(f'{path} holds no photo ({" ".join(SUFFIXES)})')
+            if others := Counter(p.suffix.lower() or 'no suffix' for p in {*files} - {*inside}):
+                listed = ', '.join(f'{count} {suffix}' for suffix, count in others.most_common())
+                print(f'{path}: other files, skipped: {listed}')
             photos += inside
         elif path.exists():
             photos.append(path)
@@ -153,7 +167,7 @@ def plan(photos: Sequence[Path], out: Path, *, color: bool) -> list[tuple[Path, 
     return jobs
 
 
-def read_photo(path: Path) -> np.ndarray:
+def read_photo(path: Path, bits: Bits | None = None) -> np.ndarray:
     """Read a photo as (H, W, 3) uint8 BGR, turned upright by its EXIF orientation."""
     try:
         content = path.read_bytes()
@@ -161,14 +175,82 @@ def read_photo(path: Path) -> np.ndarray:
         raise BadPhoto(f'{path} cannot be read: {error.strerror}') from None
     if is_cut_off(content):
         raise BadPhoto(f'{path} is cut off: its JPEG data has no end; copy it again')
+    if problem := band_problem(tiff_tags(content)):
+        raise BadPhoto(f'{path}: {problem}')
     try:
         buffer = np.frombuffer(content, np.uint8)
-        photo = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if content else None
+        if may_be_animated(content) and len(cv2.imdecodemulti(buffer, cv2.IMREAD_COLOR)[1]) > 1:
+            raise BadPhoto(f'{path} holds several frames; save the one that counts as a file')
+        how = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+        photo = cv2.imdecode(buffer, how) if content else None
     except cv2.error as error:
         raise BadPhoto(f'{path} cannot be decoded: {error.err}') from None
     if photo is None:
         raise BadPhoto(f'{path} is not an image that OpenCV reads')
-    return photo
+    if photo.dtype == np.uint8:
+        return photo
+    if photo.dtype != np.uint16:
+        raise BadPhoto(f'{path} holds {photo.dtype}; 8 bits a channel, or 16, are supported')
+    return to_8_bits(path, photo, bits)
+
+
+def to_8_bits(path: Path, photo: np.ndarray, bits: Bits | None) -> np.ndarray:
+    """Scale a photo of 16 bits a channel to 8, by the bits that its values have."""
+    largest = int(photo.max())
+    if bits is None:
+        raise BadPhoto(
+            f'{path} has 16 bits a channel, of which the largest value is {largest}; give the bits '
+            'that its values have, such as --bits 12, or the values of black and white, such as '
+            '--bits 200:3000'
+        )
+    low, high = (0, 2**bits - 1) if isinstance(bits, int) else bits
+    if isinstance(bits, int) and largest > high:
+        raise BadPhoto(f'{path} holds {largest}, but {bits} bits end at {high}; give more --bits')
+    scaled = (photo.astype(np.float32) - low) * np.float32(255 / (high - low))
+    return np.rint(scaled.clip(0, 255)).astype(np.uint8)
+
+
+def may_be_animated(content: bytes) -> bool:
+    """Return whether the first bytes are those of a GIF, an animated WebP or an animated PNG."""
+    start = content[: max(content.find(b'IDAT'), 64)]
+    return content.startswith(b'GIF8') or any(
+        content.startswith(kind) and chunk in start
+        for kind, chunk in ((b'RIFF', b'ANIM'), (b'\x89PNG', b'acTL'))
+    )
+
+
+def tiff_tags(content: bytes) -> dict[int, tuple[int, ...]]:
+    """Read the 16-bit tags of a TIFF's first image; empty for another format or a cut-off file."""
+    tags: dict[int, tuple[int, ...]] = {}
+    order = {b'II': '<', b'MM': '>'}.get(content[:2])
+    with contextlib.suppress(struct.error, KeyError):
+        version = struct.unpack_from(f'{order or "<"}H', content, 2)[0] if order else 0
+        # Offset of the list of tags, its count, a tag's value, all of a tag; 43 is BigTIFF.
+        start, count, offset, size = {42: (4, 'H', 'I', 12), 43: (8, 'Q', 'Q', 20)}[version]
+        (at,) = struct.unpack_from(f'{order}{offset}', content, start)
+        (entries,) = struct.unpack_from(f'{order}{count}', content, at)
+        at += struct.calcsize(f'={count}')
+        for _ in range(entries):
+            tag, kind, number = struct.unpack_from(f'{order}HH{offset}', content, at)
+            if kind == 3:
+                value = at + struct.calcsize(f'=HH{offset}')
+                if 2 * number > struct.calcsize(f'={offset}'):
+                    (value,) = struct.unpack_from(f'{order}{offset}', content, value)
+                tags[tag] = struct.unpack_from(f'{order}{number}H', content, value)
+            at += size
+    return tags
+
+
+def band_problem(tags: dict[int, tuple[int, ...]]) -> str:
+    """Return what is wrong with the bands of a TIFF, by its tags; '' if nothing is."""
+    kinds = tags.get(339, ())  # SampleFormat: 2 is signed, 3 a float
+    if 3 in kinds or kinds.count(2) > 1:
+        held = 'floating-point values' if 3 in kinds else 'signed integers'
+        return f'it holds {held}; 8 bits a channel, or 16, are supported'
+    bands = tags.get(277, (1,))[0] - sum(kind in (1, 2) for kind in tags.get(338, ()))  # no alpha
+    if not tags or bands in (1, 3) or 5 in tags.get(262, ()):  # CMYK
+        return ''
+    return f'it has {bands} bands; one (grey) or three (red, green, blue) are supported, and alpha'
 
 
 def is_cut_off(content: bytes) -> bool:
@@ -204,6 +286,7 @@ def predict(args: argparse.Namespace) -> int:
         if args.max_side < 0:
             raise ValueError(f'--max-side {args.max_side}: give pixels from 0 up')
         network.max_side = args.max_side
+    network.bits = args.bits or network.bits
     jobs = plan(find_photos(args.inputs), args.out, color=args.color)
     args.out.mkdir(parents=True, exist_ok=True)
     if network.size:
@@ -220,7 +303,7 @@ def predict(args: argparse.Namespace) -> int:
     bad = 0
     for path, outputs in jobs:
         try:
-            photo = read_photo(path)
+            photo = read_photo(path, network.bits)
             try:
                 labels = network.label(photo)
             except Exception as error:  # onnxruntime's errors have no common base
@@ -243,6 +326,18 @@ def predict(args: argparse.Namespace) -> int:
     return 1 if bad else 0
 
 
+def parse_bits(text: str) -> Bits:
+    """Parse ``12``, bits, or ``200:3000``, the values that become black and white."""
+    low, _, high = text.partition(':')
+    if low.isdecimal() and high.isdecimal() and int(low) < int(high) < 2**16:
+        return int(low), int(high)
+    if high or not low.isdecimal() or not 8 <= int(low) <= 16:
+        raise argparse.ArgumentTypeError(
+            f'{text!r}: expected 8 to 16 bits, or the values of black and white such as 200:3000'
+        )
+    return int(low)
+
+
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
@@ -260,6 +355,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('--max-side', type=int, metavar='PIXELS', help='shrink photos with a longer side to this '
         'for the network (default: longer side of the largest training photos, if the file has '
         'it; 0: never)',
+    )  # fmt: skip
+    add('--bits', type=parse_bits, metavar='N|LOW:HIGH',
+        help='bits that the values of 16-bit photos have, such as 12, or the values that become '
+        'black and white',
     )  # fmt: skip
     add('--debug', action='store_true', help='show where an error comes from')
     return parser.parse_args(argv)

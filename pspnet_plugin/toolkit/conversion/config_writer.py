@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pspnet_plugin.toolkit.conversion.label_maps import LabelFormat, read_labels
+from pspnet_plugin.toolkit.conversion.class_pixels import count_pixels, sample
+from pspnet_plugin.toolkit.conversion.label_maps import LabelFormat
 from pspnet_plugin.toolkit.conversion.matching import MatchedPhotos
 from pspnet_plugin.utils.files import write_atomic
 
 TEMPLATE = Path(__file__).with_name('own_config.txt')
 BASE = 'psp_cpu25_cityscapes_pairs.py'
 LARGEST_SIDE = 512  # pixels on the longer side of the largest photos that BASE trains on
-SAMPLED_FILES = 500  # evenly spaced, that classes and sizes are counted in
 WEIGHT_POWER = -0.3  # of a class's share of the pixels, as in BASE
 FOLDS = 10  # one of so many pairs is held out if they are not split
 VAL_STARTUP, VAL_TILE = 10, 0.09  # seconds of a validation, and for 65,536 pixels on two cores
@@ -33,12 +33,8 @@ def class_weights(labels: Sequence[Path], label_format: LabelFormat) -> list[flo
     the pixels is 1. A class without pixels gets the weight of the rarest.
     """
     pixels = np.zeros(label_format.num_classes)
-    for path in _sample(labels):
-        try:
-            indices = read_labels(path, label_format)
-        except (OSError, ValueError):  # reported where the pair is made
-            continue
-        pixels += np.bincount(indices.ravel(), minlength=256)[: len(pixels)]
+    for path in sample(labels):
+        pixels += count_pixels(path, label_format=label_format)
     if not pixels.any():
         return [1.0] * len(pixels)
     shares = pixels / pixels.sum()
@@ -63,11 +59,15 @@ def update_config(
     if label_format.num_classes == 1:
         raise ValueError('there is only one class. Name the rest as a class too, e.g. background')
     pairs = [file for name in matched.files if (file := out / f'{name}{suffix}').is_file()]
-    names = [*matched.files, *matched.unmatched]
-    split = {'train', 'val'} <= {name.split('/')[0] for name in names if '/' in name}
+    splits = matched.splits()
+    if splits and 'train' not in splits:
+        raise ValueError(f'{out} has {" and ".join(sorted(splits))} alone; give a train too')
+    split = 'val' in splits
     tops = [file.relative_to(out).parts[0] for file in pairs]
-    if split and (empty := [name for name in ('train', 'val') if name not in tops]):
+    if empty := [name for name in ('train', 'val') if name in splits and name not in tops]:
         raise ValueError(f'{out} holds no pair in {empty[0]}. Fix the files reported above')
+    if splits:
+        pairs = [file for file, top in zip(pairs, tops, strict=True) if top in ('train', 'val')]
     if len(pairs) < 2:
         raise ValueError(f'{out} holds {len(pairs)} pairs; a config needs 2, to hold one out')
     base = Path(os.path.relpath(configs / BASE, path.absolute().parent)).as_posix()
@@ -78,12 +78,17 @@ def update_config(
         how, held_out = 'in val', tops.count('val')
     else:
         *folds, last = range(min(FOLDS, len(pairs)))
-        train, val = (f"data_prefix=dict(img_path=''), folds={part}" for part in (folds, [last]))
+        prefix = 'train' if splits else ''
+        train, val = (
+            f'data_prefix=dict(img_path={prefix!r}), folds={part}' for part in (folds, [last])
+        )
         how = 'every tenth (directories train and val are kept as they are)'
         held_out = max(len(pairs) // FOLDS, 1)
-    sizes = Counter(_half_size(file) for file in _sample(pairs))
+    sizes = Counter(_half_size(file) for file in sample(pairs))
     (width, height), _ = sizes.most_common(1)[0]
-    weights = class_weights([labels for _, labels in matched.files.values()], label_format)
+    others = {'val', 'test'} & splits
+    labels = [file for name, (_, file) in matched.files.items() if name.split('/')[0] not in others]
+    weights = class_weights(labels, label_format)
     text = TEMPLATE.read_text(encoding='utf-8').format(
         root=out.as_posix(), metainfo=f'{out.as_posix()}/metainfo.json', base=base,
         classes=len(weights), weights=', '.join(f'{weight:g}' for weight in weights),
@@ -104,10 +109,6 @@ def _write_unless_changed(path: Path, text: str, message: str) -> str:
     added = [line[2:] for line in changes if line.startswith('+ ')]
     lines = [f'{message} was changed by hand and is kept; for these pairs it would have', *added]
     return '\n  '.join(lines)
-
-
-def _sample(paths: Sequence[Path]) -> Sequence[Path]:
-    return paths[:: max(len(paths) // SAMPLED_FILES, 1)]
 
 
 def _half_size(pair: Path) -> tuple[int, int]:

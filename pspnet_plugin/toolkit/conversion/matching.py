@@ -1,5 +1,8 @@
 """Photos matched with their label maps, in any two directories or the layout of Cityscapes."""
 
+import re
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -8,11 +11,25 @@ from mmengine import fileio
 from pspnet_plugin.datasets.pairs_dataset import CityscapesPairsDataset
 from pspnet_plugin.labels.palettes import IGNORE_INDEX
 from pspnet_plugin.toolkit.conversion.label_maps import LabelFormat
+from pspnet_plugin.utils.images import PHOTO_SUFFIXES
 from pspnet_plugin.utils.natural_order import natural_key
-from pspnet_plugin.utils.output_directory import IMAGE_SUFFIXES
 
-SOURCE_SUFFIXES = (*IMAGE_SUFFIXES, '.tif', '.tiff', '.gif')
 SPLITS = ('train', 'val')
+# Names of splits, in any case and with a number or year behind them; and what might be another.
+_SPLIT_NAMES = dict(
+    train=r'train|training|trainset',
+    val=r'val|valid|validation|valset|dev',
+    test=r'test|testing|testset',
+)
+_LIKE_A_SPLIT = re.compile('train|val|test|split|fold')
+# Directories of photos and of label maps beside each other.
+_PHOTO_DIRS = frozenset(
+    ('image', 'images', 'img', 'imgs', 'img_dir', 'photo', 'photos', 'jpegimages')
+)
+_LABEL_DIRS = frozenset(
+    ('mask', 'masks', 'label', 'labels', 'annotation', 'annotations', 'ann', 'ann_dir', 'gt',
+     'groundtruth', 'segmentationclass', 'segmentation'),
+)  # fmt: skip
 
 # Kinds of Cityscapes label maps; the first carries most.
 LABEL_KINDS = ('labelIds', 'labelTrainIds', 'color')
@@ -37,35 +54,83 @@ class MatchedPhotos:
     files: dict[str, tuple[Path, Path]]  # photo and label map, in natural order
     unmatched: list[str]  # photos without a label map
     unused_maps: int  # number of label maps without a photo
+    skipped: Counter[str]  # number of other files by suffix
+
+    def splits(self) -> set[str]:
+        """Return which of train, val and test there are."""
+        tops = {name.split('/')[0] for name in (*self.files, *self.unmatched) if '/' in name}
+        return tops & _SPLIT_NAMES.keys()
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Begin and end of files' names that are no part of the common name.
+
+    The end may have ``.png``; files that begin or end otherwise do not count.
+    """
+
+    prefix: str = ''
+    suffix: str = ''
+
+    def strip(self, name: str) -> str | None:
+        """Return the common name of a file; None if it does not count."""
+        stem = name.rpartition('.')[0]
+        for part in (stem, name):
+            if part.startswith(self.prefix) and part[len(self.prefix) :].endswith(self.suffix):
+                return part[len(self.prefix) :].removesuffix(self.suffix)
+        return None
 
 
 def match_folders(
-    photos: Path, labels: Path, *, photo_suffix: str = '', label_suffix: str = ''
+    photos: Path,
+    labels: Path,
+    *,
+    photo_ends: Ends = Ends(),  # noqa: B008
+    label_ends: Ends = Ends(),  # noqa: B008
+    splits: Mapping[str, str] | None = None,
 ) -> MatchedPhotos:
     """Match photos and label maps that have the same name below their directories.
 
     Args:
         photos: Directory of the photos, sub-directories included.
-        labels: Directory of the label maps.
-        photo_suffix: End of the photos' names, with or without ``.png``, that is not part of the
-            common name; files that end otherwise do not count.
-        label_suffix: The same for label maps.
+        labels: Directory of the label maps. If it is the same, those are label maps that have
+            ``label_ends``, or lie in a directory such as ``masks``, and photos the others, or those
+            in a directory such as ``images``; these directories are no part of the name.
+        photo_ends: Ends of the photos' names.
+        label_ends: Ends of the label maps' names.
+        splits: Split (train, val, test) of each sub-directory that is one; by default those with
+            their usual names.
 
-    ``FileNotFoundError``: a directory is missing. ``ValueError``: none match, or a name stands for
-    two files.
+    ``FileNotFoundError``: a directory is missing. ``ValueError``: none match, a name stands for two
+    files, or a sub-directory might be a split.
     """
-    by_photo = _by_name(photos, photo_suffix, option='--img-suffix')
-    by_labels = _by_name(labels, label_suffix, option='--ann-suffix')
+    skipped: Counter[str] = Counter()
+    if photos.resolve() == labels.resolve():
+        images = _images(photos, skipped)
+        photo_side, label_side = _tell_apart(images, label_ends)
+    else:
+        photo_side, label_side = (
+            {entry: PurePosixPath(entry) for entry in _images(folder, skipped)}
+            for folder in (photos, labels)
+        )
+    by_photo = _by_name(photos, photo_side, photo_ends, splits, option='--img-suffix')
+    by_labels = _by_name(labels, label_side, label_ends, splits, option='--ann-suffix')
     names = sorted(by_photo, key=natural_key)
     files = {name: (by_photo[name], by_labels[name]) for name in names if name in by_labels}
+    for photo, label_map in files.values():
+        if photo == label_map:
+            raise ValueError(
+                f'{photo} would be its own label map. Give the directory of the label maps, or the '
+                'ends of their names: --ann-suffix, --ann-prefix'
+            )
     if not files:
         raise ValueError(
             f'no photo of {photos} has a label map in {labels}: e.g. {names[0]!r} here, '
             f'{min(by_labels, key=natural_key)!r} there. Their names must be equal except for the '
-            'ends that --img-suffix and --ann-suffix give'
+            'ends that --img-suffix, --ann-suffix, --img-prefix and --ann-prefix give'
         )
     unmatched = [name for name in names if name not in by_labels]
-    return MatchedPhotos(files, unmatched, len(by_labels) - len(files))
+    return MatchedPhotos(files, unmatched, len(by_labels) - len(files), skipped)
 
 
 def match_cityscapes(root: Path, kind: str | None) -> tuple[MatchedPhotos, str]:
@@ -95,7 +160,8 @@ def match_cityscapes(root: Path, kind: str | None) -> tuple[MatchedPhotos, str]:
     for split in splits:
         one = match_folders(
             root / 'leftImg8bit' / split, root / 'gtFine' / split,
-            photo_suffix='_leftImg8bit.png', label_suffix=f'_gtFine_{kinds[0]}.png',
+            photo_ends=Ends(suffix='_leftImg8bit.png'),
+            label_ends=Ends(suffix=f'_gtFine_{kinds[0]}.png'), splits={},
         )  # fmt: skip
         unmatched += [f'{split}/{name}' for name in one.unmatched]
         unused += one.unused_maps
@@ -106,7 +172,7 @@ def match_cityscapes(root: Path, kind: str | None) -> tuple[MatchedPhotos, str]:
                     f'{files[flat][0]} and {both[0]} would both become {flat}. Rename one of them'
                 )
             files[flat] = both
-    return MatchedPhotos(files, unmatched, unused), kinds[0]
+    return MatchedPhotos(files, unmatched, unused, Counter()), kinds[0]
 
 
 def cityscapes_format(kind: str) -> LabelFormat:
@@ -120,26 +186,87 @@ def cityscapes_format(kind: str) -> LabelFormat:
     return LabelFormat(plain.colors, plain.num_classes, tuple(table))
 
 
-def _by_name(folder: Path, suffix: str, *, option: str) -> dict[str, Path]:
-    """Map names without ``suffix`` to the images of a directory."""
+def split_of(directory: str) -> str | None:
+    """Return train, val or test for a directory with a usual name of one; else None."""
+    return next(
+        (split for split, names in _SPLIT_NAMES.items()
+         if re.fullmatch(rf'({names})[\W_\d]*', directory.lower())), None,
+    )  # fmt: skip
+
+
+def _images(folder: Path, skipped: Counter[str]) -> list[str]:
+    """List the images below a directory, relative to it, and count the other files."""
     if not folder.is_dir():
         raise FileNotFoundError(f'{folder}: no such directory')
-    images: dict[str, Path] = {}
-    for entry in fileio.list_dir_or_file(str(folder), list_dir=False, recursive=True):
-        stem = entry.rpartition('.')[0]
-        end = next((part for part in (stem, entry) if part.endswith(suffix)), None)
-        if end is None or not entry.lower().endswith(SOURCE_SUFFIXES):
-            continue
-        name = end.removesuffix(suffix)
-        if name in images:
-            raise ValueError(
-                f'{images[name]} and {folder / entry} have the same name. Remove one, or give '
-                f'{option} with the end of those that count'
-            )
-        images[name] = folder / entry
+    entries = list(fileio.list_dir_or_file(str(folder), list_dir=False, recursive=True))
+    images = [entry for entry in entries if entry.lower().endswith(PHOTO_SUFFIXES)]
+    others = Counter(PurePosixPath(e).suffix.lower() or 'no suffix' for e in {*entries} - {*images})
+    skipped.update(others)
     if not images:
-        ends = f'ending in {suffix!r} ' if suffix else ''
+        found = ', '.join(f'{count} {suffix}' for suffix, count in others.most_common(5))
         raise ValueError(
-            f'{folder}: no image {ends}in it or its sub-directories ({", ".join(SOURCE_SUFFIXES)})'
+            f'{folder}: no image in it or its sub-directories ({found or "it is empty"}); expected '
+            f'{", ".join(PHOTO_SUFFIXES)}'
         )
     return images
+
+
+def _tell_apart(
+    images: list[str], label_ends: Ends
+) -> tuple[dict[str, PurePosixPath], dict[str, PurePosixPath]]:
+    """Tell photos from label maps in one directory; return their paths without ``images``, …."""
+    sides: tuple[dict[str, PurePosixPath], dict[str, PurePosixPath]] = ({}, {})
+    kinds = {part.lower() for image in images for part in PurePosixPath(image).parts[:-1]}
+    by_ends = label_ends != Ends()
+    for image in images:
+        *folders, name = PurePosixPath(image).parts
+        words = {folder.lower() for folder in folders}
+        is_labels = bool(words & _LABEL_DIRS)
+        if not kinds & _LABEL_DIRS:
+            is_labels = by_ends and label_ends.strip(name) is not None
+        elif not is_labels and kinds & _PHOTO_DIRS and not words & _PHOTO_DIRS:
+            continue  # beside both
+        own = _LABEL_DIRS if is_labels else _PHOTO_DIRS
+        kept = [folder for folder in folders if folder.lower() not in own]
+        sides[is_labels][image] = PurePosixPath(*kept, name)
+    if not sides[1] and not by_ends:  # each would be its own label map
+        sides[1].update(sides[0])
+    return sides
+
+
+def _by_name(
+    folder: Path,
+    images: dict[str, PurePosixPath],
+    ends: Ends,
+    splits: Mapping[str, str] | None,
+    *,
+    option: str,
+) -> dict[str, Path]:
+    """Map common names to the images of a directory, whose paths may be shortened."""
+    known = splits
+    if known is None:
+        tops = sorted({path.parts[0] for path in images.values() if len(path.parts) > 1})
+        known = {top: split for top in tops if (split := split_of(top))}
+        asked = [t for t in tops if t not in known and (known or _LIKE_A_SPLIT.search(t.lower()))]
+        if asked:
+            raise ValueError(
+                f'{folder}: {", ".join(asked[:5])} might be splits, or parts of one. Say which of '
+                'its directories train, are validated on or only tested, such as --splits '
+                f'train={asked[0]} val=…; or --splits none'
+            )
+    named: dict[str, Path] = {}
+    for entry, path in images.items():
+        if (common := ends.strip(path.name)) is None:
+            continue
+        parts = path.with_name(common or path.name).parts if common else path.parent.parts
+        name = '/'.join((known.get(parts[0], parts[0]), *parts[1:]) if len(parts) > 1 else parts)
+        if name in named:
+            raise ValueError(
+                f'{named[name]} and {folder / entry} have the same name. Remove one, or give '
+                f'{option} with the end of those that count'
+            )
+        named[name] = folder / entry
+    if not named:
+        ending = f'that begins with {ends.prefix!r} and ends in {ends.suffix!r}'
+        raise ValueError(f'{folder}: no image {ending} in it or its sub-directories')
+    return named

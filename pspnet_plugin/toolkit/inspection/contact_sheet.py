@@ -130,7 +130,7 @@ def _make_tiles(path: str, settings: DecodingSettings) -> list[np.ndarray]:
     scale = _scale(photo.shape[1])
     decoder = copy.copy(settings.decoder)
     decoder.min_explained = 0  # pairs in other colours are drawn too
-    parts = photo[..., ::-1], colors[..., ::-1], decoder.decode(colors), decoder.sure(colors)
+    parts = photo[..., ::-1], colors[..., 2::-1], decoder.decode(colors), decoder.sure(colors)
     photo, colors, labels, sure = (part.repeat(scale, 0).repeat(scale, 1) for part in parts)
     decoded = _paint(labels, settings)
     dim = sure & (labels != IGNORE_INDEX)

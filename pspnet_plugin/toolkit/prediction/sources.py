@@ -3,6 +3,7 @@
 import contextlib
 import glob
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,9 +11,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from pspnet_plugin.utils.images import PHOTO_SUFFIXES
 from pspnet_plugin.utils.natural_order import natural_key
 
-PHOTO_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
 VIDEO_SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v')
 
 
@@ -54,19 +55,23 @@ class InputImage:
     frames: int | None = None  # at a video's last one: of the video; if cut off, by its header
 
 
-def find_sources(inputs: Sequence[str], *, without: Path | None = None) -> list[Source]:
+def find_sources(
+    inputs: Sequence[str], *, without: Path | None = None, skipped: Counter[str] | None = None
+) -> list[Source]:
     """Find the files that a command line names, except those below ``without``.
+
+    ``skipped`` counts, by suffix, the other files in directories.
 
     Inputs are files; directories, searched with all below them for photos and videos; patterns with
     ``*`` (``**`` for any directories). ``FileNotFoundError``: one names nothing. ``ValueError``:
     two files would share the name of their outputs.
     """
     sources: dict[str, Source] = {}
-    excluded = without and os.path.realpath(without)
+    excluded = os.path.realpath(without) if without else None
     for text in inputs:
         path = Path(text)
         if path.is_dir():
-            files = _files_below(path)
+            files = _files_below(path, Counter() if skipped is None else skipped, excluded)
             named = [(p.relative_to(path).with_suffix('').as_posix(), p) for p in files]
             missing = f'{path} holds no photo ({" ".join(PHOTO_SUFFIXES)}) and no video'
             missing += f' outside the output directory {excluded}' if excluded else ''
@@ -98,7 +103,7 @@ def find_sources(inputs: Sequence[str], *, without: Path | None = None) -> list[
     return list(sources.values())
 
 
-def _files_below(directory: Path) -> Iterator[Path]:
+def _files_below(directory: Path, skipped: Counter[str], excluded: str | None) -> Iterator[Path]:
     """Find photos and videos, also through links; each directory once, hidden ones never."""
     visited = set()
 
@@ -112,7 +117,11 @@ def _files_below(directory: Path) -> Iterator[Path]:
         visited.add(real)
         directories[:] = sorted(name for name in directories if not name.startswith('.'))
         paths = (Path(place, name) for name in files if not name.startswith('.'))
-        yield from (p for p in paths if p.suffix.lower() in PHOTO_SUFFIXES + VIDEO_SUFFIXES)
+        for path in paths:
+            if (suffix := path.suffix.lower()) in PHOTO_SUFFIXES + VIDEO_SUFFIXES:
+                yield path
+            elif not excluded or not _is_below(path, excluded):
+                skipped[suffix or 'no suffix'] += 1
 
 
 def _is_below(path: Path, directory: str) -> bool:

@@ -14,6 +14,7 @@ from pspnet_plugin.toolkit.prediction.outputs import Outputs
 from pspnet_plugin.toolkit.prediction.pair_reader import PairReader
 from pspnet_plugin.toolkit.prediction.sources import InputImage, Source
 from pspnet_plugin.toolkit.prediction.videos import read_frames
+from pspnet_plugin.utils.images import Bits
 
 # Batches that are read ahead of the network, and results that wait to be written.
 AHEAD = 2
@@ -30,7 +31,7 @@ def label_files(
     skip: Callable[[str, BadImage], None],
 ) -> Iterator[int]:
     """Label photos and videos, or pairs if their reader is given, see ``label_stream``."""
-    images = _read(sources, pairs, outputs)
+    images = _read(sources, pairs, outputs, predictor.bits)
     return label_stream(images, predictor, outputs.write, batch=batch, skip=skip)
 
 
@@ -86,7 +87,7 @@ def label_stream(
 
 
 def _read(
-    sources: Sequence[Source], pairs: PairReader | None, outputs: Outputs
+    sources: Sequence[Source], pairs: PairReader | None, outputs: Outputs, bits: Bits | None
 ) -> Iterator[InputImage | BadImage]:
     """Read the images that are to be labelled, with errors in place of unreadable ones."""
     for source in sources:
@@ -99,7 +100,7 @@ def _read(
             elif pairs:
                 yield pairs.read(source)
             else:
-                yield InputImage(source.name, read_photo(source.path), source=source)
+                yield InputImage(source.name, read_photo(source.path, bits=bits), source=source)
         except BadImage as error:
             yield error
 

@@ -10,6 +10,7 @@ from pspnet_plugin.apis.photos import read_photo
 from pspnet_plugin.toolkit.prediction.sources import find_sources
 from pspnet_plugin.toolkit.synthetic import street_scene
 from pspnet_plugin.toolkit.web.uploads import Upload
+from pspnet_plugin.utils.images import Bits
 
 SCENES = 4
 MAX_EXAMPLES = 8  # more would push what is below them off the screen
@@ -25,7 +26,9 @@ def street_scenes(count: int = SCENES) -> list[Upload]:
     ]
 
 
-def read_examples(inputs: Sequence[str], *, max_side: int) -> list[Upload]:
+def read_examples(
+    inputs: Sequence[str], *, max_side: int, bits: Bits | None = None
+) -> list[Upload]:
     """Read the first photos that a command line names, shrunk to ``max_side``.
 
     ``FileNotFoundError``: an input names nothing. ``ValueError``: one is a video, or unreadable.
@@ -37,4 +40,4 @@ def read_examples(inputs: Sequence[str], *, max_side: int) -> list[Upload]:
     sources = sources[:MAX_EXAMPLES]
     for video in (source.path for source in sources if source.is_video):
         raise ValueError(f'--examples: {video} is a video; give photos')
-    return [Upload.shrunk(read_photo(source.path), max_side) for source in sources]
+    return [Upload.shrunk(read_photo(source.path, bits=bits), max_side) for source in sources]

@@ -12,6 +12,7 @@ from pspnet_plugin.apis.photos import shrink
 from pspnet_plugin.toolkit.web import uploads
 from pspnet_plugin.toolkit.web.uploads import MAX_BYTES, Upload, open_upload
 from pspnet_plugin.toolkit.web.views import label_photo, problem
+from pspnet_plugin.utils.images import Bits
 
 # Arguments of events: a photo takes all cores, or the GPU.
 ONE_AT_A_TIME: dict[str, Any] = dict(
@@ -35,12 +36,16 @@ def build_page(
     max_side: int,
     title: str,
     examples: Sequence[Upload] = (),
+    bits: Bits | None = None,
 ) -> gr.Blocks:
-    """Build the page for networks by their names on it, to be launched by ``launch_options``."""
+    """Build the page for networks by their names on it, to be launched by ``launch_options``.
+
+    ``bits`` are those of 16-bit uploads, which are refused without.
+    """
 
     def label_upload(content: bytes) -> list[str | None]:
         try:
-            upload = open_upload(content, max_side=max_side)
+            upload = open_upload(content, max_side=max_side, bits=bits)
         except BadImage as error:
             return [None, problem(str(error))] + [''] * (len(predictors) - 1)
         return [None, *label_photo(predictors, upload)]  # None: free for the next upload

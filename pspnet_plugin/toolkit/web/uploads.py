@@ -15,7 +15,7 @@ from PIL import Image
 
 from pspnet_plugin.apis import BadImage
 from pspnet_plugin.apis.photos import shrink
-from pspnet_plugin.utils.images import decode_image
+from pspnet_plugin.utils.images import Bits, DeepImage, decode_image
 
 # Bytes of a file, and pixels in it: a 100-megapixel phone photo passes, a decompression bomb not.
 MAX_BYTES = 64 * 2**20
@@ -47,7 +47,7 @@ class Upload:
         return self.photo.shape[1::-1] != self.original
 
 
-def open_upload(content: bytes, *, max_side: int) -> Upload:
+def open_upload(content: bytes, *, max_side: int, bits: Bits | None = None) -> Upload:
     """Read a photo from the content of a file, shrunk to ``max_side``.
 
     ``BadImage``: it is empty, not an image, or too large; the message is for whoever sent it.
@@ -63,7 +63,12 @@ def open_upload(content: bytes, *, max_side: int) -> Upload:
             f'This image {has}; the limit is {MAX_PIXELS // 10**6} million pixels. Shrink it first.'
         )
     try:
-        photo = decode_image(content, name='upload', strict=False)
+        photo = decode_image(content, name='upload', strict=False, bits=bits)
+    except DeepImage:
+        raise BadImage(
+            'This image has 16 bits a channel, of which this page does not know how many count. '
+            'Save it as a JPEG or as a PNG file of 8 bits.'
+        ) from None
     except ValueError:
         raise BadImage(
             'This file cannot be decoded: it is damaged, or of an unknown kind. Save it again as a '
