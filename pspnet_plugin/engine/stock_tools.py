@@ -55,6 +55,9 @@ def run_stock_tool(name: str, *, root: Path) -> None:
     if missing := find_missing(arguments):
         complain(name, f'{missing} does not exist; give the path of an existing file')
         sys.exit(2)
+    if '--amp' in arguments and get_device() == 'cpu':
+        complain(name, '--amp needs a GPU; on CPUs, AutocastOptimWrapper trains in bfloat16')
+        sys.exit(2)
     on_cpu = launched_by_torchrun(arguments) and init_cpu_group()
     sys.argv[1:] = add_cfg_options(arguments, CPU_OPTIONS) if on_cpu else arguments
     try:
@@ -62,7 +65,8 @@ def run_stock_tool(name: str, *, root: Path) -> None:
         record(runpy.run_path)(str(tool), run_name='__main__')
     except (*USER_ERRORS, FloatingPointError) as error:
         # A worker process raises BadPair elsewhere; the last line of its traceback is the message.
-        if debug or not (isinstance(error, BadPair) or raised_within(error, PACKAGE)):
+        ours = isinstance(error, BadPair | ImportError) or raised_within(error, PACKAGE)
+        if debug or not ours:
             raise
         text = str(error).strip()
         text = text.splitlines()[-1].partition('.BadPair: ')[2] or text

@@ -6,9 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from helpers import trainings
 from helpers.pairs import ROOT
-from helpers.programs import run_tool
+from helpers.programs import run_tool, scalars
 
 from pspnet_plugin.engine.hooks.run_record_hook import RECORD
 
@@ -65,6 +66,49 @@ def test_run_killed_before_a_validation_repeats_it(config, undisturbed, tmp_path
     assert best == expected and len(best) == 1
     scored = [score['iteration'] for score in json.loads((run / RECORD).read_text())['scores']]
     assert scored == [4, 4, 8, 8], 'by two rules each'
+
+
+def test_a_run_resumes_from_its_own_checkpoint_whatever_it_was_started_from(
+    config, undisturbed, tmp_path
+):
+    foreign = f'load_from={undisturbed / "iter_8.pth"}'
+    resumed = rewound(undisturbed, tmp_path / 'resumed')
+    trainings.finish(config, resumed, '--cfg-options', foreign)
+    assert trainings.resumed_at(resumed) == [6]
+    trainings.assert_same(undisturbed, resumed, 8)
+
+    short = ['train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'param_scheduler.0.total_steps=2']
+    output = trainings.finish(config, tmp_path / 'new', '--cfg-options', foreign, *short)
+    assert str(undisturbed / 'iter_8.pth') in output and not trainings.resumed_at(tmp_path / 'new')
+    assert set(trainings.losses(tmp_path / 'new')) == {1, 2}
+    new, old = (
+        torch.load(path, weights_only=False)['state_dict']['decode_head.conv_seg.bias']
+        for path in (tmp_path / 'new/iter_2.pth', undisturbed / 'iter_8.pth')
+    )
+    assert 0 < abs(new - old).max() < 0.1
+
+
+def test_a_finished_run_trains_longer_by_a_longer_schedule(config, undisturbed, tmp_path):
+    run = Path(shutil.copytree(undisturbed, tmp_path / 'run'))
+    longer = ['--cfg-options', 'train_cfg.max_iters=12']
+    output = trainings.finish(config, run, *longer, status=1)
+    assert 'total_steps' in output and not list(run.glob('iter_1?.pth'))
+    trainings.finish(config, run, *longer, 'param_scheduler.0.total_steps=12')
+    assert trainings.resumed_at(run) == [8, 8]
+    rates = {entry['step']: entry['lr'] for entry in scalars(run) if 'lr' in entry}
+    assert all(rates[step] > 1e-4 for step in (9, 10, 11)) and (run / 'iter_12.pth').is_file()
+
+
+def test_a_run_that_is_stopped_between_saves_is_saved(demo_root, tmp_path):
+    more = """
+custom_hooks = [dict(type='EarlyStoppingHook', monitor='mIoU', min_delta=1e9, patience=1)]
+default_hooks = dict(checkpoint=dict(interval=100))
+train_cfg = dict(max_iters=8, val_interval=2)
+"""
+    config = trainings.write_config(tmp_path, demo_root, more=more)
+    trainings.finish(config, tmp_path / 'run')
+    last = (tmp_path / 'run/last_checkpoint').read_text()
+    assert last == str(tmp_path / 'run/iter_4.pth') and Path(last).is_file()
 
 
 def test_drawn_seed_is_kept(demo_root, tmp_path):

@@ -4,11 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers.pairs import build
+from helpers.pairs import CITYSCAPES, build
 from helpers.programs import DEMO
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
+from pspnet_plugin.datasets import PairsDataset
 from pspnet_plugin.engine.loops.data_check import check_classes, check_data
 
 
@@ -55,3 +56,19 @@ def test_images_both_trained_on_and_scored_are_named(config, pairs_root, split):
     check_data(runner_of(MODELS.build(config), scored, warnings), train)
     assert len(warnings) == (split == 'train')
     assert all('4 of the 4' in text and 'train/1.png' in text for text in warnings)
+
+
+def test_classes_without_a_pixel_are_named(config, pairs_root):
+    warnings = []
+    check_data(runner_of(MODELS.build(config), None, warnings), build(pairs_root))
+    assert warnings == []
+    config.decode_head.update(num_classes=20)
+    config.decode_head.loss_decode.class_weight = None
+    metainfo = {key: list(values) for key, values in CITYSCAPES.items()}
+    metainfo['classes'].append('unicorn')
+    metainfo['palette'].append([1, 2, 3])
+    train = PairsDataset(
+        data_root=str(pairs_root), data_prefix=dict(img_path='train'), metainfo=metainfo
+    )
+    check_data(runner_of(MODELS.build(config), None, warnings), train)
+    assert len(warnings) == 1 and 'unicorn' in warnings[0] and '4 of the 4' in warnings[0]

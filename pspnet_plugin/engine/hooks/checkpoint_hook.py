@@ -12,7 +12,7 @@ import torch
 from mmengine.dist import is_main_process
 from mmengine.fileio.backends import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
-from mmengine.runner import Runner
+from mmengine.runner import Runner, find_latest_checkpoint
 from mmseg.registry import HOOKS
 from torch import nn
 
@@ -44,6 +44,24 @@ class WholeCheckpointHook(CheckpointHook):
     # Set by stock.
     backend_args: dict | None
     keep_ckpt_ids: deque[int]
+
+    def before_run(self, runner: Runner) -> None:
+        """Let ``--resume`` find the work directory's own checkpoint: ``load_from`` is for a start.
+
+        Stock would resume from ``load_from``, with its iteration. One in the work directory names
+        the checkpoint to resume from, as in stock.
+        """
+        super().before_run(runner)
+        foreign = runner._load_from
+        work_dir = Path(runner.work_dir).resolve()
+        if not runner._resume or not foreign or work_dir in Path(foreign).resolve().parents:
+            return
+        if own := find_latest_checkpoint(runner.work_dir):
+            runner._load_from = None
+            runner.logger.info(f'Resuming from {own}; load_from={foreign} was for the start.')
+        else:
+            runner._resume = False
+            runner.logger.info(f'{work_dir} has no checkpoint: starting from load_from={foreign}.')
 
     def before_train(self, runner: Runner) -> None:
         """Prepare the directory of checkpoints; parts that killed runs left there are removed."""

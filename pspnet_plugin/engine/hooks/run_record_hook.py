@@ -27,6 +27,7 @@ from pspnet_plugin.utils.environment import PROCESS_STARTED, describe_machine, p
 from pspnet_plugin.utils.files import write_atomic
 
 RECORD = 'run_record.json'
+PREDICT = 'python tools/predict.py PHOTOS --config {} --checkpoint "$(cat {})" --out labelled'
 
 
 @HOOKS.register_module()
@@ -65,10 +66,11 @@ class RunRecordHook(Hook):
         """End the part."""
         self._part['ended'] = True
         self._update_part(runner)
-        runner.logger.info(
-            f'Trained. {Path(runner.work_dir) / "last_checkpoint"} names the weights; a report on '
-            f'them: python tools/analysis_tools/report.py {runner.work_dir}'
-        )
+        weights = Path(runner.work_dir) / 'last_checkpoint'
+        advice = f'a report on them: python tools/analysis_tools/report.py {runner.work_dir}'
+        if runner.val_loop is None:  # a report needs a validation set
+            advice = f'label photos with them: {PREDICT.format(runner.cfg.filename, weights)}'
+        runner.logger.info(f'Trained. {weights} names the weights; {advice}')
 
     def _before_epoch(self, runner: Runner, mode: str = 'train') -> None:
         self._started = time.time()

@@ -5,18 +5,16 @@ number is an outcome.
 """
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 from mmengine.dist import broadcast, get_world_size
-from mmengine.hooks import CheckpointHook, ParamSchedulerHook
-from mmengine.optim import _ParamScheduler
+from mmengine.hooks import ParamSchedulerHook
 from mmengine.optim.scheduler import ReduceOnPlateauParamScheduler
 from mmengine.runner import Runner
 from mmseg.registry import LOOPS
 
 from pspnet_plugin.engine.loops.resumable_loop import ResumableTrainLoop
+from pspnet_plugin.engine.loops.schedule import schedulers_of
 from pspnet_plugin.utils.environment import PROCESS_STARTED
 
 # Keys of the message hub, in checkpoints.
@@ -87,6 +85,10 @@ class ClockTrainLoop(ResumableTrainLoop):
         """Iteration of the schedule at this time, below ``max_iters``."""
         return min(int(self._elapsed / self._budget * self._ticks), self._ticks - 1)
 
+    @property
+    def _schedule_length(self) -> int:
+        return self._ticks
+
     def _train(self) -> None:
         # The hook would step schedulers once an iteration.
         self.runner._hooks = [h for h in self.runner.hooks if type(h) is not ParamSchedulerHook]
@@ -129,14 +131,14 @@ class ClockTrainLoop(ResumableTrainLoop):
         self._ended = self._elapsed
 
     def _step_schedulers(self) -> None:
-        schedulers = list(_schedulers(self.runner))
+        schedulers = list(schedulers_of(self.runner))
         at = min((s._global_step for s in schedulers), default=self.tick)
         for _ in range(at, self.tick):  # in turn, as stock does: some start from others' rates
             for scheduler in schedulers:
                 scheduler.step()
 
     def _check_schedules(self) -> None:
-        for scheduler in _schedulers(self.runner):
+        for scheduler in schedulers_of(self.runner):
             if scheduler.by_epoch or isinstance(scheduler, ReduceOnPlateauParamScheduler):
                 raise ValueError(
                     f'{type(scheduler).__name__}: by_epoch={scheduler.by_epoch}: a ClockTrainLoop '
@@ -164,17 +166,6 @@ class ClockTrainLoop(ResumableTrainLoop):
         if self._elapsed >= self._budget:
             self._max_iters = self._iter
             self.runner.message_hub.update_info(SECONDS, self._elapsed)
-            self._save_last()
-
-    def _save_last(self) -> None:
-        """Save a step that turned out to be the last one only after it was done."""
-        for hook in self.runner.hooks:
-            if not isinstance(hook, CheckpointHook) or hook.by_epoch or not hook.save_last:
-                continue
-            last = getattr(hook, 'last_ckpt', None) or ''
-            if Path(last).name != hook.filename_tmpl.format(self._iter):
-                meta = dict(epoch=self.runner.epoch, iter=self._iter)
-                hook._save_checkpoint_with_step(self.runner, self._iter, meta)
 
     def _read_clock(self) -> None:
         self._elapsed = self._before + time.monotonic() - self._started
@@ -183,9 +174,3 @@ class ClockTrainLoop(ResumableTrainLoop):
             shared = torch.tensor([self._elapsed], dtype=torch.float64, device=device)
             broadcast(shared)
             self._elapsed = shared.item()
-
-
-def _schedulers(runner: Runner) -> Iterator[_ParamScheduler]:
-    schedulers = runner.param_schedulers or []
-    for group in schedulers.values() if isinstance(schedulers, dict) else [schedulers]:
-        yield from group

@@ -3,13 +3,17 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 from mmengine.runner import Runner
+from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.models import EncoderDecoder
 from torch import nn
 
+MAX_LOOKED_AT = 1000  # label maps that are searched for absent classes
+
 
 def check_data(runner: Runner, dataset: Any) -> None:
-    """Check classes and weights of the loss; warn of images both trained on and scored.
+    """Check classes and weights of the loss; warn of absent classes and of scored training images.
 
     ``ValueError``: the network's classes, or the weights, are not for those of the training data.
     """
@@ -17,6 +21,8 @@ def check_data(runner: Runner, dataset: Any) -> None:
     classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
     if classes and isinstance(model, EncoderDecoder):
         check_classes(model, classes)
+    if classes and (warning := _warn_of_absent(dataset, classes)):
+        runner.logger.warning(warning)
     if runner.val_loop is not None and (trained_on := _image_paths(dataset)):
         scored = _image_paths(runner.val_loop.dataloader.dataset)
         if both := trained_on & scored:
@@ -50,6 +56,34 @@ def check_classes(model: EncoderDecoder, classes: Sequence[str]) -> None:
                         f'model.{name}.loss_decode.class_weight has {len(weights)} values for '
                         f'{count} classes; give one for each, or None for equal weights'
                     )
+
+
+def _warn_of_absent(dataset: Any, classes: Sequence[str]) -> str:
+    """Return a warning that names classes without a pixel in the training data; '' without any.
+
+    Label maps are read, in an order that spreads over the set, until every class is found.
+    """
+    if not hasattr(dataset, 'get_data_info'):
+        return ''
+    count, absent = len(dataset), set(range(len(classes)))
+    looked_at = 0
+    for index in np.random.default_rng(0).permutation(count)[:MAX_LOOKED_AT].tolist():
+        record = dataset.get_data_info(index)
+        if not absent or not record.get('seg_map_path'):
+            return ''
+        load = LoadAnnotations(backend_args=getattr(dataset, 'backend_args', None))
+        try:
+            absent -= set(np.unique(load(record)['gt_seg_map']).tolist())
+        except (OSError, ValueError):  # reported where it is trained on
+            continue
+        looked_at += 1
+    if not absent or not looked_at:
+        return ''
+    named = ', '.join(classes[i] for i in sorted(absent)[:10]) + (' …' if len(absent) > 10 else '')
+    return (
+        f'no pixel of {named} in {looked_at} of the {count} label maps of train_dataloader: the '
+        'network cannot learn it. Check the labels, or the classes'
+    )
 
 
 def _modules(part: Any) -> Iterable[Any]:

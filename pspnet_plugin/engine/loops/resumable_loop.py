@@ -5,8 +5,10 @@ finding its position in the data at once, also at iteration 100,000.
 """
 
 import errno
+from pathlib import Path
 
 from mmengine.dist import get_world_size
+from mmengine.hooks import CheckpointHook
 from mmengine.registry import DATASETS
 from mmengine.runner import IterBasedTrainLoop, Runner
 from mmseg.registry import LOOPS
@@ -16,6 +18,7 @@ from torch.utils.data import DataLoader
 from pspnet_plugin.engine.hooks.checkpoint_hook import resume_hint
 from pspnet_plugin.engine.loops.data_check import check_data
 from pspnet_plugin.engine.loops.sampling import SeededDataset, seed_for_step
+from pspnet_plugin.engine.loops.schedule import check_schedule, follow_config
 
 # Samplers whose order is a shuffled one, or the set's own, and so is known at any position.
 PLAIN_SAMPLERS = ('InfiniteSampler', 'DefaultSampler', 'PositionSampler')
@@ -76,11 +79,15 @@ class ResumableTrainLoop(IterBasedTrainLoop):
     def run(self) -> nn.Module:
         """Train from the iteration that the runner was resumed at, or the first."""
         check_data(self.runner, self._dataset)
+        check_schedule(self.runner, self._schedule_length)
+        if self._iter:
+            follow_config(self.runner)
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
         self._find_position()
         try:
             self._train()
+            self._save_last()
         except OSError as error:
             if error.errno not in DISK_FULL:
                 raise
@@ -90,6 +97,21 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         self.runner.call_hook('after_train_epoch')
         self.runner.call_hook('after_train')
         return self.runner.model
+
+    @property
+    def _schedule_length(self) -> int:
+        """Number of iterations that schedulers are to cover."""
+        return self._max_iters
+
+    def _save_last(self) -> None:
+        """Save the last step where nobody knew before that it was: at a stop, or out of time."""
+        saved = self.runner.message_hub.runtime_info.get('last_ckpt') or ''
+        for hook in self.runner.hooks:
+            if not isinstance(hook, CheckpointHook) or hook.by_epoch or not hook.save_last:
+                continue
+            if Path(saved).name != hook.filename_tmpl.format(self._iter):
+                meta = dict(epoch=self.runner.epoch, iter=self._iter)
+                hook._save_checkpoint_with_step(self.runner, self._iter, meta)
 
     def _train(self) -> None:
         if self._iter:

@@ -1,0 +1,110 @@
+"""Schedules fit the length of a training, also where a resumed one is given another."""
+
+from copy import deepcopy
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+import torch
+from helpers.pairs import ROOT
+from mmengine.config import Config
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+
+from pspnet_plugin.engine.loops.schedule import check_schedule, follow_config, schedulers_of
+
+# Of a training of so many iterations.
+SCHEDULES = {
+    'poly': lambda end: [dict(type='PolyLR', eta_min=0, end=end, by_epoch=False)],
+    'cosine': lambda end: [dict(type='CosineAnnealingLR', T_max=end, end=end, by_epoch=False)],
+    'one cycle': lambda end: [
+        dict(type='OneCycleLR', eta_max=0.1, total_steps=end, by_epoch=False)
+    ],
+    'warm-up': lambda end: [
+        dict(type='LinearLR', start_factor=0.01, end=5, by_epoch=False),
+        dict(type='PolyLR', eta_min=0, begin=5, end=end, by_epoch=False),
+    ],
+}
+
+
+def runner_of(schedulers: list[dict], length: int) -> SimpleNamespace:
+    """A stand-in for the runner of a training, with real schedulers."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 0.1)
+    runner = SimpleNamespace(
+        cfg=Config(dict(param_scheduler=schedulers)), optim_wrapper=OptimWrapper(optimizer),
+        max_epochs=1, max_iters=length, _train_loop=None, train_dataloader=[0], warnings=[],
+    )  # fmt: skip
+    runner.logger = SimpleNamespace(warning=runner.warnings.append)
+    runner._build_param_scheduler = partial(Runner._build_param_scheduler, runner)
+    runner.build_param_scheduler = partial(Runner.build_param_scheduler, runner)
+    runner.param_schedulers = runner.build_param_scheduler(deepcopy(schedulers))
+    return runner
+
+
+def train(runner: SimpleNamespace, steps: int) -> list[float]:
+    """Step optimizer and schedulers; return the learning rate of each step."""
+    rates = []
+    for _ in range(steps):
+        rates.append(runner.optim_wrapper.param_groups[0]['lr'])
+        runner.optim_wrapper.optimizer.step()
+        for scheduler in schedulers_of(runner):
+            scheduler.step()
+    return rates
+
+
+def resumed(runner: SimpleNamespace, schedulers: list[dict], length: int) -> SimpleNamespace:
+    """A runner with another config that has loaded what a checkpoint of the first holds."""
+    other = runner_of(schedulers, length)
+    other.optim_wrapper.load_state_dict(runner.optim_wrapper.state_dict())
+    for new, old in zip(schedulers_of(other), schedulers_of(runner), strict=True):
+        new.load_state_dict(old.state_dict())
+    return other
+
+
+@pytest.mark.parametrize('kind', SCHEDULES)
+def test_a_schedule_that_ends_early_is_refused(kind):
+    make = SCHEDULES[kind]
+    for length in (2000, 1500):
+        check_schedule(runner_of(make(2000), length), length)
+    with pytest.raises(ValueError, match='2100'):
+        check_schedule(runner_of(make(2000), 2100), 2100)
+
+
+@pytest.mark.parametrize('name', ['psp_cityscapes_pairs', 'psp_large_cityscapes_pairs', 'psp_demo'])
+def test_schedules_of_the_zoo_end_with_their_training(name):
+    config = Config.fromfile(ROOT / f'configs/{name}.py')
+    schedulers = config.to_dict()['param_scheduler']
+    length = config.train_cfg.max_iters
+    check_schedule(runner_of(schedulers, length), length)
+    with pytest.raises(ValueError, match=f'{length + length // 10}'):
+        check_schedule(runner_of(schedulers, length + length // 10), length + length // 10)
+
+
+def test_a_constant_rate_and_a_rate_that_stays_are_kept():
+    stays = [dict(type='PolyLR', eta_min=1e-4, end=20, by_epoch=False)]
+    check_schedule(runner_of(stays, 60), 60)
+    check_schedule(runner_of([], 60), 60)
+
+
+@pytest.mark.parametrize('kind', SCHEDULES)
+@pytest.mark.parametrize('done', [1, 7, 20])
+def test_a_changed_schedule_goes_on_as_if_it_had_always_been(kind, done):
+    make = SCHEDULES[kind]
+    before = runner_of(make(20), 20)
+    train(before, done)
+    runner = resumed(before, make(40), 40)
+    follow_config(runner)
+    assert len(runner.warnings) == 1 and f' {done}:' in runner.warnings[0]
+    expected = train(runner_of(make(40), 40), 40)
+    assert train(runner, 40 - done) == pytest.approx(expected[done:]) and expected[-2] > 0
+
+
+@pytest.mark.parametrize('kind', SCHEDULES)
+def test_an_equal_schedule_is_left_as_it_was_restored(kind):
+    make = SCHEDULES[kind]
+    before = runner_of(make(20), 20)
+    train(before, 7)
+    runner = resumed(before, make(20), 20)
+    follow_config(runner)
+    assert runner.warnings == []
+    assert train(runner, 13) == train(before, 13)
