@@ -68,7 +68,7 @@ def count(captured: tuple[str, str]) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    'name', ['pairs/train/1.png', 'overlay/holiday.mp4', 'shares.csv', 'scores.json']
+    'name', ['pairs/train/1.png', 'overlay/holiday.webm', 'shares.csv', 'scores.json']
 )
 def test_foreign_files_are_left_alone(name, demo_root, network, tmp_path, predict):
     own = tmp_path / 'out' / name

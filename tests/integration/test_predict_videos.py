@@ -59,7 +59,7 @@ def test_a_video_is_labelled_frame_by_frame(network, tmp_path, save, predict):
         assert (labels == expected).mean() > 0.999
     assert all((one != other).any() for one, other in itertools.combinations(maps, 2))
     if 'overlay' in save:
-        drawn = cv2.VideoCapture(str(tmp_path / 'out/overlay/drive.mp4'))
+        drawn = cv2.VideoCapture(str(tmp_path / 'out/overlay/drive.webm'))
         assert drawn.get(cv2.CAP_PROP_FRAME_COUNT) == 5 and drawn.get(cv2.CAP_PROP_FPS) == 10
         assert drawn.get(cv2.CAP_PROP_FRAME_HEIGHT) == 64
     assert '1 of 1 files' in predict(*arguments)[0]
@@ -89,11 +89,45 @@ def test_an_overlay_video_may_lack_a_frame(network, tmp_path, raises_at, predict
     raises_at(4, BadImage('does not fit'))
     arguments = write_video(tmp_path / 'drive.mp4', 4), *network, '--save', 'overlay'
     assert 'drive/000004' in predict(*arguments, status=1)[1]
-    video = tmp_path / 'out/overlay/drive.mp4'
-    assert [path.name for path in video.parent.iterdir()] == ['drive.mp4']
+    video = tmp_path / 'out/overlay/drive.webm'
+    assert [path.name for path in video.parent.iterdir()] == ['drive.webm']
     assert count_frames(video) == 3
     predict(*arguments)
     assert count_frames(video) == 4
+
+
+@pytest.mark.browser
+def test_an_overlay_video_plays_in_a_browser(network, tmp_path, predict, browser):
+    path = write_video(tmp_path / 'drive.mp4', 12)
+    predict(path, *network, '--save', 'overlay')
+    page = browser.new_page()
+    page.goto((tmp_path / 'out/overlay/drive.webm').as_uri())
+    played = page.evaluate("""async () => {
+        const video = document.querySelector('video');
+        video.muted = true;
+        await new Promise((ended, failed) => {
+            video.onended = ended;
+            video.onerror = () => failed(video.error.message);
+            video.play().catch(failed);
+        });
+        return [video.videoWidth, video.duration];
+    }""")
+    assert played[0] == cv2.VideoCapture(str(tmp_path / 'out/overlay/drive.webm')).get(3) > 0
+    assert played[1] == pytest.approx(1.2, abs=0.15)
+
+
+@pytest.mark.parametrize('size', [(30, 18), (64, 48)])
+def test_every_frame_of_an_overlay_video_is_there(tmp_path, size, capfd):
+    writer = videos.VideoWriter(tmp_path / 'a.webm', rate=29.97, size=size)
+    frames = [cv2.resize(photo(3, 4, seed=seed), size) for seed in range(7)]
+    for frame in frames:
+        writer.add(frame)
+    writer.finish()
+    assert capfd.readouterr().err == ''
+    video = cv2.VideoCapture(str(tmp_path / 'a.webm'))
+    for frame in frames:
+        assert abs(video.read()[1].astype(int) - frame).mean() < 25
+    assert not video.read()[0] and video.get(cv2.CAP_PROP_FPS) == pytest.approx(29.97, abs=0.1)
 
 
 def test_videos_of_any_names_do_not_collide(network, tmp_path, predict):
@@ -103,14 +137,14 @@ def test_videos_of_any_names_do_not_collide(network, tmp_path, predict):
     write_video(tmp_path / 'drive.mp4', 3)
     predict(tmp_path, *network, '--save', 'overlay')
     made = {path.name: count_frames(path) for path in (tmp_path / 'out/overlay').iterdir()}
-    assert made == {'drive.mp4': 3, 'drive.part.mp4': 2, f'{"x" * 250}.mp4': 2}
+    assert made == {'drive.webm': 3, 'drive.part.webm': 2, f'{"x" * 250}.webm': 2}
 
 
 def test_a_video_that_lacks_frames_on_the_disk_is_not_kept(network, tmp_path, monkeypatch, predict):
     path = write_video(tmp_path / 'drive.mp4', 3)
     monkeypatch.setattr(videos, 'count_frames', lambda path: 2)
     _, stderr = predict(path, *network, '--save', 'overlay', status=1)
-    assert re.search(r'drive\.mp4.* 2 of 3', stderr)
+    assert re.search(r'drive\.webm.* 2 of 3', stderr)
     assert not list((tmp_path / 'out/overlay').iterdir())
 
 

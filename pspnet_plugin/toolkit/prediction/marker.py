@@ -34,6 +34,6 @@ def _foreign(directory: Path, run: dict) -> Iterator[Path]:
     for kind in save:
         yield from image_files(directory / kind)
     if 'overlay' in save:
-        yield from (directory / 'overlay').rglob('*.mp4')
+        yield from (directory / 'overlay').rglob('*.webm')
     tables = {CLASSES: True, 'shares.csv': 'shares' in save, 'scores.json': run['pairs']}
     yield from (directory / name for name in tables if tables[name] and (directory / name).exists())

@@ -3,7 +3,7 @@
 Below the output directory: ``index/NAME.png`` (grey values are class indices), ``color/NAME.png``,
 ``overlay/NAME.jpg``, ``pairs/NAME.png`` (photo left, colours right, as the datasets read them) and
 ``shares.csv``, with ``classes.csv`` to read them by; for a video ``index/NAME/000001.png`` and so
-on, and ``overlay/NAME.mp4``.
+on, and ``overlay/NAME.webm``.
 """
 
 import contextlib
@@ -207,7 +207,7 @@ class Outputs:
         self._videos[source.name].add(frame)
 
     def _video(self, name: str) -> Path:
-        return self.directory / 'overlay' / f'{name}.mp4'
+        return self.directory / 'overlay' / f'{name}.webm'
 
     def _file(self, kind: str, name: str) -> Path:
         return self.directory / kind / f'{name}{SUFFIXES[kind]}'

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,22 +18,23 @@ MIN_FRAMES = 0.95
 
 
 class VideoWriter:
-    """An ``.mp4`` file of ``rate`` frames a second, which has its name only when it is complete.
+    """A WebM file with VP8, which browsers play, under its name only when it is complete.
 
-    ``size`` is (width, height). ``ValueError``: there is no encoder.
+    ``rate`` is in frames a second, ``size`` (width, height). ``ValueError``: there is no encoder.
     """
 
     def __init__(self, path: Path, *, rate: float, size: tuple[int, int]) -> None:
         self.path = path
         # Hidden, so that it is no input; the same at the next try, so that none pile up; and short.
         digest = hashlib.sha256(path.name.encode(errors='surrogateescape')).hexdigest()[:8]
-        self._part = path.with_name(f'.{digest}.part.mp4')
+        self._part = path.with_name(f'.{digest}.part.webm')
         self._frames = 0
-        codec = cv2.VideoWriter.fourcc(*'mp4v')
-        self._file = cv2.VideoWriter(str(self._part), codec, rate, size)
+        codec = cv2.VideoWriter.fourcc(*'VP80')
+        with _quiet_stderr():  # OpenCV says each time that WebM has no such four letters
+            self._file = cv2.VideoWriter(str(self._part), codec, rate, size)
         if not self._file.isOpened():
             raise ValueError(
-                f'{path} cannot be written: this OpenCV has no encoder for mp4v. Save other kinds: '
+                f'{path} cannot be written: this OpenCV has no encoder for VP8. Save other kinds: '
                 '--save index color'
             )
 
@@ -57,6 +59,19 @@ class VideoWriter:
         """Remove the unfinished file."""
         self._file.release()
         self._part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Drop what libraries write to file descriptor 2."""
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, 'w') as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def read_frames(source: Source) -> Iterator[InputImage]:
