@@ -188,3 +188,26 @@ def test_classes_that_never_occur_are_a_warning(pairs_root, inspect):
     _, findings = inspect(pairs_root)
     assert codes(findings) == [('warning', 'absent', 'val')]
     assert finding(findings, 'absent')[0].endswith(': motorcycle, bicycle')
+
+
+@pytest.mark.parametrize('turn', range(8))
+def test_labels_that_are_turned_against_their_photos_are_found(demo_root, tmp_path, inspect, turn):
+    for number, path in enumerate(sorted((demo_root / 'train').iterdir())):
+        left, right = np.split(cv2.imread(str(path)), 2, axis=1)
+        if number < 2:
+            right = np.rot90(right, turn)[:, :: -1 if turn > 3 else 1]
+        write_halves(tmp_path / 'train' / f'{number}.png', left, right)
+    _, findings = inspect(tmp_path)
+    assert ('warning', 'turned', 'train') in codes(findings) or turn == 0
+    if turn:
+        assert finding(findings, 'turned')[1] == ['0.png', '1.png']
+
+
+def test_invisible_pixels_are_found(pairs_root, inspect):
+    path = pairs_root / 'train/2.png'
+    pair = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2BGRA)
+    pair[:16, 64:, 3] = 0
+    cv2.imwrite(str(path), pair)
+    _, findings = inspect(pairs_root)
+    message, files = finding(findings, 'transparent')
+    assert files == ['2.png'] and '6.2%' in message

@@ -1,5 +1,6 @@
 """Findings about a set of pairs: what is wrong with it, and what to do."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -10,9 +11,10 @@ from pspnet_plugin.datasets.pair_backends import SIDES
 from pspnet_plugin.toolkit.inspection.duplicates import Duplicates, find_duplicates, find_shared
 from pspnet_plugin.toolkit.inspection.palette_guess import guess_palette
 from pspnet_plugin.toolkit.inspection.split_statistics import SplitStatistics
+from pspnet_plugin.utils.images import PAIR_SUFFIXES, PHOTO_SUFFIXES
 
 # Image formats that the datasets do not read; reported, so that a half-empty set is explained.
-OTHER_IMAGES = ('.tif', '.tiff', '.gif', '.jfif', '.jp2', '.ppm', '.heic', '.avif')
+OTHER_IMAGES = {*PHOTO_SUFFIXES, '.ppm', '.pgm', '.jxl', '.dng'} - {*PAIR_SUFFIXES}
 UNKNOWN_ERROR, UNKNOWN_WARNING = 0.01, 0.001  # shares of flat unexplained pixels
 # Shares of sure pixels in the columns next to the middle: labels have most, photos a tenth.
 SEAM_LABELS, SEAM_PHOTO = 0.8, 0.35
@@ -86,6 +88,19 @@ def _check_files(split: SplitStatistics, figures: dict) -> Check:
             advice = f'Give --photo-side {side} here and photo_side={side!r} to the dataset'
         message = f'the halves of {len(swapped)} of {read} pairs look swapped: {_some(swapped)}'
         yield 'error', 'swapped', f'{message}. {advice}', swapped
+    if turned := figures['turned']:
+        how = ', '.join(f'{name} ({count})' for name, count in Counter(turned.values()).items())
+        message = (
+            f'the labels of {len(turned)} of {split.sizes.total()} pairs fit their photos better '
+            f'{how}: {_some([*turned])}. Look at them; make_pairs.py turns labels by --turn-labels'
+        )
+        yield 'warning', 'turned', message, turned
+    if transparent := figures['transparent']:
+        message = (
+            f'{len(transparent)} pairs have invisible pixels ({figures["invisible"]:.1%} of all), '
+            f'which are ignored whatever colour they have: {_some(transparent)}'
+        )
+        yield 'warning', 'transparent', message, transparent
     others = {suffix: n for suffix, n in figures['ignored'].items() if suffix in OTHER_IMAGES}
     if others:
         listed = ', '.join(f'{count} {suffix}' for suffix, count in others.items())

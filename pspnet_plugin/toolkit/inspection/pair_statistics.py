@@ -10,6 +10,7 @@ import numpy as np
 from pspnet_plugin.datasets.pair_backends import decode_pair, halves
 from pspnet_plugin.labels.decoder import LabelDecoder
 from pspnet_plugin.toolkit.inspection.duplicates import Fingerprint, fingerprint
+from pspnet_plugin.toolkit.inspection.orientation import find_turn
 from pspnet_plugin.utils.resizing import Size
 
 FLAT = 10  # levels that a channel spans at most over 5 x 5 pixels of a flat area
@@ -40,6 +41,8 @@ class PairStatistics:
     photo: Fingerprint | None = None
     counts: np.ndarray = _zeros(256)  # pixels of each known colour, unexplained ones at 255
     unsure: np.ndarray = _zeros(256)  # the same for those pixels that are not sure
+    turned: str = ''  # how labels fit the photo better, see ``find_turn``
+    invisible: int = 0  # pixels that alpha erases
     constant: float = 0.0  # share of the colour half that is constant, as labelled areas are
     # Shares of sure pixels in the eighth of the photo half and of the colour half at the middle.
     seam: tuple[float, float] = (0.0, 1.0)
@@ -65,16 +68,19 @@ def measure_pair(path: str, settings: DecodingSettings) -> PairStatistics:
         found.fit = 'swapped' if decoder.is_label_image(photo) else 'foreign'
     if found.fit == 'swapped':
         return found  # its colours are those of a photo
-    spans = cv2.morphologyEx(colors, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8))
+    bgr = np.ascontiguousarray(colors[..., :3])
+    found.invisible = int((colors[..., 3] == 0).sum()) if colors.shape[2] == 4 else 0
+    spans = cv2.morphologyEx(bgr, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8))
     span = np.maximum.reduce(cv2.split(spans))
     flat = span <= FLAT
     found.constant = float((span <= CONSTANT).mean())
-    found.flat = _count_colors(colors[flat])
+    found.flat = _count_colors(bgr[flat])
     sure = decoder.sure(colors)
-    found.unknown = _count_colors(colors[flat & ~sure])
+    found.unknown = _count_colors(bgr[flat & ~sure])
     if found.fit == 'fits':
         labels = decoder.decode(colors)
         found.counts = np.bincount(labels.reshape(-1), minlength=256)
+        found.turned = find_turn(photo, labels)
         found.unsure = np.bincount(labels[~sure], minlength=256)
         eighth = -(-width // 8)
         first, last = np.s_[:, :eighth], np.s_[:, -eighth:]

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from pspnet_plugin.datasets.listing import (
-    IMAGE_SUFFIXES,
     WHERE_FROM,
     Split,
     images_in,
@@ -28,6 +27,7 @@ from pspnet_plugin.toolkit.inspection.pair_statistics import (
     PairStatistics,
     measure_pair,
 )
+from pspnet_plugin.utils.images import PAIR_SUFFIXES
 from pspnet_plugin.utils.jobs import run_jobs
 from pspnet_plugin.utils.resizing import Size
 
@@ -53,7 +53,7 @@ def find_splits(root: Path, *, wanted: Sequence[str] = ()) -> tuple[list[Split],
         others = [str(path.relative_to(root)) for path in sorted(root.iterdir())[:5]]
         raise ValueError(
             f'{root}: no pair in it or its sub-directories ({", ".join(others) or "it is empty"}). '
-            f'Expected files ending in {", ".join(IMAGE_SUFFIXES)}. {WHERE_FROM}'
+            f'Expected files ending in {", ".join(PAIR_SUFFIXES)}. {WHERE_FROM}'
         )
     names = [split.name for split in splits]
     if absent := [name for name in wanted if name not in names]:
@@ -114,6 +114,8 @@ class SplitStatistics:
         self.sizes: Counter[Size] = Counter()
         self.unsure_shares: dict[int, float] = {}
         self.constant_shares: list[float] = []
+        self.turned: dict[int, str] = {}  # pairs by how their labels fit better
+        self.invisible: dict[int, int] = {}  # pixels of pairs that have any
         self.flat, self.unknown = ColorHistogram(), ColorHistogram()
         self._photos: dict[int, Fingerprint] = {}
         self._pixels = self._unknown_pixels = 0
@@ -132,6 +134,10 @@ class SplitStatistics:
         if pair.fit == 'swapped':
             return
         self.constant_shares.append(pair.constant)
+        if pair.turned:
+            self.turned[number] = pair.turned
+        if pair.invisible:
+            self.invisible[number] = pair.invisible
         self._pixels += pair.size[0] * pair.size[1]
         self._unknown_pixels += int(pair.unknown[:, 1].sum())
         self.flat.add(pair.flat, number)
@@ -170,6 +176,9 @@ class SplitStatistics:
             unreadable={self.split.pairs[i]: self.unreadable[i] for i in sorted(self.unreadable)},
             swapped=self.names(self.fits['swapped']),
             foreign=self.names(self.fits['foreign']),
+            turned={self.split.pairs[i]: self.turned[i] for i in sorted(self.turned)},
+            transparent=self.names(self.invisible),
+            invisible=_share(sum(self.invisible.values()), self._pixels),
             ignored=self.split.ignored,
             labelled=_share(labelled, pixels),
             void=_share(counts[len(classes) : len(known)].sum(), pixels),
