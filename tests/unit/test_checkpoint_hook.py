@@ -132,3 +132,11 @@ def test_hint_names_no_checkpoint_where_there_is_none(tmp_path):
     for content in ('', 'gone.pth'):
         (tmp_path / 'last_checkpoint').write_text(content)
         assert '.pth' not in resume_hint(tmp_path)
+
+
+def test_a_test_scores_the_checkpoint_that_it_is_given(saver, tmp_path):
+    """Also by a config that was dumped by a resumed training."""
+    hook_of(saver)._save_checkpoint_with_step(saver, 1, {})
+    saver._resume, saver._load_from, saver._train_loop = True, '/elsewhere/best.pth', {}
+    hook_of(saver).before_run(saver)
+    assert saver._load_from == '/elsewhere/best.pth' and saver._resume

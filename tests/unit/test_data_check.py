@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers.pairs import CITYSCAPES, build
+from helpers.pairs import CITYSCAPES, LOAD, build
 from helpers.programs import DEMO
 from mmengine.config import Config
 from mmseg.registry import MODELS
@@ -21,7 +21,7 @@ def config():
 def runner_of(model, scored, warnings):
     val_loop = SimpleNamespace(dataloader=SimpleNamespace(dataset=scored))
     logger = SimpleNamespace(warning=warnings.append)
-    return SimpleNamespace(model=model, val_loop=val_loop, logger=logger)
+    return SimpleNamespace(model=model, val_loop=val_loop, logger=logger, iter=0)
 
 
 def test_number_of_classes_must_be_that_of_the_data(config, pairs_root):
@@ -68,7 +68,10 @@ def test_classes_without_a_pixel_are_named(config, pairs_root):
     metainfo['classes'].append('unicorn')
     metainfo['palette'].append([1, 2, 3])
     train = PairsDataset(
-        data_root=str(pairs_root), data_prefix=dict(img_path='train'), metainfo=metainfo
+        data_root=str(pairs_root),
+        data_prefix=dict(img_path='train'),
+        metainfo=metainfo,
+        pipeline=LOAD,
     )
     check_data(runner_of(MODELS.build(config), None, warnings), train)
     assert len(warnings) == 1 and 'unicorn' in warnings[0] and '4 of the 4' in warnings[0]

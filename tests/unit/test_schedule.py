@@ -27,9 +27,11 @@ SCHEDULES = {
 }
 
 
-def runner_of(schedulers: list[dict], length: int) -> SimpleNamespace:
+def runner_of(
+    schedulers: list[dict], length: int, optimizer: torch.optim.Optimizer | None = None
+) -> SimpleNamespace:
     """A stand-in for the runner of a training, with real schedulers."""
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 0.1)
+    optimizer = optimizer or torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 0.1)
     runner = SimpleNamespace(
         cfg=Config(dict(param_scheduler=schedulers)), optim_wrapper=OptimWrapper(optimizer),
         max_epochs=1, max_iters=length, _train_loop=None, train_dataloader=[0], warnings=[],
@@ -56,7 +58,7 @@ def resumed(runner: SimpleNamespace, schedulers: list[dict], length: int) -> Sim
     """A runner with another config that has loaded what a checkpoint of the first holds."""
     other = runner_of(schedulers, length)
     other.optim_wrapper.load_state_dict(runner.optim_wrapper.state_dict())
-    for new, old in zip(schedulers_of(other), schedulers_of(runner), strict=True):
+    for new, old in zip(schedulers_of(other), schedulers_of(runner)):  # noqa: B905, as stock
         new.load_state_dict(old.state_dict())
     return other
 
@@ -108,3 +110,55 @@ def test_an_equal_schedule_is_left_as_it_was_restored(kind):
     follow_config(runner)
     assert runner.warnings == []
     assert train(runner, 13) == train(before, 13)
+
+
+def test_frozen_parameters_and_steep_schedules_are_no_reason_to_refuse():
+    runner = runner_of(SCHEDULES['poly'](100), 100)
+    frozen = torch.nn.Parameter(torch.zeros(1))
+    runner.optim_wrapper.optimizer.param_groups.insert(0, dict(params=[frozen], lr=0, initial_lr=0))
+    check_schedule(runner, 100)
+    for schedule in (
+        dict(type='PolyLR', power=6, eta_min=0, end=100),
+        dict(type='ExponentialLR', gamma=0.8),
+    ):
+        check_schedule(runner_of([dict(schedule, by_epoch=False)], 100), 100)
+
+
+def test_a_schedule_of_epochs_is_refused():
+    with pytest.raises(ValueError, match='by_epoch'):
+        check_schedule(runner_of([dict(type='PolyLR', end=4, by_epoch=True)], 40), 40)
+
+
+@pytest.mark.parametrize('swapped', [False, True], ids=['added', 'removed'])
+def test_an_added_or_removed_scheduler_is_noticed(swapped):
+    schedules = SCHEDULES['warm-up'](20)[:1], SCHEDULES['warm-up'](20)
+    first, second = schedules[::-1] if swapped else schedules
+    before = runner_of(first, 20)
+    train(before, 12)
+    runner = resumed(before, second, 20)
+    follow_config(runner)
+    assert len(runner.warnings) == 1
+    assert train(runner, 8) == pytest.approx(train(runner_of(second, 20), 20)[12:])
+
+
+def test_momentum_follows_as_well():
+    def make(end):
+        momentum = dict(type='LinearMomentum', start_factor=1.0, end_factor=0.5, end=end)
+        return [*SCHEDULES['poly'](end), dict(momentum, by_epoch=False)]
+
+    def adam(end):
+        optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], 0.1)
+        return runner_of(make(end), end, optimizer)
+
+    before = adam(6)
+    train(before, 6)
+    runner = adam(12)
+    runner.optim_wrapper.load_state_dict(before.optim_wrapper.state_dict())
+    for new, old in zip(schedulers_of(runner), schedulers_of(before), strict=True):
+        new.load_state_dict(old.state_dict())
+    follow_config(runner)
+    train(runner, 6)
+    whole = adam(12)
+    train(whole, 12)
+    betas = [r.optim_wrapper.param_groups[0]['betas'][0] for r in (runner, whole)]
+    assert betas[0] == pytest.approx(betas[1]) and betas[1] < 0.9

@@ -12,7 +12,7 @@ import torch
 from mmengine.dist import is_main_process
 from mmengine.fileio.backends import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import BaseLoop, Runner, find_latest_checkpoint
 from mmseg.registry import HOOKS
 from torch import nn
 
@@ -52,6 +52,8 @@ class WholeCheckpointHook(CheckpointHook):
         the checkpoint to resume from, as in stock.
         """
         super().before_run(runner)
+        if not isinstance(runner._train_loop, BaseLoop):  # a test or a validation
+            return
         foreign = runner._load_from
         work_dir = Path(runner.work_dir).resolve()
         if not runner._resume or not foreign or work_dir in Path(foreign).resolve().parents:

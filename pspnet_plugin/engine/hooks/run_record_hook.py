@@ -6,11 +6,13 @@ computed, nor the hardware and the wall-clock time of all parts of a resumed run
 
 import json
 import os
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from numbers import Real
 from pathlib import Path
+from shlex import quote
 
 import torch
 from mmengine.dist import get_world_size, is_main_process
@@ -27,7 +29,6 @@ from pspnet_plugin.utils.environment import PROCESS_STARTED, describe_machine, p
 from pspnet_plugin.utils.files import write_atomic
 
 RECORD = 'run_record.json'
-PREDICT = 'python tools/predict.py PHOTOS --config {} --checkpoint "$(cat {})" --out labelled'
 
 
 @HOOKS.register_module()
@@ -66,11 +67,18 @@ class RunRecordHook(Hook):
         """End the part."""
         self._part['ended'] = True
         self._update_part(runner)
-        weights = Path(runner.work_dir) / 'last_checkpoint'
-        advice = f'a report on them: python tools/analysis_tools/report.py {runner.work_dir}'
+        work_dir = Path(runner.work_dir)
+        pointer = work_dir / 'last_checkpoint'
+        weights = pointer.read_text() if pointer.is_file() else 'CHECKPOINT'
+        config = work_dir / Path(runner.cfg.filename or 'CONFIG').name  # as mmengine dumps it
+        tools = Path(sys.argv[0]).parent  # of train.py
+        command = f'{quote(str(tools / "analysis_tools/report.py"))} {quote(str(work_dir))}'
         if runner.val_loop is None:  # a report needs a validation set
-            advice = f'label photos with them: {PREDICT.format(runner.cfg.filename, weights)}'
-        runner.logger.info(f'Trained. {weights} names the weights; {advice}')
+            command = (
+                f'{quote(str(tools / "predict.py"))} PHOTOS --config {quote(str(config))} '
+                f'--checkpoint {quote(weights)} --out OUT'
+            )
+        runner.logger.info(f'Trained: {weights}. Go on with: python {command}')
 
     def _before_epoch(self, runner: Runner, mode: str = 'train') -> None:
         self._started = time.time()

@@ -1,15 +1,17 @@
 """Checks before the first step of a training that its data and its network fit together."""
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.models import EncoderDecoder
 from torch import nn
 
-MAX_LOOKED_AT = 1000  # label maps that are searched for absent classes
+LONGEST_LOOK = 5.0  # seconds in which label maps are searched for absent classes
 
 
 def check_data(runner: Runner, dataset: Any) -> None:
@@ -21,7 +23,8 @@ def check_data(runner: Runner, dataset: Any) -> None:
     classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
     if classes and isinstance(model, EncoderDecoder):
         check_classes(model, classes)
-    if classes and (warning := _warn_of_absent(dataset, classes)):
+    starts = is_main_process() and not runner.iter
+    if classes and starts and (warning := _warn_of_absent(dataset, classes)):
         runner.logger.warning(warning)
     if runner.val_loop is not None and (trained_on := _image_paths(dataset)):
         scored = _image_paths(runner.val_loop.dataloader.dataset)
@@ -61,28 +64,29 @@ def check_classes(model: EncoderDecoder, classes: Sequence[str]) -> None:
 def _warn_of_absent(dataset: Any, classes: Sequence[str]) -> str:
     """Return a warning that names classes without a pixel in the training data; '' without any.
 
-    Label maps are read, in an order that spreads over the set, until every class is found.
+    Label maps are read, in an order that spreads over the set, until every class is found, or for
+    some seconds. Nothing is said of data that is loaded in another way.
     """
-    if not hasattr(dataset, 'get_data_info'):
+    steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', ())
+    load = next((step for step in steps if type(step) is LoadAnnotations), None)
+    if load is None:
         return ''
-    count, absent = len(dataset), set(range(len(classes)))
-    looked_at = 0
-    for index in np.random.default_rng(0).permutation(count)[:MAX_LOOKED_AT].tolist():
-        record = dataset.get_data_info(index)
-        if not absent or not record.get('seg_map_path'):
-            return ''
-        load = LoadAnnotations(backend_args=getattr(dataset, 'backend_args', None))
+    absent, looked_at, started = set(range(len(classes))), 0, time.monotonic()
+    for index in np.random.default_rng(0).permutation(len(dataset)).tolist():
         try:
-            absent -= set(np.unique(load(record)['gt_seg_map']).tolist())
-        except (OSError, ValueError):  # reported where it is trained on
+            labels = load(dataset.get_data_info(index))['gt_seg_map']
+        except Exception:  # of any loader and file; it is reported where it is trained on
             continue
+        absent -= set(np.unique(labels).tolist())
         looked_at += 1
+        if not absent or time.monotonic() - started > LONGEST_LOOK:
+            break
     if not absent or not looked_at:
         return ''
     named = ', '.join(classes[i] for i in sorted(absent)[:10]) + (' …' if len(absent) > 10 else '')
     return (
-        f'no pixel of {named} in {looked_at} of the {count} label maps of train_dataloader: the '
-        'network cannot learn it. Check the labels, or the classes'
+        f'no pixel of {named} in {looked_at} of the {len(dataset)} label maps of train_dataloader: '
+        'what never occurs cannot be learnt. Check the labels, or the classes'
     )
 
 

@@ -80,7 +80,12 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         """Train from the iteration that the runner was resumed at, or the first."""
         check_data(self.runner, self._dataset)
         check_schedule(self.runner, self._schedule_length)
-        if self._iter:
+        if self._iter >= self._max_iters:
+            self.runner.logger.warning(
+                f'The checkpoint is of iteration {self._iter} of {self._max_iters}: nothing to '
+                'train. A longer train_cfg.max_iters goes on.'
+            )
+        elif self._iter:
             follow_config(self.runner)
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
