@@ -117,13 +117,12 @@ def _serve(args: argparse.Namespace) -> None:
     predictors = open_predictors(args)
     streets = all(list(p.classes) == list(CITYSCAPES['classes']) for p in predictors.values())
     title = args.title or ('Street scenes by class' if streets else 'Photos by class')
+    bits = args.bits or next(iter(predictors.values())).bits
     if args.examples:
-        examples = read_examples(args.examples, max_side=args.max_side, bits=args.bits)
+        examples = read_examples(args.examples, max_side=args.max_side, bits=bits)
     else:
         examples = street_scenes() if streets else []
-    page = build_page(
-        predictors, max_side=args.max_side, title=title, examples=examples, bits=args.bits
-    )
+    page = build_page(predictors, max_side=args.max_side, title=title, examples=examples, bits=bits)
     try:
         _, url, _ = page.launch(
             server_name=args.host, server_port=args.port, prevent_thread_lock=True,

@@ -20,7 +20,7 @@ from mmengine.config import Config
 from pspnet_plugin.apis import drawing
 from pspnet_plugin.apis.network import Network, NetworkOutput
 from pspnet_plugin.apis.photos import read_photo, shrink
-from pspnet_plugin.utils.images import Bits
+from pspnet_plugin.utils.images import Bits, check_bits
 from pspnet_plugin.utils.resizing import fit
 
 # Input pixels of a batch up to which worker threads take it; larger ones, several at once, might
@@ -142,7 +142,7 @@ class Predictor:
         self.network = _open_network(config, checkpoint, device)
         self.classes, self.palette = self.network.classes, self.network.palette
         self.max_side = (self.network.trained_side if max_side == 'trained' else max_side) or None
-        self.bits = bits or self.network.bits
+        self.bits = check_bits(bits) or self.network.bits
         self._on_shrink = on_shrink
         self._source = checkpoint or config
 

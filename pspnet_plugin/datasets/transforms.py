@@ -12,7 +12,7 @@ from mmengine import fileio
 from mmseg.registry import TRANSFORMS
 from numpy.random import randint
 
-from pspnet_plugin.utils.images import Bits, decode_image
+from pspnet_plugin.utils.images import Bits, check_bits, decode_image
 
 
 @TRANSFORMS.register_module()
@@ -23,12 +23,15 @@ class LoadDeepImageFromFile(LoadImageFromFile):
 
     Args:
         bits: Bits that the values have, such as 12, or the values that become black and white.
-        **kwargs: Arguments of ``LoadImageFromFile``.
+        to_float32: If true, the image is float32.
+        backend_args: Arguments of mmengine's file backend.
     """
 
-    def __init__(self, *, bits: Bits, **kwargs) -> None:
-        super().__init__(**kwargs)
-        self.bits = bits if isinstance(bits, int) else (bits[0], bits[1])
+    def __init__(
+        self, *, bits: Bits, to_float32: bool = False, backend_args: dict | None = None
+    ) -> None:
+        super().__init__(to_float32=to_float32, backend_args=backend_args)
+        self.bits = check_bits(bits)
 
     def transform(self, results: dict) -> dict:
         """Load ``img``, (H, W, 3) BGR; ``ValueError`` names a file of other values."""

@@ -96,18 +96,22 @@ class LabelDecoder:
         later, by its ``label_map``. ``ValueError``: no image in this palette.
         """
         packed = _pack(bgr)
-        share = self._explained_share(packed)
+        invisible = bgr[..., 3] == 0 if bgr.shape[2] == 4 else None
+        share = self._explained_share(packed, invisible)
         if share < self.min_explained:
             raise ValueError(
                 f'only {share:.0%} of its pixels lie within {FLAT_NOISE} of a known colour; a '
                 f'label image needs {self.min_explained:.0%}'
             )
+        if invisible is not None:  # of the colour that disturbs the others least
+            red, green, blue = (self.void_palette or self.palette)[0]
+            packed[invisible] = red << 16 | green << 8 | blue
         nearest, distance = self._nearest(packed)
         if self.rule == 'edge_aware':
             nearest = self._edge_aware.decode(packed, nearest, distance)
         labels = cv2.LUT(nearest, self._classes)
-        if bgr.shape[2] == 4:
-            labels[bgr[..., 3] == 0] = IGNORE_INDEX
+        if invisible is not None:
+            labels[invisible] = IGNORE_INDEX
         return labels
 
     def sure(self, bgr: np.ndarray) -> np.ndarray:
@@ -115,8 +119,9 @@ class LabelDecoder:
         return self._edge_aware.sure(*self._nearest(_pack(bgr))) != IGNORE_INDEX
 
     def is_label_image(self, bgr: np.ndarray) -> bool:
-        """Return whether enough pixels of an (H, W, 3) image lie near known colours."""
-        return self._explained_share(_pack(bgr)) >= self.min_explained
+        """Return whether enough visible pixels of an image lie near known colours."""
+        invisible = bgr[..., 3] == 0 if bgr.shape[2] == 4 else None
+        return self._explained_share(_pack(bgr), invisible) >= self.min_explained
 
     def _nearest(self, packed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return position and distance of the nearest known colour, (H, W) uint8 each."""
@@ -124,11 +129,13 @@ class LabelDecoder:
         nearest, distance = cv2.split(entries.view(np.uint8).reshape(*entries.shape, 2))
         return nearest, distance
 
-    def _explained_share(self, packed: np.ndarray) -> float:
+    def _explained_share(self, packed: np.ndarray, invisible: np.ndarray | None) -> float:
         """Return the share of pixels near a known colour, over a grid of at least 32 x 32."""
         step = max(1, min(packed.shape) // 32)
         sample = self.table.take(packed[::step, ::step]) >> 8
-        return np.count_nonzero(sample <= FLAT_NOISE) / sample.size
+        if invisible is not None:
+            sample = sample[~invisible[::step, ::step]]
+        return np.count_nonzero(sample <= FLAT_NOISE) / sample.size if sample.size else 1.0
 
 
 def _pack(bgr: np.ndarray) -> np.ndarray:

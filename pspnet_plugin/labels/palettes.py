@@ -2,6 +2,7 @@
 
 import csv
 import inspect
+import json
 import math
 import re
 from collections import Counter
@@ -79,6 +80,8 @@ def read_metainfo(source: str, *, option: str = '--palette ') -> dict:
     try:
         if source.lower().endswith(('.txt', '.csv')):
             metainfo = _read_list(Path(source))
+        elif source.lower().endswith('.json'):  # some editors begin them with a mark
+            metainfo = dict(json.loads(Path(source).read_text(encoding='utf-8-sig')))
         else:
             metainfo = Config.fromfile(source).to_dict()
     except Exception as error:  # each format has errors of its own
@@ -94,34 +97,45 @@ def _read_list(path: Path) -> dict:
     """Read a text file with a class a line; without colours, far ones are chosen."""
     classes: list[str] = []
     palette: list[list[int]] = []
-    lines = path.read_text(encoding='utf-8-sig').splitlines()
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.startswith('#'):
+    as_csv, heading = path.suffix.lower() == '.csv', ['name', 'r', 'g', 'b']
+    for number, line in enumerate(path.read_text(encoding='utf-8-sig').splitlines(), 1):
+        if not line.strip():
             continue
-        name, values = _split_line(line.strip(), as_csv=path.suffix.lower() == '.csv')
-        if len(values) == 1 and values != [len(classes)]:  # Roboflow's pixel value
-            raise ValueError(f'line {number}, {line!r}: expected the pixel value {len(classes)}')
-        if len(values) in (1, 3):
-            classes.append(name)
-            palette += [values] if len(values) == 3 else []
-        elif number > 1:  # a heading
-            raise ValueError(f'line {number}, {line!r}, is no class')
+        row = (
+            next(csv.reader([line], skipinitialspace=True)) if as_csv else _split_line(line.strip())
+        )
+        row = [field.strip() for field in row]
+        if number == 1 and as_csv and not any(field.isdecimal() for field in row):
+            heading = [field.lower() for field in row]
+        elif len(row) == 2 and row[0].isdecimal() and as_csv:  # Roboflow
+            if int(row[0]) != len(classes):
+                raise ValueError(
+                    f'line {number}, {line!r}: expected the pixel value {len(classes)}'
+                )
+            classes.append(row[1])
+        elif (
+            len(row) == 4
+            and [h[:1] for h in heading] == ['n', 'r', 'g', 'b']
+            and all(field.isdecimal() for field in row[1:])
+        ):
+            classes.append(row[0])
+            palette.append([int(field) for field in row[1:]])
+        elif as_csv or not line.startswith('#'):
+            expected = 'name,r,g,b' if as_csv else 'name:r,g,b:: or r g b name'
+            raise ValueError(f'line {number}, {line!r}, is no class; expected {expected}')
+    if palette and len(palette) != len(classes):
+        raise ValueError('some classes have colours and others none')
     return dict(classes=classes, palette=palette or far_colors([], len(classes)))
 
 
-def _split_line(line: str, *, as_csv: bool) -> tuple[str, list[int]]:
-    """Return name and colour, or pixel value, of the class in a line; no numbers if it has none."""
-    if as_csv:
-        row = next(csv.reader([line], skipinitialspace=True))
-        name, numbers = (row[0], row[1:]) if len(row) == 4 else (row[-1], row[:-1])
-    elif match := _CVAT.fullmatch(line):
-        name, *numbers = match.groups()
-    elif match := _CAMVID.fullmatch(line):
+def _split_line(line: str) -> list[str]:
+    """Return name, red, green and blue of a line of CVAT's or CamVid's list; nothing for others."""
+    if match := _CVAT.fullmatch(line):
+        return list(match.groups())
+    if match := _CAMVID.fullmatch(line):
         *numbers, name = match.groups()
-    else:
-        return line, []
-    digits = [number.strip() for number in numbers]
-    return name.strip(), [int(digit) for digit in digits if digit.isdecimal()]
+        return [name, *numbers]
+    return []
 
 
 def far_colors(colors: Sequence[Sequence[int]], count: int) -> list[list[int]]:

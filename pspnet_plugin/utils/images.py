@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -34,14 +35,21 @@ PHOTO_SUFFIXES = (*PAIR_SUFFIXES, '.tif', '.tiff', '.gif', '.jp2', '.avif', *HEI
 Bits = int | tuple[int, int]
 
 _REFUSED = ('GIF', 'TIFF')  # recognised only to name them
-_ANIMATED = ('GIF', 'PNG', 'WEBP')  # formats whose frames are of equal rank
+_ANIMATED = ('GIF', 'PNG', 'WEBP', 'AVIF')  # formats whose frames are of equal rank
 _MAY_BE_ANIMATED = (b'GIF8', b'\x89PNG', b'RIFF')  # their first bytes
 _ORIENTATION = 0x0112
 # Raw modes of 16 bits a channel, as Pillow names them; it silently keeps 8 of the bits.
 DEEP_MODES = re.compile(r'(L|RGB|CMYK).*;16[BLNS]?')
 # Tags of TIFF 6.0.
-_PHOTOMETRIC, _SAMPLES, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 262, 277, 338, 339
-_CMYK, _SIGNED, _FLOAT, _ALPHA = 5, 2, 3, (1, 2)
+_SUBFILE, _BITS, _COMPRESSION, _PHOTOMETRIC, _TURNED, _SAMPLES, _PLANAR, _TILES, _EXTRA, _FORMAT = (
+    _TAGS
+) = (254, 258, 259, 262, 274, 277, 284, 322, 338, 339)
+_REDUCED, _MASK = 1, 4  # bits of _SUBFILE: an overview, and a mask of transparency
+_MOST_PAGES = 1000
+# Compressions: JPEG (old and new), JPEG 2000, lossy JPEG of DNG, WebP, JPEG XL.
+_LOSSY_TIFF = (6, 7, 34712, 34892, 50001, 50002)
+_UNREAD_TIFF = _LOSSY_TIFF[2:]
+_CMYK, _LAB, _SIGNED, _FLOAT, _ALPHA = 5, (8, 9, 10), 2, 3, (1, 2)
 
 
 class DeepImage(ValueError):
@@ -70,7 +78,8 @@ def decode_image(
             return _visible(cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA))
         buffer = np.frombuffer(content, np.uint8)
         how = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
-        image = cv2.imdecode(buffer, how) if content else None
+        # OpenCV does not turn AVIF.
+        image = cv2.imdecode(buffer, how) if content and not _is_avif(content) else None
         if image is None and not strict:
             image = _decode_by_pillow(content)
         if image is None:
@@ -79,7 +88,8 @@ def decode_image(
     except cv2.error as error:
         raise ValueError(f'{name}: OpenCV cannot decode it: {error.err}') from None
     except ValueError as error:
-        raise type(error)(f'{name}: {error}') from None
+        kind = DeepImage if isinstance(error, DeepImage) else ValueError
+        raise kind(f'{name}: {error}') from None
 
 
 def to_8_bits(image: np.ndarray, bits: Bits | None) -> np.ndarray:
@@ -105,13 +115,26 @@ def to_8_bits(image: np.ndarray, bits: Bits | None) -> np.ndarray:
     return np.rint(scaled.clip(0, 255)).astype(np.uint8)
 
 
+def check_bits(bits: Bits | None) -> Bits | None:
+    """Return bits as they are used; ``ValueError`` if they are neither 8 to 16 nor a range."""
+    if bits is None or (isinstance(bits, int) and 8 <= bits <= 16):
+        return bits
+    if isinstance(bits, list | tuple) and len(bits) == 2 and all(isinstance(b, int) for b in bits):
+        low, high = bits
+        if 0 <= low < high < 2**16:
+            return low, high
+    raise ValueError(
+        f'bits={bits!r}: expected 8 to 16, or the values of black and white such as (200, 3000)'
+    )
+
+
 def read_rgb(path: Path, *, bits: Bits | None = None) -> np.ndarray:
     """Read an image file with Pillow as (H, W, 3) uint8 RGB, upright by its EXIF orientation.
 
     Raises ``OSError`` if it cannot be read, and ``ValueError`` if it is no image, cut off, damaged
     in its EXIF block, of other bands than colours, or of more than 8 bits without ``bits``.
     """
-    with open_image(path) as (image, stored):
+    with open_image(path) as (image, stored, _):
         try:
             if problem := _frame_problem(image):
                 raise ValueError(f'{problem}.')
@@ -124,24 +147,30 @@ def read_rgb(path: Path, *, bits: Bits | None = None) -> np.ndarray:
         return np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
 
 
+class OpenedImage(NamedTuple):
+    """A loaded image, and what loading forgets."""
+
+    image: Image.Image
+    raw_mode: str  # such as ``RGB;16B``
+    lossy: bool  # its compression may have altered pixels
+
+
 @contextmanager
-def open_image(path: Path) -> Iterator[tuple[Image.Image, str]]:
-    """Yield a loaded image and its raw mode, such as ``RGB;16B``, which loading forgets.
+def open_image(path: Path) -> Iterator[OpenedImage]:
+    """Yield the image of a file.
 
     Raises ``OSError`` if the file cannot be read, and ``ValueError`` if it is no image, cut off, of
     other bands than colours, or of more pixels than Pillow's limit.
     """
+    content = path.read_bytes()
+    if problem := _band_problem(content):
+        raise ValueError(f'{path}: {problem}.')
     try:
-        content = path.read_bytes()
-        if problem := _band_problem(content):
-            raise ValueError(f'{path}: {problem}.')
         if path.suffix.lower() in HEIF_SUFFIXES:
             _register_heif()
         image = Image.open(io.BytesIO(content))
         stored = _raw_mode(image)
         image.load()
-    except (FileNotFoundError, PermissionError, ValueError):
-        raise
     except Image.DecompressionBombError:
         raise ValueError(f'{path}: {_bomb(content)}') from None
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error and more
@@ -153,7 +182,7 @@ def open_image(path: Path) -> Iterator[tuple[Image.Image, str]]:
             f'{path}: no image, or cut off ({reason}). Copy it again, or remove it.'
         ) from None
     with image:
-        yield image, stored
+        yield OpenedImage(image, stored, _is_lossy(image, content))
 
 
 def orientation(image: Image.Image) -> int:
@@ -198,26 +227,36 @@ def jpeg_ends(content: bytes) -> bool:
     return content.rfind(b'\xff\xd9', at) >= 0  # where there is one, it is the last thing
 
 
-def tiff_tags(content: bytes) -> dict[int, tuple[int, ...]]:
-    """Read the 16-bit tags of a TIFF's first image; empty for another format or a cut-off file."""
-    tags: dict[int, tuple[int, ...]] = {}
+def tiff_pages(content: bytes) -> list[dict[int, tuple[int, ...]]]:
+    """Read the numbers of some tags, ``_TAGS``, of each page of a TIFF; empty for another format.
+
+    The pages of a cut-off or damaged file end where it does.
+    """
+    pages: list[dict[int, tuple[int, ...]]] = []
     order = {b'II': '<', b'MM': '>'}.get(content[:2])
-    with suppress(struct.error, KeyError):
+    with suppress(struct.error, KeyError, OverflowError):
         version = struct.unpack_from(f'{order or "<"}H', content, 2)[0] if order else 0
-        # Offset of the list of tags, its count, a tag's value, all of a tag; 43 is BigTIFF.
+        # Offset of the first list of tags, its count, an offset, all of a tag; 43 is BigTIFF.
         start, count, offset, size = {42: (4, 'H', 'I', 12), 43: (8, 'Q', 'Q', 20)}[version]
         (at,) = struct.unpack_from(f'{order}{offset}', content, start)
-        (entries,) = struct.unpack_from(f'{order}{count}', content, at)
-        at += struct.calcsize(f'={count}')
-        for _ in range(entries):
-            tag, kind, number = struct.unpack_from(f'{order}HH{offset}', content, at)
-            if kind == 3:
-                value = at + struct.calcsize(f'=HH{offset}')
-                if 2 * number > struct.calcsize(f'={offset}'):
-                    (value,) = struct.unpack_from(f'{order}{offset}', content, value)
-                tags[tag] = struct.unpack_from(f'{order}{number}H', content, value)
-            at += size
-    return tags
+        while at and len(pages) < _MOST_PAGES:
+            tags: dict[int, tuple[int, ...]] = {}
+            (entries,) = struct.unpack_from(f'{order}{count}', content, at)
+            at += struct.calcsize(f'={count}')
+            for _ in range(entries):
+                tag, kind, number = struct.unpack_from(f'{order}HH{offset}', content, at)
+                if tag in _TAGS and kind in (3, 4):
+                    form, value = (
+                        f'{order}{number}{"HI"[kind - 3]}',
+                        at + struct.calcsize(f'=HH{offset}'),
+                    )
+                    if struct.calcsize(form) > struct.calcsize(f'={offset}'):
+                        (value,) = struct.unpack_from(f'{order}{offset}', content, value)
+                    tags[tag] = struct.unpack_from(form, content, value)
+                at += size
+            pages.append(tags)
+            (at,) = struct.unpack_from(f'{order}{offset}', content, at)
+    return pages
 
 
 def _raw_mode(image: Image.Image) -> str:
@@ -231,7 +270,7 @@ def _raw_mode(image: Image.Image) -> str:
 def _check_loosely(content: bytes) -> bool:
     """Raise ``ValueError`` for a photo of other bands or several frames; its alpha is no matter."""
     problem = _band_problem(content)
-    if not problem and content.startswith(_MAY_BE_ANIMATED):
+    if not problem and (content.startswith(_MAY_BE_ANIMATED) or _is_avif(content)):
         with suppress(Exception), Image.open(io.BytesIO(content)) as image:
             problem = _frame_problem(image)
     if problem:
@@ -273,28 +312,61 @@ def _problem(header: Image.Image, content: bytes) -> str | None:
 
 
 def _frame_problem(header: Image.Image) -> str | None:
-    # Pages of a TIFF may be its overviews, and those of a phone's JPEG its depth.
+    # The frames of a phone's JPEG are of lower rank, such as its depth; see _band_problem for TIFF.
     if header.format in _ANIMATED and (count := getattr(header, 'n_frames', 1)) > 1:
         return f'it holds {count} frames, expected one. Save the one that counts as a file'
     return None
 
 
 def _band_problem(content: bytes) -> str | None:
-    """Return what is wrong with the bands of a TIFF, which readers drop or fail at."""
-    tags = tiff_tags(content)
-    if not tags:
+    """Return what is wrong with bands and pages of a TIFF, which readers drop or fail at."""
+    pages = tiff_pages(content)
+    if not pages:
         return None
-    kinds, extra = tags.get(_SAMPLE_FORMAT, ()), tags.get(_EXTRA_SAMPLES, ())
+    own = [page for page in pages if not page.get(_SUBFILE, (0,))[0] & (_REDUCED | _MASK)]
+    if len(own) > 1:
+        return f'it holds {len(own)} pages, expected one. Save the one that counts as a file'
+    tags = pages[0]
+    kinds, extra = tags.get(_FORMAT, ()), tags.get(_EXTRA, ())
     if _FLOAT in kinds or kinds.count(_SIGNED) > 1:
         held = 'floating-point values' if _FLOAT in kinds else 'signed integers'
         return f'it holds {held}; 8 bits a channel, or 16, are supported. Convert it'
-    bands = tags.get(_SAMPLES, (1,))[0] - sum(kind in _ALPHA for kind in extra)
-    if bands in (1, 3) or _CMYK in tags.get(_PHOTOMETRIC, ()):
-        return None
-    return (
-        f'it has {bands} bands; one (grey) or three (red, green, blue) are supported, and alpha. '
-        'Export these alone, such as by gdal_translate -b 1 -b 2 -b 3'
-    )
+    samples, color = tags.get(_SAMPLES, (1,))[0], tags.get(_PHOTOMETRIC, (1,))[0]
+    deep = max(tags.get(_BITS, (1,))) > 8
+    bands = samples - sum(kind in _ALPHA for kind in extra)
+    if bands not in (1, 3) and color != _CMYK:
+        return (
+            f'it has {bands} bands; one (grey) or three (red, green, blue) are supported, and '
+            'alpha. Export these alone, such as by gdal_translate -b 1 -b 2 -b 3'
+        )
+    odd = {
+        'planes of its own for each band': samples > 1 and tags.get(_PLANAR, (1,))[0] == 2,
+        'three bands that are not marked as red, green and blue': bands == 3 and color < 2,
+        'CIELab colours': color in _LAB,
+        'inverted grey of 16 bits': deep and color == 0,
+        'grey of 16 bits with alpha': deep and bands == 1 < samples,
+        'turned tiles': _TILES in tags and tags.get(_TURNED, (1,))[0] != 1,
+        'a compression that is not supported': tags.get(_COMPRESSION, (1,))[0] in _UNREAD_TIFF,
+    }
+    found = next((what for what, is_so in odd.items() if is_so), None)
+    return f'it has {found}. Save it again, as a plain RGB TIFF or PNG' if found else None
+
+
+def _is_lossy(image: Image.Image, content: bytes) -> bool:
+    """Return whether the compression of a file may have altered its pixels."""
+    if image.format == 'WEBP':
+        at = 12
+        while (chunk := content[at : at + 4]) not in (b'VP8 ', b'VP8L', b''):
+            at += 8 + int.from_bytes(content[at + 4 : at + 8], 'little')
+            at += at % 2
+        return chunk == b'VP8 '
+    if image.format == 'TIFF':
+        return any(page.get(_COMPRESSION, (1,))[0] in _LOSSY_TIFF for page in tiff_pages(content))
+    return image.format in ('JPEG', 'MPO', 'JPEG2000', 'AVIF', 'HEIF')
+
+
+def _is_avif(content: bytes) -> bool:
+    return content[4:12] in (b'ftypavif', b'ftypavis')
 
 
 def _can_be_transparent(image: Image.Image) -> bool:
@@ -311,13 +383,21 @@ def _visible(bgra: np.ndarray) -> np.ndarray:
 
 
 def _decode_by_pillow(content: bytes) -> np.ndarray | None:
-    """Decode a format that OpenCV does not read, such as AVIF; None if Pillow does not either."""
+    """Decode a file that OpenCV does not read, such as AVIF; None if Pillow does not either.
+
+    ``ValueError``: it has more bits than Pillow would keep.
+    """
     _register_heif()
     try:
         with Image.open(io.BytesIO(content)) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert('RGB'))[..., ::-1]
+            stored, upright = _raw_mode(image), ImageOps.exif_transpose(image)
     except Exception:  # of any decoder, on any bytes
         return None
+    if upright.mode.startswith('I;16'):
+        return np.repeat(np.asarray(upright).astype(np.uint16)[..., None], 3, axis=2)
+    if upright.mode in ('I', 'F') or DEEP_MODES.fullmatch(stored):
+        raise ValueError(f'its mode {stored} is read in part only. Convert it to PNG.')
+    return np.asarray(upright.convert('RGB'))[..., ::-1]
 
 
 @cache

@@ -49,10 +49,12 @@ def test_an_example_that_cannot_be_shown_is_named(network, tmp_path, capsys, nam
     ids=['streets', 'one of other classes', 'another order'],
 )
 def test_title_and_examples_follow_the_classes(monkeypatch, classes, expected):
-    predictors = {str(i): SimpleNamespace(classes=list(names)) for i, names in enumerate(classes)}
+    predictors = {
+        str(i): SimpleNamespace(classes=list(names), bits=None) for i, names in enumerate(classes)
+    }
     monkeypatch.setattr(tool, 'open_predictors', lambda args: predictors)
 
-    def build(predictors, *, max_side, title, examples):
+    def build(predictors, *, max_side, title, examples, bits):
         raise ValueError(f'{title}, {len(examples)}')
 
     monkeypatch.setattr('pspnet_plugin.toolkit.web.page.build_page', build)
@@ -81,6 +83,7 @@ def test_a_taken_port_is_named(network, capsys):
         (['--config', 'none.py', '--checkpoint', 'a.pth'], 'none.py'),
         (['--config', 'configs/psp_demo.py', '--checkpoint', 'a.pth'], 'a.pth'),
         (['--config', 'a.py', '--checkpoint', 'a', '--max-side', '3'], '--max-side 3'),
+        (['--config', 'a.py', '--checkpoint', 'a', '--root-path', 'street'], '--root-path street'),
     ],
     ids=lambda value: value if isinstance(value, str) else '',
 )

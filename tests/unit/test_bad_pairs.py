@@ -159,3 +159,12 @@ def test_invisible_pixels_of_a_pair_are_ignored_and_partly_visible_ones_refused(
     save(tmp_path / 'train/1.png', pair, 'RGBA')
     with pytest.raises(BadPair, match=r'1\.png.*x=70, y=0'):
         build(tmp_path)[0]
+
+
+def test_erased_colours_say_nothing_about_the_palette(tmp_path):
+    pair = np.dstack([PAIR, np.full(PAIR.shape[:2], 255, np.uint8)])
+    pair[:60, 64:] = 1, 2, 3, 0  # most of the labels
+    (tmp_path / 'train').mkdir()
+    save(tmp_path / 'train/1.png', pair, 'RGBA')
+    labels = build(tmp_path)[0]['data_samples'].gt_sem_seg.data.numpy()[0]
+    assert (labels[:60] == 255).all() and (labels[60:] == label_map(64, 64)[60:]).all()

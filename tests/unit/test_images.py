@@ -7,7 +7,7 @@ from helpers.label_files import write_tiff
 from helpers.pairs import photo
 from PIL import Image
 
-from pspnet_plugin.utils.images import decode_image, open_image, read_rgb
+from pspnet_plugin.utils.images import check_bits, decode_image, open_image, read_rgb
 
 CUT_OFF = cv2.imencode('.jpg', photo(64, 64))[1].tobytes()[:-600]
 
@@ -72,7 +72,52 @@ def test_bands_that_a_photo_does_not_have_are_named(tmp_path, read):
 
 
 @pytest.mark.parametrize('read', [decode, read_rgb])
-@pytest.mark.parametrize('suffix', ['gif', 'webp', 'png'])
+@pytest.mark.parametrize(
+    ('bands', 'kind', 'tags'),
+    [(3, np.uint16, {284: 2}), (3, np.uint8, {284: 2}), (1, np.uint16, {262: 0}),
+     (2, np.uint16, {338: 2}), (3, np.uint8, {262: 1}), (3, np.uint8, {262: 8})],
+)  # fmt: skip
+def test_tiffs_that_are_read_wrongly_are_named(tmp_path, read, bands, kind, tags):
+    write_tiff(tmp_path / '1.tif', photo(8, 12)[..., :bands].astype(kind), tags=tags)
+    with pytest.raises(ValueError, match=r'1\.tif.*Save it again'):
+        read(tmp_path / '1.tif', bits=12)
+
+
+@pytest.mark.parametrize('read', [decode, read_rgb])
+def test_deep_tiffs_that_only_pillow_reads_need_bits_too(tmp_path, read, monkeypatch):
+    deep = photo(8, 12)[..., 0].astype(np.uint16) * 16
+    Image.fromarray(deep).save(tmp_path / '1.tif')
+    monkeypatch.setattr(cv2, 'imdecode', lambda *_: None)
+    with pytest.raises(ValueError, match=r'1\.tif.*--bits'):
+        read(tmp_path / '1.tif')
+    expected = np.rint(deep * (255 / 4095))[..., None].repeat(3, 2)
+    assert (read(tmp_path / '1.tif', bits=12) == expected).all()
+    Image.fromarray(deep.astype(np.int32)).save(tmp_path / '2.tif')
+    with pytest.raises(ValueError, match=r'2\.tif'):
+        read(tmp_path / '2.tif', bits=12)
+
+
+@pytest.mark.parametrize('bits', [0, 7, 17, (3000, 200), (5, 5), (0, 65536), '12', 12.5, (1,)])
+def test_bits_that_cannot_be_are_named(bits):
+    with pytest.raises(ValueError, match='bits='):
+        check_bits(bits)
+    assert check_bits([200, 3000]) == (200, 3000) and check_bits(12) == 12
+
+
+@pytest.mark.parametrize('orientation', [3, 6])
+def test_avif_is_turned_upright(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    smooth = cv2.resize(photo(2, 3), (48, 32))
+    Image.fromarray(smooth[..., ::-1]).save(tmp_path / '1.avif', exif=exif, quality=100)
+    expected = np.rot90(smooth, {3: 2, 6: -1}[orientation])
+    for read in (decode, read_rgb):
+        found = read(tmp_path / '1.avif')[..., :: 1 if read is decode else -1]
+        assert abs(found.astype(int) - expected).mean() < 9
+
+
+@pytest.mark.parametrize('read', [decode, read_rgb])
+@pytest.mark.parametrize('suffix', ['gif', 'webp', 'png', 'avif'])
 def test_several_frames_are_named(tmp_path, read, suffix):
     frames = [Image.fromarray(photo(8, 12, seed=seed)) for seed in range(2)]
     path = tmp_path / f'1.{suffix}'
@@ -103,8 +148,8 @@ def test_open_image_keeps_indices_and_the_stored_mode(tmp_path):
     image = Image.fromarray(indices)
     image.putpalette(list(range(36)))
     image.save(tmp_path / '1.png', bits=4)
-    with open_image(tmp_path / '1.png') as (opened, stored):
-        assert opened.mode == 'P' and stored == 'P;4'
+    with open_image(tmp_path / '1.png') as (opened, stored, lossy):
+        assert opened.mode == 'P' and stored == 'P;4' and not lossy
         assert (np.asarray(opened) == indices).all()
 
 

@@ -150,6 +150,7 @@ def test_what_is_transparent_in_a_label_map_is_ignored(tmp_path, make, mode):
     expected[:, :9] = 255
     assert (labels_of(tmp_path) == expected).all()
     with_alpha(tmp_path / 'maps/train/0.png', LABELS, mode=mode, alpha=128)
+    arguments[3] = tmp_path / 'other'
     assert 'partly transparent' in make(*arguments, status=1)
 
 
@@ -380,3 +381,200 @@ def test_roboflow_numbers_that_skip_are_refused(tmp_path):
     (tmp_path / '_classes.csv').write_text('Pixel Value, Class\n0, a\n2, b\n')
     with pytest.raises(ValueError, match=r'_classes\.csv.*2, b'):
         read_metainfo(str(tmp_path / '_classes.csv'))
+
+
+# What breaking it has found.
+
+
+@pytest.mark.parametrize('orientation', [3, 6, 8])
+@pytest.mark.parametrize('tagged', ['photo', 'both', 'labels'])
+def test_tiffs_with_an_orientation_are_turned_once(tmp_path, make, orientation, tagged):
+    arguments = write_set(tmp_path, {'train/0': LABELS}, META)
+    turn = TRANSPOSED[orientation]
+    for folder, array in (('photos', photo(24, 40)[..., ::-1]), ('maps', LABELS)):
+        path = tmp_path / folder / 'train/0.png'
+        path.unlink()
+        own = tagged == 'both' or folder.startswith(tagged)
+        stored = array if own or tagged == 'photo' else np.ascontiguousarray(turn(array))
+        options = dict(tiffinfo={274: orientation}) if own else {}
+        Image.fromarray(stored).save(path.with_suffix('.tif'), **options)
+    always = ['--turn-labels', 'always'] if orientation == 3 and tagged == 'photo' else []
+    make(*arguments, *always)
+    found, labels = read_back(tmp_path / 'out', 'train')['train/0']
+    assert (found == turn(photo(24, 40)[..., ::-1])).all() and (labels == turn(LABELS)).all()
+
+
+def test_rare_classes_decide_the_meaning_too(tmp_path, make):
+    stored = {f'train/{i}': np.zeros((4, 6), np.uint8) for i in range(450)}
+    stored['train/133'][1] = 255
+    arguments = write_set(tmp_path, stored, BINARY)
+    make(*arguments)
+    assert (labels_of(tmp_path, 'train/133') == stored['train/133'] // 255).all()
+
+
+def test_numbers_and_levels_in_one_set_are_refused(tmp_path, make):
+    labels = np.minimum(LABELS, 1)
+    stored = {
+        'train/0': labels * np.uint8(255),
+        'train/1': labels,
+        'train/2': labels * np.uint8(255),
+    }
+    arguments = write_set(tmp_path, stored, BINARY)
+    assert '--label-values' in make(*arguments, status=2) and not (tmp_path / 'out').exists()
+
+
+def test_pairs_of_another_meaning_are_not_resumed(tmp_path, make):
+    arguments = write_set(tmp_path, {'train/0': np.minimum(LABELS, 1) * np.uint8(255)}, BINARY)
+    make(*arguments, '--label-values', 'index')
+    output = make(*arguments, status=2)
+    assert 'label_values' in output
+
+
+def test_tables_of_nearly_the_colours_of_other_classes_are_refused(tmp_path, make):
+    table = np.array([META['palette'][i] for i in (1, 2, 0)] + [[7, 7, 7]] * 253)
+    table[:3] = abs(table[:3] - 3)
+
+    def write(path, values):
+        save(path, values, table=table)
+
+    arguments = write_set(tmp_path, {'train/0': LABELS}, META, write)
+    assert '--label-values' in make(*arguments, status=1)
+    make(*arguments, '--label-values', 'index')
+    assert (labels_of(tmp_path) == LABELS).all()
+
+
+def test_a_table_is_read_alike_in_all_maps_of_a_set(tmp_path, make):
+    """Black is void, and index 0 of a usual table; other indices have unknown colours."""
+    palette = dict(
+        classes=['wall', 'door'], palette=[[0, 0, 255], [0, 170, 255]], void_palette=[[0, 0, 0]]
+    )
+    table = [[0, 0, 0], [128, 0, 0], [0, 128, 0]] + [[7, 7, 7]] * 253
+
+    def write(path, values):
+        save(path, values, table=table)
+
+    stored = {
+        'train/0': np.zeros((8, 8), np.uint8),
+        'train/1': np.tile([0, 1], (8, 4)).astype('u1'),
+    }
+    make(*write_set(tmp_path, stored, palette, write))
+    for name, values in stored.items():
+        assert (labels_of(tmp_path, name) == values).all()
+
+
+@pytest.mark.parametrize(
+    ('suffix', 'options'),
+    [('tif', dict(compression='jpeg')), ('webp', dict(quality=80)), ('avif', dict(quality=75)),
+     ('jp2', {})],
+)  # fmt: skip
+def test_labels_that_a_compression_has_altered_are_refused(tmp_path, make, suffix, options):
+    arguments = write_set(tmp_path, {'train/0': LABELS}, META)
+    (tmp_path / 'maps/train/0.png').unlink()
+    Image.fromarray(with_colors(LABELS)).save(tmp_path / f'maps/train/0.{suffix}', **options)
+    assert '--jpeg-labels' in make(*arguments, status=1)
+
+
+def test_lossless_webp_labels_are_taken(tmp_path, make):
+    arguments = write_set(tmp_path, {'train/0': LABELS}, META)
+    (tmp_path / 'maps/train/0.png').unlink()
+    Image.fromarray(with_colors(LABELS)).save(tmp_path / 'maps/train/0.webp', lossless=True)
+    make(*arguments)
+    assert (labels_of(tmp_path) == LABELS).all()
+
+
+def test_jpegs_of_class_numbers_are_refused(tmp_path, make):
+    arguments = write_set(tmp_path, {'train/0': LABELS}, BINARY)
+    (tmp_path / 'maps/train/0.png').unlink()
+    Image.fromarray(np.minimum(LABELS, 1)).save(tmp_path / 'maps/train/0.jpg', quality=100)
+    assert 'do not survive' in make(*arguments, '--jpeg-labels', status=2)
+
+
+def test_pages_of_a_tiff_are_refused_and_overviews_are_not(tmp_path, make):
+    arguments = write_set(tmp_path, {'train/0': LABELS}, META)
+    (tmp_path / 'maps/train/0.png').unlink()
+    path = tmp_path / 'maps/train/0.tif'
+    Image.fromarray(LABELS).save(path, save_all=True, append_images=[Image.fromarray(LABELS)])
+    assert '2 pages' in make(*arguments, status=1)
+    overview = Image.fromarray(LABELS[::2, ::2].copy())
+    overview.encoderinfo = dict(tiffinfo={254: 1})
+    Image.fromarray(LABELS).save(path, save_all=True, append_images=[overview])
+    make(*arguments)
+    assert (labels_of(tmp_path) == LABELS).all()
+
+
+def test_one_bit_maps_among_numbers_are_numbers(tmp_path, make):
+    palette = dict(classes=['a', 'b', 'c'], palette=[[0, 0, 0], [255, 255, 255], [200, 0, 0]])
+    arguments = write_set(tmp_path, {'train/0': LABELS, 'train/1': LABELS}, palette)
+    Image.fromarray(LABELS > 0).save(tmp_path / 'maps/train/1.png')
+    make(*arguments)
+    assert (labels_of(tmp_path) == LABELS).all()
+    assert (labels_of(tmp_path, 'train/1') == (LABELS > 0)).all()
+
+
+@pytest.mark.parametrize(
+    ('name', 'text', 'line'),
+    [
+        ('a.csv', 'name,b,g,r\na,200,0,0\n', 2), ('a.csv', 'id,name,r,g,b\n0,a,200,0,0\n', 2),
+        ('a.txt', 'a:200,0,0\nb:0,200,0::\n', 1), ('a.csv', 'a,200,0\n', 1),
+    ],
+)  # fmt: skip
+def test_lists_of_other_forms_are_refused(tmp_path, name, text, line):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=f'line {line}'):
+        read_metainfo(str(tmp_path / name))
+
+
+def test_marks_at_the_begin_and_names_that_begin_as_comments(tmp_path):
+    (tmp_path / 'my.json').write_text(json.dumps(META), encoding='utf-8-sig')
+    assert read_metainfo(str(tmp_path / 'my.json')) == META
+    (tmp_path / 'a.txt').write_text('# label:color_rgb:parts:actions\n#1:200,0,0::\nb:0,9,0::\n')
+    assert read_metainfo(str(tmp_path / 'a.txt'))['classes'] == ['#1', 'b']
+
+
+def test_photos_that_end_like_label_maps_are_photos(tmp_path, make):
+    (tmp_path / 'palette.json').write_text(json.dumps(META))
+    for name in ('new_mask', 'new_mask_mask', 'b', 'b_mask'):
+        image = LABELS if name in ('new_mask_mask', 'b_mask') else photo(24, 40)
+        save(tmp_path / f'all/{name}.png', image)
+    both = [tmp_path / 'all'] * 2
+    make(
+        'folders',
+        *both,
+        tmp_path / 'out',
+        '--palette',
+        tmp_path / 'palette.json',
+        '--ann-suffix',
+        '_mask',
+    )
+    assert {path.name for path in (tmp_path / 'out').glob('*.png')} == {'new_mask.png', 'b.png'}
+
+
+def test_names_are_compared_as_people_read_them_and_files_of_systems_are_no_photos(tmp_path, make):
+    labels = label_map(24, 40, classes=3)
+    arguments = write_set(tmp_path, {'U\u0308ni': labels}, META)
+    (tmp_path / 'photos/U\u0308ni.png').rename(tmp_path / 'photos/\u00dcni.png')
+    for junk in ('.ipynb_checkpoints/a.png', '@eaDir/a.png', '__MACOSX/a.png', '._a.png'):
+        save(tmp_path / 'photos' / junk, photo(4, 4))
+    make(*arguments)
+    assert [path.name for path in (tmp_path / 'out').glob('*.png')] == ['\u00dcni.png']
+
+
+@pytest.mark.parametrize('wrong', [['train=train', 'val=vall'], ['train=train']])
+def test_splits_that_are_no_directories_or_leave_some_out_are_named(tmp_path, make, wrong):
+    arguments = write_set(tmp_path, maps(3), META)
+    assert '--splits' in make(*arguments, '--splits', *wrong, status=2)
+    assert not (tmp_path / 'out').exists()
+
+
+def test_splits_may_lie_deeper(tmp_path, make):
+    stored = {f'v1/{name}': labels for name, labels in maps(3).items()}
+    make(*write_set(tmp_path, stored, META))
+    assert set(read_back(tmp_path / 'out', 'train/v1', 'val/v1')) == {
+        f'{name.split("/")[0]}/v1/{name.split("/")[1]}' for name in maps(3)
+    }
+
+
+@pytest.mark.parametrize('name', ['interval', 'festival', 'portraits'])
+def test_names_that_only_contain_a_split_are_none(tmp_path, make, name):
+    stored = {f'{name}/{i}': labels for i, labels in enumerate(maps(3).values())}
+    make(*write_set(tmp_path, stored, META))

@@ -6,13 +6,12 @@ draws street scenes in the colours of Cityscapes, to try a complete training wit
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
 from pspnet_plugin.datasets import PairsDataset
 from pspnet_plugin.labels.palettes import known_palettes, read_metainfo, reduces_zero_label
-from pspnet_plugin.toolkit.conversion.class_pixels import find_absent, sample
+from pspnet_plugin.toolkit.conversion.class_pixels import find_absent
 from pspnet_plugin.toolkit.conversion.config_writer import LARGEST_SIDE, update_config
 from pspnet_plugin.toolkit.conversion.conversion_run import ENDINGS, RESUME
 from pspnet_plugin.toolkit.conversion.label_maps import (
@@ -79,6 +78,7 @@ lists classes and colours. Sub-directories such as train, valid and test are kep
 training. IMG_DIR and ANN_DIR may be one directory with train/images, train/masks and so on.
 {AGAIN} {CHANGED}
 """
+MAP_KINDS = dict(grey='one channel', grey_rgb='grey RGB', table='a colour table')
 USE = """in the datasets of a config, with num_classes={classes} in the heads of its model:
   type='PairsDataset', data_root={out!r}, metainfo={metainfo!r}
 the same command with --config configs/NAME.py writes a complete one"""
@@ -148,13 +148,14 @@ def folders(args: argparse.Namespace) -> int:
     labels = [file for _, file in matched.files.values()]
     classes = metainfo['classes']
     if args.label_values == 'auto':
-        label_format = find_meaning(sample(labels, 200), label_format, names=classes)
+        label_format = find_meaning(labels, label_format, names=classes)
     else:
-        label_format = replace(label_format, grey=args.label_values, grey_rgb=args.label_values)
-    for kind, meaning in (('one channel', label_format.grey), ('grey RGB', label_format.grey_rgb)):
-        if meaning != {'one channel': 'index', 'grey RGB': 'color'}[kind]:
-            values = 'grey levels of the palette' if meaning == 'color' else 'class indices'
-            print(f'label maps of {kind}: their values are {values}')
+        label_format = label_format.decide(args.label_values)
+    meanings = {name: getattr(label_format, name) for name in ('grey', 'grey_rgb', 'table')}
+    unusual = {n: m for n, m in meanings.items() if m != getattr(LabelFormat, n)}
+    for name, meaning in unusual.items():
+        values = 'colours tell the classes' if meaning == 'color' else 'values are class indices'
+        print(f'label maps of {MAP_KINDS[name]}: their {values}')
     report_turned(matched, args.turn_labels, tool=TOOL)
     made_from = {
         'img_dir': str(args.img_dir.resolve()),
@@ -165,10 +166,14 @@ def folders(args: argparse.Namespace) -> int:
     given = dict(img_prefix='', ann_prefix='', reduce_zero_label=False, jpeg_labels=False)
     values = {**vars(args), 'reduce_zero_label': reduce}
     made_from |= {key: values[key] for key, default in given.items() if values[key] != default}
+    if unusual:
+        made_from['label_values'] = unusual
     status = _make(args, matched, label_format, made_from=made_from, metainfo=metainfo)
-    if absent := find_absent(labels, label_format, workers=args.workers):
+    others = {'val', 'test'} & matched.splits()
+    trained = [f for name, (_, f) in matched.files.items() if name.split('/')[0] not in others]
+    if absent := find_absent(trained or labels, label_format, workers=args.workers):
         named = ', '.join(classes[i] for i in absent)
-        complain(TOOL, f'classes without a pixel in any label map: {named}')
+        complain(TOOL, f'classes without a pixel in any label map that is trained on: {named}')
     suffix = f'.{args.format}'
     made = any(path.suffix == suffix for path in image_files(args.out))
     if made and args.config:
@@ -193,8 +198,8 @@ def _advise(args: argparse.Namespace, matched: MatchedPhotos) -> None:
     if 'test' in matched.splits():
         print(
             'test is kept out; to label it then:\n  python tools/predict.py '
-            f'{quote(str(args.img_dir))} --config {quote(str(args.config))} --checkpoint … --out …'
-            f'{bits}'
+            f'{" ".join(quote(str(path)) for path in matched.test_dirs)} '
+            f'--config {quote(str(args.config))} --checkpoint … --out …{bits}'
         )
 
 
@@ -288,8 +293,8 @@ def _add_folders(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add(
         '--label-values', choices=('auto', *MEANINGS), default='auto',
-        help='what grey label maps hold: class indices, or grey levels of the palette (auto: grey '
-        'levels, if the palette has them)',
+        help='what tells the classes of grey label maps and of those with a colour table: class '
+        'indices, or colours of the palette (auto: colours, if the palette has them all)',
     )  # fmt: skip
     add(
         '--reduce-zero-label', action=argparse.BooleanOptionalAction,
@@ -298,7 +303,8 @@ def _add_folders(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add(
         '--jpeg-labels', action='store_true',
-        help='decode label maps that are JPEGs by the edge-aware rule; they are refused otherwise',
+        help='decode label maps that are JPEGs, or lost precision otherwise, by the edge-aware '
+        'rule; they are refused without',
     )  # fmt: skip
     add(
         '--turn-labels', choices=TURNS, default='auto',

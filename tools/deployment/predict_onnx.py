@@ -175,11 +175,15 @@ def read_photo(path: Path, bits: Bits | None = None) -> np.ndarray:
         raise BadPhoto(f'{path} cannot be read: {error.strerror}') from None
     if is_cut_off(content):
         raise BadPhoto(f'{path} is cut off: its JPEG data has no end; copy it again')
-    if problem := band_problem(tiff_tags(content)):
+    if problem := band_problem(tiff_pages(content)):
         raise BadPhoto(f'{path}: {problem}')
+    if content[4:12] == b'ftypavif' and (b'irot' in content[:4096] or b'imir' in content[:4096]):
+        raise BadPhoto(f'{path} is an AVIF that is to be turned; save it upright, or as a JPEG')
     try:
         buffer = np.frombuffer(content, np.uint8)
-        if may_be_animated(content) and len(cv2.imdecodemulti(buffer, cv2.IMREAD_COLOR)[1]) > 1:
+        if is_animated(content) or (
+            content.startswith(b'GIF8') and len(cv2.imdecodemulti(buffer, cv2.IMREAD_COLOR)[1]) > 1
+        ):
             raise BadPhoto(f'{path} holds several frames; save the one that counts as a file')
         how = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
         photo = cv2.imdecode(buffer, how) if content else None
@@ -210,47 +214,79 @@ def to_8_bits(path: Path, photo: np.ndarray, bits: Bits | None) -> np.ndarray:
     return np.rint(scaled.clip(0, 255)).astype(np.uint8)
 
 
-def may_be_animated(content: bytes) -> bool:
-    """Return whether the first bytes are those of a GIF, an animated WebP or an animated PNG."""
+def is_animated(content: bytes) -> bool:
+    """Return whether the first bytes are those of an animated WebP, PNG or AVIF."""
+    if content[4:12] == b'ftypavis':
+        return True
     start = content[: max(content.find(b'IDAT'), 64)]
-    return content.startswith(b'GIF8') or any(
+    return any(
         content.startswith(kind) and chunk in start
         for kind, chunk in ((b'RIFF', b'ANIM'), (b'\x89PNG', b'acTL'))
     )
 
 
-def tiff_tags(content: bytes) -> dict[int, tuple[int, ...]]:
-    """Read the 16-bit tags of a TIFF's first image; empty for another format or a cut-off file."""
-    tags: dict[int, tuple[int, ...]] = {}
+TIFF_TAGS = (254, 258, 259, 262, 274, 277, 284, 322, 338, 339)
+
+
+def tiff_pages(content: bytes) -> list[dict[int, tuple[int, ...]]]:
+    """Read the numbers of some tags of each page of a TIFF; empty for another format."""
+    pages: list[dict[int, tuple[int, ...]]] = []
     order = {b'II': '<', b'MM': '>'}.get(content[:2])
-    with contextlib.suppress(struct.error, KeyError):
+    with contextlib.suppress(struct.error, KeyError, OverflowError):
         version = struct.unpack_from(f'{order or "<"}H', content, 2)[0] if order else 0
-        # Offset of the list of tags, its count, a tag's value, all of a tag; 43 is BigTIFF.
+        # Offset of the first list of tags, its count, an offset, all of a tag; 43 is BigTIFF.
         start, count, offset, size = {42: (4, 'H', 'I', 12), 43: (8, 'Q', 'Q', 20)}[version]
         (at,) = struct.unpack_from(f'{order}{offset}', content, start)
-        (entries,) = struct.unpack_from(f'{order}{count}', content, at)
-        at += struct.calcsize(f'={count}')
-        for _ in range(entries):
-            tag, kind, number = struct.unpack_from(f'{order}HH{offset}', content, at)
-            if kind == 3:
-                value = at + struct.calcsize(f'=HH{offset}')
-                if 2 * number > struct.calcsize(f'={offset}'):
-                    (value,) = struct.unpack_from(f'{order}{offset}', content, value)
-                tags[tag] = struct.unpack_from(f'{order}{number}H', content, value)
-            at += size
-    return tags
+        while at and len(pages) < 1000:
+            tags: dict[int, tuple[int, ...]] = {}
+            (entries,) = struct.unpack_from(f'{order}{count}', content, at)
+            at += struct.calcsize(f'={count}')
+            for _ in range(entries):
+                tag, kind, number = struct.unpack_from(f'{order}HH{offset}', content, at)
+                if tag in TIFF_TAGS and kind in (3, 4):
+                    form, value = (
+                        f'{order}{number}{"HI"[kind - 3]}',
+                        at + struct.calcsize(f'=HH{offset}'),
+                    )
+                    if struct.calcsize(form) > struct.calcsize(f'={offset}'):
+                        (value,) = struct.unpack_from(f'{order}{offset}', content, value)
+                    tags[tag] = struct.unpack_from(form, content, value)
+                at += size
+            pages.append(tags)
+            (at,) = struct.unpack_from(f'{order}{offset}', content, at)
+    return pages
 
 
-def band_problem(tags: dict[int, tuple[int, ...]]) -> str:
-    """Return what is wrong with the bands of a TIFF, by its tags; '' if nothing is."""
-    kinds = tags.get(339, ())  # SampleFormat: 2 is signed, 3 a float
-    if 3 in kinds or kinds.count(2) > 1:
+def band_problem(pages: list[dict[int, tuple[int, ...]]]) -> str:
+    """Return what is wrong with bands and pages of a TIFF, by its tags; '' if nothing is."""
+    if not pages:
+        return ''
+    # NewSubfileType: 1 is an overview, 4 a mask of transparency.
+    if (count := sum(not page.get(254, (0,))[0] & 5 for page in pages)) > 1:
+        return f'it holds {count} pages; save the one that counts as a file'
+    _, bits, compression, color, turned, samples, planar, tiles, extra, kinds = (
+        pages[0].get(tag, default)
+        for tag, default in zip(
+            TIFF_TAGS, ((0,), (1,), (1,), (1,), (1,), (1,), (1,), (), (), ()), strict=True
+        )
+    )
+    if 3 in kinds or kinds.count(2) > 1:  # SampleFormat: 2 is signed, 3 a float
         held = 'floating-point values' if 3 in kinds else 'signed integers'
         return f'it holds {held}; 8 bits a channel, or 16, are supported'
-    bands = tags.get(277, (1,))[0] - sum(kind in (1, 2) for kind in tags.get(338, ()))  # no alpha
-    if not tags or bands in (1, 3) or 5 in tags.get(262, ()):  # CMYK
-        return ''
-    return f'it has {bands} bands; one (grey) or three (red, green, blue) are supported, and alpha'
+    bands = samples[0] - sum(kind in (1, 2) for kind in extra)  # without alpha
+    if bands not in (1, 3) and color[0] != 5:  # CMYK
+        return f'it has {bands} bands; one (grey) or three (red, green, blue) are supported'
+    odd = {
+        'planes of its own for each band': samples[0] > 1 and planar[0] == 2,
+        'three bands that are not marked as red, green and blue': bands == 3 and color[0] < 2,
+        'CIELab colours': color[0] in (8, 9, 10),
+        'inverted grey of 16 bits': max(bits) > 8 and color[0] == 0,
+        'grey of 16 bits with alpha': max(bits) > 8 and bands == 1 < samples[0],
+        'turned tiles': bool(tiles) and turned[0] != 1,
+        'a compression that is not supported': compression[0] in (34712, 34892, 50001, 50002),
+    }
+    found = next((what for what, is_so in odd.items() if is_so), '')
+    return found and f'it has {found}; save it again, as a plain RGB TIFF or PNG'
 
 
 def is_cut_off(content: bytes) -> bool:

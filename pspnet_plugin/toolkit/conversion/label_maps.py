@@ -2,13 +2,13 @@
 
 A label map stores class indices (one channel of 8 or 16 bits, a PNG with a colour table, or grey
 RGB) or exact colours (RGB, the table's, or grey levels). All are read as indices into one list of
-colours: those of the classes, then void. What grey values mean, indices or levels, holds for a set
-as a whole; ``find_meaning`` tells it from a sample.
+colours: those of the classes, then void. What grey values and tables mean, indices or colours,
+holds for a set as a whole; ``find_meaning`` tells it.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +26,8 @@ COLOR_MODES = ('RGB', 'RGBA')
 MEANINGS = ('index', 'color')
 # Raw modes of grey that Pillow silently stretches to 0 ... 255.
 _STRETCHED = re.compile(r'L;[24].*')
+_LOSSY_INDICES = 40  # JPEGs with no higher value hold indices, not levels
+_NEAR = 16  # levels between a colour and what a conversion of profiles makes of it
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class LabelFormat:
     index_table: tuple[int, ...]  # position in colors of 256 indices; 255 if one must not occur
     grey: str = 'index'  # what values of one channel are, of ``MEANINGS``
     grey_rgb: str = 'color'  # what RGB maps hold whose pixels are all grey
+    table: str = 'index'  # what tells the classes of maps with a colour table
+    decided: bool = False  # somebody has said so, whatever colours a table has
     jpeg: bool = False  # JPEGs are decoded by the edge-aware rule, not refused
     shared: frozenset[Color] = frozenset()  # colours of several classes, which tell none
 
@@ -62,6 +66,15 @@ class LabelFormat:
         """Position in colors of the grey ones, by their level."""
         grey = {color[0]: i for i, color in enumerate(self.colors) if len(set(color)) == 1}
         return {level: i for level, i in grey.items() if (level,) * 3 not in self.shared}
+
+    @property
+    def class_greys(self) -> set[int]:
+        """Levels that are colours of classes."""
+        return {level for level, i in self.greys.items() if i < self.num_classes}
+
+    def decide(self, meaning: str) -> 'LabelFormat':
+        """Return the format of a set whose values have one meaning, of ``MEANINGS``."""
+        return replace(self, grey=meaning, grey_rgb=meaning, table=meaning, decided=True)
 
 
 def with_void(metainfo: dict) -> dict:
@@ -90,92 +103,133 @@ def with_own_colors(metainfo: dict) -> dict:
     return {**metainfo, **changed}
 
 
-def find_meaning(
-    paths: Iterable[Path], label_format: LabelFormat, *, names: Sequence[str]
-) -> LabelFormat:
-    """Find whether the grey values of a set are indices or levels, from some of its maps.
+class _Evidence:
+    """What the values of some label maps of a set tell about their meaning."""
 
-    They are levels where the palette has them all, two or more of them as classes (or 255). Files
-    that cannot be read do not count: they are reported where they are converted.
+    def __init__(self, label_format: LabelFormat) -> None:
+        self.label_format = label_format
+        self.grey: set[int] = set()
+        self.grey_rgb: set[int] = set()
+        self.bits = self.has_colors = False
+        self.table_unknown = self.table_differs = False
+        self.lossy: set[int] = set()
 
-    ``ValueError``: they are 255, the index of ignored pixels, and one other value, so that all but
-    one class would have no pixel.
-    """
-    grey: set[int] = set()
-    grey_rgb: set[int] = set()
-    has_colors = False
-    for path in paths:
+    def add(self, path: Path) -> None:
+        """Look at a map; one that cannot be read is reported where it is converted."""
         try:
-            with open_image(path) as (image, stored):
-                values = (
-                    None
-                    if _format_problem(image, stored, jpeg=False)
-                    else _values(image, label_format)
-                )
+            with open_image(path) as (image, stored, lossy):
+                if _format_problem(image, stored, lossy=lossy and not self.label_format.jpeg):
+                    return
+                values = _values(image)
+                if lossy:
+                    self.lossy |= set(np.unique(values).tolist()) if _is_grey(values) else {255}
+                elif image.mode == '1':
+                    self.bits = True
+                elif image.mode in ('P', 'PA'):
+                    self._add_table(image, values)
+                elif values.ndim == 2:
+                    self.grey |= set(np.unique(values).tolist())
+                elif _is_grey(values):
+                    self.grey_rgb |= set(np.unique(values[..., 0]).tolist())
+                else:
+                    self.has_colors = True
         except (OSError, ValueError):
-            continue
-        if values is None or image.mode in ('P', 'PA'):
-            continue
-        if values.ndim == 2:
-            grey |= set(np.unique(values).tolist())
-        elif _is_grey(values):
-            grey_rgb |= set(np.unique(values[..., 0]).tolist())
-        else:
-            has_colors = True
+            return
+
+    def _add_table(self, image: Image.Image, values: np.ndarray) -> None:
+        _, meant = _table_meaning(image, values, alpha_of(image), self.label_format)
+        if -1 in meant.values():
+            self.table_unknown = True
+        elif any(position < self.label_format.num_classes for position in meant.values()):
+            table = self.label_format.index_table
+            self.table_differs |= any(table[index] != p for index, p in meant.items())
+
+    @property
+    def undecided(self) -> bool:
+        """Return whether values are seen that may be indices or levels."""
+        classes = self.label_format.class_greys
+        seen = self.grey | self.grey_rgb
+        return bool(seen) and seen <= classes and len(seen) == 1 < len(classes)
+
+
+def find_meaning(
+    paths: Sequence[Path], label_format: LabelFormat, *, names: Sequence[str], sample: int = 200
+) -> LabelFormat:
+    """Find whether the values of a set are indices or colours, from some of its maps.
+
+    Greys are levels where the palette has them all, two or more of them as classes (or 255). Tables
+    tell by their colours where all that are in use are known. As long as all values are one, which
+    may be both, all maps are looked at.
+
+    ``ValueError``: the values have 255, the index of ignored pixels, where it is the level of a
+    class too, or where all but one class would have no pixel; or they are JPEGs of indices.
+    """
+    evidence = _Evidence(label_format)
+    first = paths[:: max(len(paths) // sample, 1)]
+    for path in first:
+        evidence.add(path)
+    for path in paths if evidence.undecided else ():
+        evidence.add(path)
+        if not evidence.undecided:
+            break
+    classes = label_format.class_greys
+    greys = evidence.grey or ({0, 255} if evidence.bits and {0, 255} <= classes else set())
+    meaning, rgb_meaning = _meaning(greys, label_format), _meaning(evidence.grey_rgb, label_format)
     indices = {i for i, p in enumerate(label_format.index_table) if p < IGNORE_INDEX}
-    meaning, rgb_meaning = _meaning(grey, label_format), _meaning(grey_rgb, label_format)
-    if has_colors or grey_rgb <= label_format.greys.keys() or not grey_rgb <= indices:
+    levels = evidence.grey_rgb <= label_format.greys.keys()
+    if evidence.has_colors or levels or not evidence.grey_rgb <= indices:
         rgb_meaning = 'color'
-    for held_values, found in ((grey, meaning), (grey_rgb, rgb_meaning)):
-        if found == 'index' and IGNORE_INDEX in held_values and len(held_values) <= 2:
-            other = min(held_values - {IGNORE_INDEX}, default=None)
-            held = f'{other} and {IGNORE_INDEX}' if other is not None else f'{IGNORE_INDEX} alone'
+    for values, found in ((greys, meaning), (evidence.grey_rgb, rgb_meaning)):
+        few, is_class = len(values) <= 2, IGNORE_INDEX in classes
+        if found == 'index' and IGNORE_INDEX in values and (few or is_class):
+            shown = ', '.join(map(str, sorted(values)[:5])) + (' …' if len(values) > 5 else '')
             raise ValueError(
-                f'the label maps hold {held}. {IGNORE_INDEX} is the index of ignored pixels, so '
-                f'that of {", ".join(names)} at most one would have a pixel. If {IGNORE_INDEX} is '
-                'a class, give the classes the grey levels that stand for them as colours, such '
-                'as "palette": [[0, 0, 0], [255, 255, 255]]; else --label-values index'
+                f'the label maps hold {shown}. {IGNORE_INDEX} is the index of ignored pixels'
+                f'{" and the grey level of a class" if is_class else ""}. If it stands for one of '
+                f'{", ".join(names)}, give the classes the grey levels of the maps as colours, '
+                'such as "palette": [[0, 0, 0], [255, 255, 255]], and --label-values color; else '
+                '--label-values index'
             )
-    return replace(label_format, grey=meaning, grey_rgb=rgb_meaning)
+    if evidence.lossy and max(evidence.lossy) <= _LOSSY_INDICES < max(classes, default=0):
+        raise ValueError(
+            f'the label maps are compressed with loss and hold values up to {max(evidence.lossy)}: '
+            'numbers of classes do not survive that. Give the lossless originals'
+        )
+    by_color = evidence.table_differs and not evidence.table_unknown
+    table = 'color' if by_color else 'index'
+    return replace(label_format, grey=meaning, grey_rgb=rgb_meaning, table=table)
 
 
 def _meaning(values: set[int], label_format: LabelFormat) -> str:
-    greys = label_format.greys
-    classes = {v for v in values if v in greys and greys[v] < label_format.num_classes}
-    levels = values <= greys.keys() and (len(classes) > 1 or IGNORE_INDEX in classes)
+    classes = values & label_format.class_greys
+    levels = values <= label_format.greys.keys() and (len(classes) > 1 or IGNORE_INDEX in classes)
     return 'color' if values and levels else 'index'
 
 
 def read_labels(path: Path, label_format: LabelFormat) -> np.ndarray:
     """Read a label map, (H, W) uint8: positions in ``label_format.colors``.
 
-    ``OSError``: the file cannot be read. ``ValueError``: it is no complete image, a JPEG without
-    ``label_format.jpeg``, of a depth whose values are ambiguous, partly transparent, or holds an
-    index or a colour that ``label_format`` does not know. Invisible pixels are ignored.
+    ``OSError``: the file cannot be read. ``ValueError``: it is no complete image, compressed with
+    loss without ``label_format.jpeg``, of a depth whose values are ambiguous, partly transparent,
+    or holds an index or a colour that ``label_format`` does not know. Invisible pixels are ignored.
     """
-    with open_image(path) as (image, stored):
-        if problem := _format_problem(image, stored, jpeg=label_format.jpeg):
+    with open_image(path) as (image, stored, lossy):
+        if problem := _format_problem(image, stored, lossy=lossy and not label_format.jpeg):
             raise ValueError(f'{path} {problem}')
-        if image.format == 'JPEG':
-            return _decode_jpeg(path, image, label_format)
-        values, alpha = _values(image, label_format), alpha_of(image)
-        by_color = values.ndim == 3
-        if image.mode in ('P', 'PA'):
-            entries = _table_colors(path, image, values, alpha, label_format)
-            values = values if entries is None else entries[values]
-            by_color = entries is not None
-    invisible = np.zeros(values.shape[:2], bool) if alpha is None else alpha == 0
-    if alpha is not None:
+        if lossy:
+            return _decode_lossy(path, image, label_format)
+        alpha = alpha_of(image)
         try:
-            check_alpha(alpha)
+            if alpha is not None:
+                check_alpha(alpha)
+            values = _meant_values(image, alpha, label_format)
         except ValueError as error:
             raise ValueError(f'{path}: {error}') from None
-    if by_color and values.ndim == 3 and label_format.grey_rgb == 'index' and _is_grey(values):
-        values, by_color = values[..., 0], False
-    elif values.ndim == 2 and label_format.grey == 'color' and image.mode not in ('P', 'PA'):
-        values, by_color = np.repeat(values[..., None].clip(-1, 256), 3, axis=2), True
-    labels = _by_color(values, label_format) if by_color else _by_index(values, label_format)
-    labels[invisible] = label_format.num_classes  # the first void colour
+    labels = (
+        _by_color(values, label_format) if values.ndim == 3 else _by_index(values, label_format)
+    )
+    if alpha is not None:
+        labels[alpha == 0] = label_format.num_classes  # the first void colour
     unknown = labels == IGNORE_INDEX
     if unknown.any():
         y, x = np.argwhere(unknown)[0]
@@ -186,13 +240,38 @@ def read_labels(path: Path, label_format: LabelFormat) -> np.ndarray:
     return labels
 
 
-def _values(image: Image.Image, label_format: LabelFormat) -> np.ndarray:
-    """Return what a map stores, (H, W) or (H, W, 3) int32, without alpha.
+def _meant_values(
+    image: Image.Image, alpha: np.ndarray | None, label_format: LabelFormat
+) -> np.ndarray:
+    """Return the (H, W) indices or the (H, W, 3) colours that tell the classes of a map.
 
-    One bit is black or white, if both are colours of the palette, and else an index.
+    ``ValueError``: it contradicts the meaning of its set.
     """
-    if image.mode == '1' and {0, 255} <= label_format.greys.keys():
-        image = image.convert('L')
+    values = _values(image)
+    if image.mode in ('P', 'PA'):
+        entries, meant = _table_meaning(image, values, alpha, label_format)
+        if label_format.table == 'color':
+            return entries[values]
+        if not label_format.decided:
+            _check_table(entries, meant, label_format)
+        return values
+    if values.ndim == 3:
+        by_index = label_format.grey_rgb == 'index' and _is_grey(values)
+        return values[..., 0] if by_index else values
+    if label_format.grey == 'color':
+        levels = values * IGNORE_INDEX if image.mode == '1' else values.clip(-1, 256)
+        return np.repeat(levels[..., None], 3, axis=2)
+    ambiguous = not label_format.decided and IGNORE_INDEX in label_format.class_greys
+    if ambiguous and (values == IGNORE_INDEX).any():
+        raise ValueError(
+            f'it holds {IGNORE_INDEX}, the index of ignored pixels and the grey level of a class, '
+            'and others of the set hold numbers. Give --label-values index or color'
+        )
+    return values
+
+
+def _values(image: Image.Image) -> np.ndarray:
+    """Return what a map stores, (H, W) or (H, W, 3) int32, without alpha."""
     if image.mode == 'PA':
         image = image.convert('P')
     values = np.asarray(image).astype(np.int32)
@@ -202,7 +281,7 @@ def _values(image: Image.Image, label_format: LabelFormat) -> np.ndarray:
 
 
 def _is_grey(values: np.ndarray) -> bool:
-    return bool((values == values[..., :1]).all())
+    return values.ndim == 2 or bool((values == values[..., :1]).all())
 
 
 def _by_index(values: np.ndarray, label_format: LabelFormat) -> np.ndarray:
@@ -249,18 +328,24 @@ def _advice(value: np.ndarray, label_format: LabelFormat) -> str:
     hint = ''
     if value == label_format.num_classes and label_format.index_table[0] == 0:
         hint = ' (--reduce-zero-label if 0 is no class, and they are counted from 1)'
+    elif len(label_format.class_greys) > 1 and last < value < IGNORE_INDEX:
+        hint = ' (if it is a grey of blended edges, save the map without antialiasing)'
     return (
         f'but classes have {first} to {last}, ignored pixels {IGNORE_INDEX}. Fix the map, or name '
         f'the classes and the kind of labels that it was drawn with{hint}'
     )
 
 
-def _format_problem(image: Image.Image, stored: str, *, jpeg: bool) -> str | None:
+def _format_problem(image: Image.Image, stored: str, *, lossy: bool) -> str | None:
     """Return why the loaded values may be others than those that were written."""
+    if lossy:
+        return (
+            f'is a {image.format} whose compression alters labels. Give the lossless original '
+            '(PNG, TIFF or BMP) or, if there is none, --jpeg-labels'
+        )
     if image.format in ('JPEG', 'MPO'):
-        advice = 'Give the lossless original (PNG, TIFF or BMP) or, if there is none, --jpeg-labels'
-        return None if jpeg else f'is a JPEG, which alters labels. {advice}'
-    if (frames := getattr(image, 'n_frames', 1)) > 1 and image.format != 'TIFF':
+        return None
+    if (frames := getattr(image, 'n_frames', 1)) > 1 and image.format != 'TIFF':  # overviews
         return f'holds {frames} frames, expected one'
     if _STRETCHED.fullmatch(stored):
         return (
@@ -275,8 +360,8 @@ def _format_problem(image: Image.Image, stored: str, *, jpeg: bool) -> str | Non
     return None
 
 
-def _decode_jpeg(path: Path, image: Image.Image, label_format: LabelFormat) -> np.ndarray:
-    """Decode the colours of a JPEG by the edge-aware rule; what is unsure becomes void."""
+def _decode_lossy(path: Path, image: Image.Image, label_format: LabelFormat) -> np.ndarray:
+    """Decode colours that a JPEG has blurred by the edge-aware rule; the unsure become void."""
     count = label_format.num_classes
     decoder = _decoder(label_format.colors[:count], label_format.colors[count:])
     bgr = cv2.cvtColor(np.asarray(image.convert('RGB')), cv2.COLOR_RGB2BGR)
@@ -292,18 +377,12 @@ def _decoder(palette: tuple[Color, ...], void: tuple[Color, ...]) -> LabelDecode
     return LabelDecoder(palette, void_palette=void)
 
 
-def _table_colors(
-    path: Path,
-    image: Image.Image,
-    values: np.ndarray,
-    alpha: np.ndarray | None,
-    label_format: LabelFormat,
-) -> np.ndarray | None:
-    """Return the (256, 3) colours of a table if they tell the classes; None if the indices do.
+def _table_meaning(
+    image: Image.Image, values: np.ndarray, alpha: np.ndarray | None, label_format: LabelFormat
+) -> tuple[np.ndarray, dict[int, int]]:
+    """Return the (256, 3) colours of a table, and the position of the colour of each used index.
 
-    The colours do if all that are in use are known. Else an entry in use with the colour of another
-    class than its index is a contradiction: some program has packed colours into a table of its own
-    order, and its indices would silently become other classes.
+    The position is -1 where the palette lacks the colour.
     """
     entries = np.full((256, 3), -1, np.int32)
     table = np.array(image.getpalette('RGB')).reshape(-1, 3)
@@ -311,17 +390,28 @@ def _table_colors(
     known = {c: i for i, c in enumerate(label_format.colors) if c not in label_format.shared}
     shown = values if alpha is None else values[alpha > 0]
     used = np.flatnonzero(np.bincount(shown.ravel(), minlength=256)).tolist()
-    meant = {i: known.get(tuple(entries[i].tolist()), -1) for i in used if i < 256}
-    if meant and -1 not in meant.values():
-        return entries
+    return entries, {i: known.get(tuple(entries[i].tolist()), -1) for i in used if i < 256}
+
+
+def _check_table(entries: np.ndarray, meant: dict[int, int], label_format: LabelFormat) -> None:
+    """Raise ``ValueError`` for an index with about the colour of another class than its own.
+
+    Some program has packed colours into a table of its own order then, and the indices would
+    silently become other classes.
+    """
+    colors = np.array(label_format.colors[: label_format.num_classes])
     for index, position in meant.items():
-        other = label_format.index_table[index]
-        if 0 <= position < label_format.num_classes and position != other:
-            unknown = next(i for i, p in meant.items() if p < 0)
+        own = label_format.index_table[index]
+        if position < 0:
+            distances = np.linalg.norm(colors - entries[index], axis=1)
+            nearest = int(distances.argmin())
+            near_own = own < len(colors) and distances[own] <= distances[nearest]
+            position = nearest if distances[nearest] <= _NEAR and not near_own else own
+        if position < label_format.num_classes and position != own:
+            unknown = [tuple(entries[i].tolist()) for i, p in meant.items() if p < 0]
+            reason = f', and the palette lacks its {unknown[0]}' if unknown else ''
             raise ValueError(
-                f'{path}: index {index} of its colour table has the colour of class {position}, '
-                f'and index {unknown} has {tuple(entries[unknown].tolist())}, which the palette '
-                'lacks. Add that colour to palette or void_palette if the colours are right; save '
-                'the map without a table if the indices are'
+                f'index {index} of its table has the colour {tuple(entries[index].tolist())}, that '
+                f'of class {position}{reason}. If colours are right, add missing ones to palette '
+                'or void_palette, or give --label-values color; if indices: --label-values index'
             )
-    return None

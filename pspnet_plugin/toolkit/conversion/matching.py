@@ -1,10 +1,11 @@
 """Photos matched with their label maps, in any two directories or the layout of Cityscapes."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from mmengine import fileio
 
@@ -21,14 +22,16 @@ _SPLIT_NAMES = dict(
     val=r'val|valid|validation|valset|dev',
     test=r'test|testing|testset',
 )
-_LIKE_A_SPLIT = re.compile('train|val|test|split|fold')
+_LIKE_A_SPLIT = re.compile(
+    r'(?<![a-z])(train(ing|set)?|val(id(ation)?)?|test(ing|set)?|splits?|folds?)(?![a-z])'
+)
 # Directories of photos and of label maps beside each other.
 _PHOTO_DIRS = frozenset(
     ('image', 'images', 'img', 'imgs', 'img_dir', 'photo', 'photos', 'jpegimages')
 )
 _LABEL_DIRS = frozenset(
     ('mask', 'masks', 'label', 'labels', 'annotation', 'annotations', 'ann', 'ann_dir', 'gt',
-     'groundtruth', 'segmentationclass', 'segmentation'),
+     'groundtruth', 'segmentation', 'segmentationclass', 'segmentationclasspng', 'masks_machine'),
 )  # fmt: skip
 
 # Kinds of Cityscapes label maps; the first carries most.
@@ -55,9 +58,13 @@ class MatchedPhotos:
     unmatched: list[str]  # photos without a label map
     unused_maps: int  # number of label maps without a photo
     skipped: Counter[str]  # number of other files by suffix
+    keeps_splits: bool = True  # sub-directories train, val and test are splits
+    test_dirs: tuple[Path, ...] = ()  # where the photos of test lie
 
     def splits(self) -> set[str]:
         """Return which of train, val and test there are."""
+        if not self.keeps_splits:
+            return set()
         tops = {name.split('/')[0] for name in (*self.files, *self.unmatched) if '/' in name}
         return tops & _SPLIT_NAMES.keys()
 
@@ -113,6 +120,12 @@ def match_folders(
             {entry: PurePosixPath(entry) for entry in _images(folder, skipped)}
             for folder in (photos, labels)
         )
+    if splits:
+        tops = {path.parts[0] for path in photo_side.values() if len(path.parts) > 1}
+        listed = f'its directories are {", ".join(sorted(tops)) or "none"}'
+        if wrong := [*(splits.keys() - tops), *(tops - splits.keys())]:
+            problem = 'is no directory of' if wrong[0] in splits else 'is left out, a directory of'
+            raise ValueError(f'--splits: {wrong[0]} {problem} {photos}; {listed}')
     by_photo = _by_name(photos, photo_side, photo_ends, splits, option='--img-suffix')
     by_labels = _by_name(labels, label_side, label_ends, splits, option='--ann-suffix')
     names = sorted(by_photo, key=natural_key)
@@ -130,7 +143,11 @@ def match_folders(
             'ends that --img-suffix, --ann-suffix, --img-prefix and --ann-prefix give'
         )
     unmatched = [name for name in names if name not in by_labels]
-    return MatchedPhotos(files, unmatched, len(by_labels) - len(files), skipped)
+    in_test = sorted({by_photo[name].parent for name in names if name.startswith('test/')})
+    return MatchedPhotos(
+        files, unmatched, len(by_labels) - len(files), skipped, splits != {},
+        tuple(folder for folder in in_test if not {*folder.parents} & {*in_test}),
+    )  # fmt: skip
 
 
 def match_cityscapes(root: Path, kind: str | None) -> tuple[MatchedPhotos, str]:
@@ -198,7 +215,11 @@ def _images(folder: Path, skipped: Counter[str]) -> list[str]:
     """List the images below a directory, relative to it, and count the other files."""
     if not folder.is_dir():
         raise FileNotFoundError(f'{folder}: no such directory')
-    entries = list(fileio.list_dir_or_file(str(folder), list_dir=False, recursive=True))
+    listed = fileio.list_dir_or_file(str(folder), list_dir=False, recursive=True)
+    paths = map(PurePath, listed)
+    entries = [
+        path.as_posix() for path in paths if not any(_is_hidden(part) for part in path.parts)
+    ]
     images = [entry for entry in entries if entry.lower().endswith(PHOTO_SUFFIXES)]
     others = Counter(PurePosixPath(e).suffix.lower() or 'no suffix' for e in {*entries} - {*images})
     skipped.update(others)
@@ -211,6 +232,11 @@ def _images(folder: Path, skipped: Counter[str]) -> list[str]:
     return images
 
 
+def _is_hidden(name: str) -> bool:
+    """Return whether a file or directory is of a system: .ipynb_checkpoints, ._a.jpg, @eaDir."""
+    return name.startswith(('.', '@')) or name == '__MACOSX'
+
+
 def _tell_apart(
     images: list[str], label_ends: Ends
 ) -> tuple[dict[str, PurePosixPath], dict[str, PurePosixPath]]:
@@ -218,12 +244,17 @@ def _tell_apart(
     sides: tuple[dict[str, PurePosixPath], dict[str, PurePosixPath]] = ({}, {})
     kinds = {part.lower() for image in images for part in PurePosixPath(image).parts[:-1]}
     by_ends = label_ends != Ends()
+    # What has label maps of its own is a photo, however it ends.
+    common = {
+        (str(PurePosixPath(i).parent), label_ends.strip(PurePosixPath(i).name)) for i in images
+    }
     for image in images:
         *folders, name = PurePosixPath(image).parts
         words = {folder.lower() for folder in folders}
         is_labels = bool(words & _LABEL_DIRS)
         if not kinds & _LABEL_DIRS:
-            is_labels = by_ends and label_ends.strip(name) is not None
+            stem = str(PurePosixPath(image).parent), name.rpartition('.')[0]
+            is_labels = by_ends and label_ends.strip(name) is not None and stem not in common
         elif not is_labels and kinds & _PHOTO_DIRS and not words & _PHOTO_DIRS:
             continue  # beside both
         own = _LABEL_DIRS if is_labels else _PHOTO_DIRS
@@ -245,9 +276,12 @@ def _by_name(
     """Map common names to the images of a directory, whose paths may be shortened."""
     known = splits
     if known is None:
+        folders = {part for path in images.values() for part in path.parts[:-1]}
+        known = {folder: split for folder in folders if (split := split_of(folder))}
         tops = sorted({path.parts[0] for path in images.values() if len(path.parts) > 1})
-        known = {top: split for top in tops if (split := split_of(top))}
-        asked = [t for t in tops if t not in known and (known or _LIKE_A_SPLIT.search(t.lower()))]
+        without = {p.parts[0] for p in images.values() if not {*p.parts[:-1]} & known.keys()}
+        asked = [top for top in tops if top in without]
+        asked = [t for t in asked if known or _LIKE_A_SPLIT.search(t.lower())]
         if asked:
             raise ValueError(
                 f'{folder}: {", ".join(asked[:5])} might be splits, or parts of one. Say which of '
@@ -259,11 +293,14 @@ def _by_name(
         if (common := ends.strip(path.name)) is None:
             continue
         parts = path.with_name(common or path.name).parts if common else path.parent.parts
-        name = '/'.join((known.get(parts[0], parts[0]), *parts[1:]) if len(parts) > 1 else parts)
+        at = next((i for i, part in enumerate(parts[:-1]) if part in known), None)
+        if at is not None:  # the split comes first
+            parts = (known[parts[at]], *parts[:at], *parts[at + 1 :])
+        name = unicodedata.normalize('NFC', '/'.join(parts))
         if name in named:
             raise ValueError(
-                f'{named[name]} and {folder / entry} have the same name. Remove one, or give '
-                f'{option} with the end of those that count'
+                f'{named[name]} and {folder / entry} have the same name. Rename or remove one, or '
+                f'give {option} with the end of those that count, or --splits none'
             )
         named[name] = folder / entry
     if not named:

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from pspnet_plugin.toolkit.conversion.conversion_run import Job, run_conversion
 from pspnet_plugin.toolkit.conversion.label_maps import LabelFormat, read_labels
@@ -23,6 +24,7 @@ MARKER = '.pairs.json'
 # Which label maps are turned by the EXIF orientation of their photo: those that have the size of
 # the photo as it is stored, all, or none.
 TURNS = ('auto', 'always', 'never')
+_WIDTH, _HEIGHT = 256, 257  # tags of a TIFF
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
@@ -108,12 +110,15 @@ def orientation_of_labels(photo: Path, labels: Path, turn: str) -> tuple[int, bo
     try:
         with Image.open(photo) as image:
             turned, stored = orientation(image), image.size
+            if isinstance(image, TiffImageFile):  # whose size may be that of the upright image
+                stored = image.tag_v2[_WIDTH], image.tag_v2[_HEIGHT]
         with Image.open(labels) as image:
             own, size = orientation(image), image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            if own in _TRANSPOSITIONS:
+                image.load()  # which turns a TIFF already, in some versions
+                return own if orientation(image) == own else 0, True
+    except (OSError, KeyError, ValueError, SyntaxError, Image.DecompressionBombError):
         return 0, True
-    if own in _TRANSPOSITIONS:
-        return own, True
     if turned not in _TRANSPOSITIONS or turn == 'never':
         return 0, True
     upright = stored[::-1] if turned > 4 else stored

@@ -63,8 +63,12 @@ class VideoWriter:
 
 @contextlib.contextmanager
 def _quiet_stderr() -> Iterator[None]:
-    """Drop what libraries write to file descriptor 2."""
-    kept = os.dup(2)
+    """Drop what libraries write to file descriptor 2, if there is one."""
+    try:
+        kept = os.dup(2)
+    except OSError:
+        yield
+        return
     try:
         with open(os.devnull, 'w') as nothing:
             os.dup2(nothing.fileno(), 2)
