@@ -105,6 +105,21 @@ def split(call):
 
 
 @pytest.fixture
+def measure(tmp_path, capsys, monkeypatch):
+    """Runs the benchmarks from the root; returns what they print and write."""
+    monkeypatch.chdir(ROOT)
+
+    from benchmarks.__main__ import main
+
+    def run(*arguments: str) -> tuple[str, dict]:
+        out = tmp_path / 'figures.json'
+        assert main([*arguments, '--json', str(out)]) == 0
+        return capsys.readouterr().out, json.loads(out.read_text())
+
+    return run
+
+
+@pytest.fixture
 def inspect(call, tmp_path):
     """Runs ``inspect_pairs.py``; returns its output and its JSON."""
     out = tmp_path / 'findings.json'

@@ -108,7 +108,7 @@ NETWORKS = {
 }  # fmt: skip
 
 
-QUICK = ('resnet', 'mit')  # an export takes 10 to 40 s; 'ours' is in those of the tools
+QUICK = ('resnet',)  # an export takes 10 to 40 s; 'ours' is in those of the tools
 
 
 def check_dynamic_onnx(name: str, path) -> None:

@@ -1,7 +1,5 @@
 """``python -m benchmarks``: each part measures, prints and writes its figures."""
 
-import json
-
 import cv2
 import pytest
 import torch
@@ -9,19 +7,6 @@ from helpers.pairs import ROOT, photo, write_pair
 
 from benchmarks.__main__ import main
 from pspnet_plugin.labels import LabelDecoder
-
-
-@pytest.fixture
-def measure(tmp_path, capsys, monkeypatch):
-    """Runs the benchmarks from the root; returns what they print and write."""
-    monkeypatch.chdir(ROOT)
-
-    def run(*arguments: str) -> tuple[str, dict]:
-        out = tmp_path / 'figures.json'
-        assert main([*arguments, '--json', str(out)]) == 0
-        return capsys.readouterr().out, json.loads(out.read_text())
-
-    return run
 
 
 def test_heads(measure):
@@ -39,16 +24,6 @@ def test_heads(measure):
     assert small['ours'] <= 1.05 * small['stock'] and large['ours'] < 0.7 * large['stock']
     assert found['rows'][3]['memory'] < 0.8
     assert found['about']['torch'] == torch.__version__
-
-
-def test_networks_in_every_variant(measure):
-    options = ['--config', 'configs/psp_demo.py', '--size', '64x96', '--rounds', '1']
-    printed, found = measure('networks', *options, '--onnxruntime')
-    rows = {row['form']: row for row in found['rows']}
-    for form in ('our head', '+ channels_last', 'our head, onnxruntime', 'stock head, onnxruntime'):
-        assert rows[form]['equal'] > 0.999, form
-    assert rows['stock head']['speedup'] == [1, 1, 1]
-    assert all(f'| {form} |' in printed for form in rows)
 
 
 def test_article_beside_keras(measure):
