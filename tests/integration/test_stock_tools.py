@@ -41,7 +41,7 @@ def test_training_logs_losses_and_scores_without_a_group(demo_root, trained, tmp
     assert list(losses) == [1, 2] and all(0 < loss < 20 for loss in losses.values())
     assert any('mIoU' in entry for entry in logged)
     assert (tmp_path / 'iter_2.pth').is_file()
-    assert f'tools/analysis_tools/report.py {tmp_path}' in output
+    assert f'python tools/analysis_tools/report.py {tmp_path}' in output
     assert '8 of the 8 images' in output, 'trained on and scored'
     (log,) = trained.glob('*/*.log')
     assert 'images of val_dataloader' not in log.read_text()

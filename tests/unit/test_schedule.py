@@ -39,7 +39,9 @@ def runner_of(
     runner.logger = SimpleNamespace(warning=runner.warnings.append)
     runner._build_param_scheduler = partial(Runner._build_param_scheduler, runner)
     runner.build_param_scheduler = partial(Runner.build_param_scheduler, runner)
-    runner.param_schedulers = runner.build_param_scheduler(deepcopy(schedulers))
+    runner.param_schedulers = (
+        runner.build_param_scheduler(deepcopy(schedulers)) if schedulers else []
+    )
     return runner
 
 
@@ -95,7 +97,7 @@ def test_a_changed_schedule_goes_on_as_if_it_had_always_been(kind, done):
     before = runner_of(make(20), 20)
     train(before, done)
     runner = resumed(before, make(40), 40)
-    follow_config(runner)
+    follow_config(runner, None)
     assert len(runner.warnings) == 1 and f' {done}:' in runner.warnings[0]
     expected = train(runner_of(make(40), 40), 40)
     assert train(runner, 40 - done) == pytest.approx(expected[done:]) and expected[-2] > 0
@@ -107,7 +109,7 @@ def test_an_equal_schedule_is_left_as_it_was_restored(kind):
     before = runner_of(make(20), 20)
     train(before, 7)
     runner = resumed(before, make(20), 20)
-    follow_config(runner)
+    follow_config(runner, None)
     assert runner.warnings == []
     assert train(runner, 13) == train(before, 13)
 
@@ -136,7 +138,7 @@ def test_an_added_or_removed_scheduler_is_noticed(swapped):
     before = runner_of(first, 20)
     train(before, 12)
     runner = resumed(before, second, 20)
-    follow_config(runner)
+    follow_config(runner, None)
     assert len(runner.warnings) == 1
     assert train(runner, 8) == pytest.approx(train(runner_of(second, 20), 20)[12:])
 
@@ -156,9 +158,44 @@ def test_momentum_follows_as_well():
     runner.optim_wrapper.load_state_dict(before.optim_wrapper.state_dict())
     for new, old in zip(schedulers_of(runner), schedulers_of(before), strict=True):
         new.load_state_dict(old.state_dict())
-    follow_config(runner)
+    follow_config(runner, None)
     train(runner, 6)
     whole = adam(12)
     train(whole, 12)
     betas = [r.optim_wrapper.param_groups[0]['betas'][0] for r in (runner, whole)]
     assert betas[0] == pytest.approx(betas[1]) and betas[1] < 0.9
+
+
+@pytest.mark.parametrize(
+    'more',
+    [dict(type='LinearMomentum', end=600), dict(type='MultiStepLR', milestones=[400]),
+     dict(type='LinearLR', begin=300, end=600)],
+    ids=lambda more: more['type'],
+)  # fmt: skip
+def test_a_rate_of_0_is_found_beside_other_schedulers(more):
+    schedule = [*SCHEDULES['poly'](300), dict(more, by_epoch=False)]
+    with pytest.raises(ValueError, match='600'):
+        check_schedule(runner_of(schedule, 600), 600)
+
+
+def test_a_schedule_that_is_given_up_is_undone():
+    before = runner_of(SCHEDULES['poly'](20), 20)
+    train(before, 15)
+    runner = runner_of([], 40)
+    runner.optim_wrapper.load_state_dict(before.optim_wrapper.state_dict())
+    follow_config(runner, 15)
+    assert runner.optim_wrapper.param_groups[0]['lr'] == 0.1 and len(runner.warnings) == 1
+
+
+def test_a_schedule_that_is_new_begins_where_the_training_is():
+    runner = runner_of(SCHEDULES['poly'](40), 40)
+    follow_config(runner, 15)
+    expected = train(runner_of(SCHEDULES['poly'](40), 40), 40)
+    assert train(runner, 25) == pytest.approx(expected[15:])
+
+
+def test_a_checkpoint_does_not_hide_that_the_config_counts_epochs():
+    before = runner_of(SCHEDULES['poly'](20), 20)
+    train(before, 5)
+    with pytest.raises(ValueError, match='by_epoch'):
+        check_schedule(resumed(before, [dict(type='PolyLR', end=12, by_epoch=True)], 40), 40)

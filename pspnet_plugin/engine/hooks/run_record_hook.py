@@ -6,7 +6,6 @@ computed, nor the hardware and the wall-clock time of all parts of a resumed run
 
 import json
 import os
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
@@ -71,11 +70,10 @@ class RunRecordHook(Hook):
         pointer = work_dir / 'last_checkpoint'
         weights = pointer.read_text() if pointer.is_file() else 'CHECKPOINT'
         config = work_dir / Path(runner.cfg.filename or 'CONFIG').name  # as mmengine dumps it
-        tools = Path(sys.argv[0]).parent  # of train.py
-        command = f'{quote(str(tools / "analysis_tools/report.py"))} {quote(str(work_dir))}'
+        command = f'tools/analysis_tools/report.py {quote(str(work_dir))}'
         if runner.val_loop is None:  # a report needs a validation set
             command = (
-                f'{quote(str(tools / "predict.py"))} PHOTOS --config {quote(str(config))} '
+                f'tools/predict.py PHOTOS --config {quote(str(config))} '
                 f'--checkpoint {quote(weights)} --out OUT'
             )
         runner.logger.info(f'Trained: {weights}. Go on with: python {command}')

@@ -89,6 +89,10 @@ class ClockTrainLoop(ResumableTrainLoop):
     def _schedule_length(self) -> int:
         return self._ticks
 
+    @property
+    def _schedule_position(self) -> int | None:
+        return None
+
     def _train(self) -> None:
         # The hook would step schedulers once an iteration.
         self.runner._hooks = [h for h in self.runner.hooks if type(h) is not ParamSchedulerHook]

@@ -86,7 +86,7 @@ class ResumableTrainLoop(IterBasedTrainLoop):
                 'train. A longer train_cfg.max_iters goes on.'
             )
         elif self._iter:
-            follow_config(self.runner)
+            follow_config(self.runner, self._schedule_position)
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
         self._find_position()
@@ -107,6 +107,11 @@ class ResumableTrainLoop(IterBasedTrainLoop):
     def _schedule_length(self) -> int:
         """Number of iterations that schedulers are to cover."""
         return self._max_iters
+
+    @property
+    def _schedule_position(self) -> int | None:
+        """Iteration of the schedule, if it is that of the training."""
+        return self._iter
 
     def _save_last(self) -> None:
         """Save the last step where nobody knew before that it was: at a stop, or out of time."""

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 import torch
 from mmengine.optim import OptimWrapper, OptimWrapperDict, _ParamScheduler
 from mmengine.optim.scheduler import ReduceOnPlateauParamScheduler
-from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from mmengine.runner import Runner
 
 # What changes in a scheduler from step to step, or depends on the optimizer.
@@ -29,64 +28,75 @@ def schedulers_of(runner: Runner) -> Iterator[_ParamScheduler]:
 
 
 def check_schedule(runner: Runner, length: int) -> None:
-    """Raise ``ValueError`` if the schedule ends long before ``length`` iterations, at a rate of 0.
+    """Raise ``ValueError`` if the schedule stays at a rate of 0 long before ``length`` iterations.
 
-    Or if it counts epochs.
-
-    A schedule that ends at another rate keeps it, which may be meant.
+    Or if it counts epochs. A rate that only becomes small may be meant.
     """
-    for scheduler in schedulers_of(runner):
+    if not runner.cfg.get('param_scheduler') or _is_special(runner):
+        return
+    rates = _Rates(runner)  # by the config, whatever a checkpoint had
+    for scheduler in rates.schedulers:
         if scheduler.by_epoch and not isinstance(scheduler, ReduceOnPlateauParamScheduler):
             raise ValueError(
                 f'{type(scheduler).__name__}: by_epoch=True: this training has one epoch, so the '
                 'rate would never change. Give by_epoch=False, and its ends in iterations'
             )
-    if not _is_plain(runner):
+    if any(isinstance(s, ReduceOnPlateauParamScheduler) for s in rates.schedulers):
         return
-    rates = _Rates(runner)  # by the config, whatever a checkpoint had
-    number, last = max(enumerate(rates.schedulers), key=lambda pair: _end(pair[1]))
-    wasted = length - _end(last)
-    if wasted <= max(1, length // 100):
-        return
-    highest = rates.now
-    with contextlib.suppress(ValueError):  # OneCycleLR counts its steps
-        for _ in range(_end(last)):
+    values = []
+    try:
+        for _ in range(length):
+            values.append(rates.now)
             rates.step()
-            highest = max(highest, rates.now)
-    key = 'total_steps' if isinstance(last, OneCycleParamScheduler) else 'end'
-    if isinstance(last, OneCycleParamScheduler) or rates.now <= _NOTHING * highest:
-        also = f' and param_scheduler.{number}.T_max' if hasattr(last, 'T_max') else ''
+    except ValueError as error:  # OneCycleLR counts its steps
         raise ValueError(
-            f'the schedule ends after {_end(last)} of the {length} iterations of train_cfg; the '
-            f'others would learn nothing, at a learning rate of 0. Set param_scheduler.{number}.'
-            f'{key}{also} to {length}'
+            f'the schedule ends before the {length} iterations of train_cfg ({error}). Set '
+            f'total_steps of OneCycleLR in param_scheduler to {length}'
+        ) from None
+    wasted = 0
+    while wasted < length and values[-1 - wasted] == values[-1] <= _NOTHING * max(values):
+        wasted += 1
+    if wasted > max(1, length // 100):
+        ends = {i: s.end for i, s in enumerate(rates.schedulers) if s.end < length}
+        last = max(ends, key=lambda i: ends[i], default=0)
+        raise ValueError(
+            f'the learning rate is 0 for the last {wasted} of {length} iterations of train_cfg: '
+            'they would learn nothing. Set the end of the schedule, such as param_scheduler.'
+            f'{last}.end (and T_max, if it has one), to {length}'
         )
 
 
-def follow_config(runner: Runner) -> None:
-    """Rebuild the schedulers of a resumed training where the config has others than its start."""
-    if not _is_plain(runner):
+def follow_config(runner: Runner, iteration: int | None) -> None:
+    """Rebuild the schedulers of a resumed training where the config has others than its start.
+
+    ``iteration`` is that of the schedule; by default, that of the restored schedulers.
+    """
+    if _is_special(runner):
         return
-    restored = list(schedulers_of(runner))
-    iteration = max(s._global_step for s in restored)
-    rates = _Rates(runner)
-    same = [_settings(s) for s in restored] == [_settings(s) for s in rates.schedulers]
-    same &= all(s._global_step == iteration for s in restored)  # none was added
     group = _fastest(runner)
     before = group['lr']
+    if not runner.cfg.get('param_scheduler'):
+        _reset(runner, {'lr', 'momentum'})
+        if group['lr'] != before:
+            runner.logger.warning(
+                f'The config has no schedule, and the checkpoint had: the learning rate was '
+                f'{before:.3g} and is {group["lr"]:.3g}.'
+            )
+        return
+    restored, rates = list(schedulers_of(runner)), _Rates(runner)
+    if any(s.by_epoch for s in restored + rates.schedulers):
+        return
+    if iteration is None:
+        iteration = max(s._global_step for s in restored)
+    same = [_settings(s) for s in restored] == [_settings(s) for s in rates.schedulers]
+    same &= all(s._global_step == iteration for s in restored)  # none was added
     if same:
         with contextlib.suppress(ValueError):
             for _ in range(iteration):
                 rates.step()
-            if math.isclose(
-                rates.now, before, rel_tol=1e-3, abs_tol=_NOTHING * group['initial_lr']
-            ):
+            if math.isclose(rates.now, before, rel_tol=1e-3, abs_tol=_NOTHING * rates.start):
                 return  # none was removed
-    for other in runner.optim_wrapper.param_groups:
-        for name in {s.param_name for s in restored}:
-            other[name] = other.get(f'initial_{name}', other[name])
-            if name == 'momentum' and 'betas' in other:
-                other['betas'] = (other[name], *other['betas'][1:])
+    _reset(runner, {s.param_name for s in restored})
     runner.param_schedulers = runner.build_param_scheduler(
         copy.deepcopy(runner.cfg.param_scheduler)
     )
@@ -101,10 +111,13 @@ def follow_config(runner: Runner) -> None:
     )
 
 
-def _end(scheduler: _ParamScheduler) -> int:
-    if isinstance(scheduler, OneCycleParamScheduler):
-        return scheduler.total_steps
-    return scheduler.end
+def _reset(runner: Runner, names: set[str]) -> None:
+    """Give the parameter groups the values that they had before any scheduler."""
+    for group in runner.optim_wrapper.param_groups:
+        for name in names & {key.removeprefix('initial_') for key in group if 'initial_' in key}:
+            group[name] = group[f'initial_{name}']
+            if name == 'momentum' and 'betas' in group:
+                group['betas'] = (group[name], *group['betas'][1:])
 
 
 def _fastest(runner: Runner) -> dict:
@@ -117,9 +130,8 @@ class _Rates:
 
     def __init__(self, runner: Runner) -> None:
         rate = _fastest(runner)
-        optimizer = torch.optim.SGD(
-            [torch.nn.Parameter(torch.zeros(()))], rate.get('initial_lr', rate['lr'])
-        )
+        self.start = rate.get('initial_lr', rate['lr'])
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))], self.start)
         self.wrapper = OptimWrapper(optimizer)
         config = copy.deepcopy(runner.cfg.param_scheduler)
         self.schedulers = runner._build_param_scheduler(config, self.wrapper)
@@ -135,15 +147,9 @@ class _Rates:
             scheduler.step()
 
 
-def _is_plain(runner: Runner) -> bool:
-    """Return whether the config has schedulers by iterations for one optimizer."""
-    schedulers = list(schedulers_of(runner))
-    return (
-        bool(schedulers)
-        and bool(runner.cfg.get('param_scheduler'))
-        and not isinstance(runner.optim_wrapper, OptimWrapperDict)
-        and not any(s.by_epoch or isinstance(s, ReduceOnPlateauParamScheduler) for s in schedulers)
-    )
+def _is_special(runner: Runner) -> bool:
+    """Return whether there are several optimizers, whose schedules are their own matter."""
+    return isinstance(runner.optim_wrapper, OptimWrapperDict)
 
 
 def _settings(scheduler: _ParamScheduler) -> tuple[type, dict]:
