@@ -78,8 +78,9 @@ def decode_image(
             return _visible(cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA))
         buffer = np.frombuffer(content, np.uint8)
         how = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
-        # OpenCV does not turn AVIF.
-        image = cv2.imdecode(buffer, how) if content and not _is_avif(content) else None
+        # OpenCV does not turn AVIF, and darkens where a TIFF is transparent.
+        by_pillow = not content or _is_avif(content) or _has_own_alpha(content)
+        image = None if by_pillow else cv2.imdecode(buffer, how)
         if image is None and not strict:
             image = _decode_by_pillow(content)
         if image is None:
@@ -141,7 +142,8 @@ def read_rgb(path: Path, *, bits: Bits | None = None) -> np.ndarray:
             orientation(image)
         except ValueError as error:
             raise ValueError(f'{path}: {error}') from None
-        if image.mode.startswith(('I', 'F')) or DEEP_MODES.fullmatch(stored):
+        is_deep = image.mode.startswith(('I', 'F')) or DEEP_MODES.fullmatch(stored)
+        if is_deep or image.format == 'JPEG2000':  # of which Pillow does not tell
             deep = decode_image(path.read_bytes(), name=str(path), strict=False, bits=bits)
             return deep[..., ::-1]
         return np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
@@ -223,6 +225,9 @@ def jpeg_ends(content: bytes) -> bool:
     """
     at = 2
     while content[at : at + 1] == b'\xff' and content[at + 1 : at + 2] != b'\xda':
+        if content[at + 1 : at + 2] == b'\xff':  # fills up
+            at += 1
+            continue
         at += 2 + int.from_bytes(content[at + 2 : at + 4], 'big')
     return content.rfind(b'\xff\xd9', at) >= 0  # where there is one, it is the last thing
 
@@ -327,6 +332,8 @@ def _band_problem(content: bytes) -> str | None:
     if len(own) > 1:
         return f'it holds {len(own)} pages, expected one. Save the one that counts as a file'
     tags = pages[0]
+    if tags.get(_SUBFILE, (0,))[0] & _REDUCED:
+        return 'its first page is an overview, which readers take for the image. Save it again'
     kinds, extra = tags.get(_FORMAT, ()), tags.get(_EXTRA, ())
     if _FLOAT in kinds or kinds.count(_SIGNED) > 1:
         held = 'floating-point values' if _FLOAT in kinds else 'signed integers'
@@ -363,6 +370,12 @@ def _is_lossy(image: Image.Image, content: bytes) -> bool:
     if image.format == 'TIFF':
         return any(page.get(_COMPRESSION, (1,))[0] in _LOSSY_TIFF for page in tiff_pages(content))
     return image.format in ('JPEG', 'MPO', 'JPEG2000', 'AVIF', 'HEIF')
+
+
+def _has_own_alpha(content: bytes) -> bool:
+    """Return whether a TIFF of 8 bits has alpha that its colours are not multiplied by."""
+    tags = (tiff_pages(content) or [{}])[0]
+    return 2 in tags.get(_EXTRA, ()) and max(tags.get(_BITS, (1,))) <= 8
 
 
 def _is_avif(content: bytes) -> bool:

@@ -490,6 +490,8 @@ def test_jpegs_of_class_numbers_are_refused(tmp_path, make):
     (tmp_path / 'maps/train/0.png').unlink()
     Image.fromarray(np.minimum(LABELS, 1)).save(tmp_path / 'maps/train/0.jpg', quality=100)
     assert 'do not survive' in make(*arguments, '--jpeg-labels', status=2)
+    (tmp_path / 'palette.json').write_text(json.dumps(META))
+    assert 'do not survive' in make(*arguments, '--jpeg-labels', status=2)
 
 
 def test_pages_of_a_tiff_are_refused_and_overviews_are_not(tmp_path, make):
@@ -581,3 +583,85 @@ def test_splits_may_lie_deeper(tmp_path, make):
 def test_names_that_only_contain_a_split_are_none(tmp_path, make, name):
     stored = {f'{name}/{i}': labels for i, labels in enumerate(maps(3).values())}
     make(*write_set(tmp_path, stored, META))
+
+
+EMPTY = np.zeros((24, 40), np.uint8)
+GROUND = dict(classes=['a', 'b', 'ground'], palette=[[200, 0, 0], [0, 200, 0], [0, 0, 0]])
+
+
+@pytest.mark.parametrize('mode', ['L', '1'])
+@pytest.mark.parametrize('others', ['RGB', 'table', 'one bit'])
+def test_an_empty_map_has_the_meaning_of_its_set(tmp_path, make, mode, others):
+    """Also where a program has stored it as grey, or as one bit."""
+    metainfo = GROUND
+    labels = LABELS
+    if others == 'one bit':
+        metainfo = dict(classes=['building', 'ground'], palette=[[255] * 3, [0] * 3])
+        labels = np.minimum(LABELS, 1)
+    arguments = write_set(tmp_path, {'train/0': EMPTY, 'train/1': labels}, metainfo)
+    Image.fromarray(EMPTY).convert(mode).save(tmp_path / 'maps/train/0.png')
+    colors = np.array(metainfo['palette'], np.uint8)[labels]
+    image = Image.fromarray(colors)
+    if others == 'table':
+        image = image.quantize(8)
+    elif others == 'one bit':
+        image = image.convert('1')
+    image.save(tmp_path / 'maps/train/1.png')
+    make(*arguments)
+    ground = metainfo['classes'].index('ground')
+    assert (labels_of(tmp_path) == ground).all() and (
+        labels_of(tmp_path, 'train/1') == labels
+    ).all()
+
+
+def test_numbers_with_255_ignored_are_read_beside_a_white_class(tmp_path, make):
+    palette = dict(classes=['sky', 'a', 'b'], palette=[[255] * 3, [200, 0, 0], [0, 200, 0]])
+    stored = LABELS.copy()
+    stored[:, :5] = 255
+    make(*write_set(tmp_path, {'train/0': stored}, palette))
+    assert (labels_of(tmp_path) == stored).all()
+
+
+def test_numbers_with_a_table_of_greys_are_numbers(tmp_path, make):
+    def write(path, values):
+        save(path, values, table=[[i] * 3 for i in range(256)])
+
+    palette = dict(classes=['sky', 'a', 'b'], palette=[[0] * 3, [200, 0, 0], [0, 200, 0]])
+    make(*write_set(tmp_path, {'train/0': LABELS}, palette, write))
+    assert (labels_of(tmp_path) == LABELS).all()
+
+
+def test_what_is_invisible_says_nothing_about_the_meaning(tmp_path, make):
+    def write(path, values):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stored = np.dstack([values] * 3 + [np.full_like(values, 255)])
+        stored[:, :9] = 10, 20, 30, 0
+        Image.fromarray(stored).save(path)
+
+    make(*write_set(tmp_path, {'train/0': LABELS}, META, write))
+    expected = LABELS.copy()
+    expected[:, :9] = 255
+    assert (labels_of(tmp_path) == expected).all()
+
+
+@pytest.mark.parametrize('beside', ['images_2/b.png', 'b.png'])
+def test_images_beside_the_directories_of_both_are_named(tmp_path, make, beside):
+    (tmp_path / 'palette.json').write_text(json.dumps(META))
+    for name, image in (('images/a.png', photo(24, 40)), ('masks/a.png', LABELS), (beside, EMPTY)):
+        save(tmp_path / 'set' / name, image)
+    both = [tmp_path / 'set'] * 2
+    output = make(
+        'folders', *both, tmp_path / 'out', '--palette', tmp_path / 'palette.json', status=2
+    )
+    assert beside in output
+
+
+def test_directories_are_told_by_the_innermost_name(tmp_path, make):
+    (tmp_path / 'palette.json').write_text(json.dumps(META))
+    for name in ('ann', 'bob'):
+        save(tmp_path / f'set/{name}/images/a.png', photo(24, 40))
+        save(tmp_path / f'set/{name}/masks/a.png', LABELS)
+    both = [tmp_path / 'set'] * 2
+    make('folders', *both, tmp_path / 'out', '--palette', tmp_path / 'palette.json')
+    made = {str(path.relative_to(tmp_path / 'out')) for path in (tmp_path / 'out').rglob('*.png')}
+    assert made == {'ann/a.png', 'bob/a.png'}

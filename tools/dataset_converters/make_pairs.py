@@ -142,6 +142,12 @@ def folders(args: argparse.Namespace) -> int:
         args.img_dir, args.ann_dir, photo_ends=Ends(args.img_prefix, args.img_suffix),
         label_ends=Ends(args.ann_prefix, args.ann_suffix), splits=args.splits,
     )  # fmt: skip
+    tops = sorted({name.split('/')[0] for name in matched.files if '/' in name})
+    if tops and args.splits is None and not matched.splits():
+        print(
+            f'no train, val or test among the directories ({", ".join(tops[:5])}): all are trained '
+            'on, with a tenth held out; --splits says which are one'
+        )
     if matched.skipped:
         listed = ', '.join(f'{count} {suffix}' for suffix, count in matched.skipped.most_common())
         print(f'other files, skipped: {listed}')
@@ -195,7 +201,10 @@ def _advise(args: argparse.Namespace, matched: MatchedPhotos) -> None:
     bits = f' --bits {format_bits(args.bits)}' if args.bits else ''
     if bits:
         print(f'photos were scaled to 8 bits; give predict.py{bits} too')
-    if 'test' in matched.splits():
+    apart = args.img_dir.resolve() != args.ann_dir.resolve() or args.ann_suffix == args.ann_prefix
+    if 'test' in matched.splits() and not apart:
+        print('test is kept out; to label it then, give predict.py its photos alone')
+    elif 'test' in matched.splits():
         print(
             'test is kept out; to label it then:\n  python tools/predict.py '
             f'{" ".join(quote(str(path)) for path in matched.test_dirs)} '

@@ -191,6 +191,11 @@ def read_photo(path: Path, bits: Bits | None = None) -> np.ndarray:
         raise BadPhoto(f'{path} cannot be decoded: {error.err}') from None
     if photo is None:
         raise BadPhoto(f'{path} is not an image that OpenCV reads')
+    extra = (tiff_pages(content) or [{}])[0].get(338, ())
+    if 2 in extra and photo.dtype == np.uint8:  # OpenCV darkens what is transparent
+        stored = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
+        if stored.ndim < 3 or (stored[..., -1] < 255).any():
+            raise BadPhoto(f'{path} is transparent in part; save it without alpha')
     if photo.dtype == np.uint8:
         return photo
     if photo.dtype != np.uint16:
@@ -264,12 +269,14 @@ def band_problem(pages: list[dict[int, tuple[int, ...]]]) -> str:
     # NewSubfileType: 1 is an overview, 4 a mask of transparency.
     if (count := sum(not page.get(254, (0,))[0] & 5 for page in pages)) > 1:
         return f'it holds {count} pages; save the one that counts as a file'
-    _, bits, compression, color, turned, samples, planar, tiles, extra, kinds = (
+    subfile, bits, compression, color, turned, samples, planar, tiles, extra, kinds = (
         pages[0].get(tag, default)
         for tag, default in zip(
             TIFF_TAGS, ((0,), (1,), (1,), (1,), (1,), (1,), (1,), (), (), ()), strict=True
         )
     )
+    if subfile[0] & 1:
+        return 'its first page is an overview, which readers take for the image; save it again'
     if 3 in kinds or kinds.count(2) > 1:  # SampleFormat: 2 is signed, 3 a float
         held = 'floating-point values' if 3 in kinds else 'signed integers'
         return f'it holds {held}; 8 bits a channel, or 16, are supported'
@@ -293,6 +300,9 @@ def is_cut_off(content: bytes) -> bool:
     """Return whether a JPEG lacks its end; thumbnails before the image data have one too."""
     at = 2
     while content[at : at + 1] == b'\xff' and content[at + 1 : at + 2] != b'\xda':
+        if content[at + 1 : at + 2] == b'\xff':  # fills up
+            at += 1
+            continue
         at += 2 + int.from_bytes(content[at + 2 : at + 4], 'big')
     return content.startswith(b'\xff\xd8') and content.rfind(b'\xff\xd9', at) < 0
 

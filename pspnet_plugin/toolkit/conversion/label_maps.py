@@ -41,6 +41,7 @@ class LabelFormat:
     grey_rgb: str = 'color'  # what RGB maps hold whose pixels are all grey
     table: str = 'index'  # what tells the classes of maps with a colour table
     decided: bool = False  # somebody has said so, whatever colours a table has
+    asks: bool = True  # 255 might be the level of a class
     jpeg: bool = False  # JPEGs are decoded by the edge-aware rule, not refused
     shared: frozenset[Color] = frozenset()  # colours of several classes, which tell none
 
@@ -74,7 +75,8 @@ class LabelFormat:
 
     def decide(self, meaning: str) -> 'LabelFormat':
         """Return the format of a set whose values have one meaning, of ``MEANINGS``."""
-        return replace(self, grey=meaning, grey_rgb=meaning, table=meaning, decided=True)
+        same = replace(self, grey=meaning, grey_rgb=meaning, table=meaning)
+        return replace(same, decided=True, asks=False)
 
 
 def with_void(metainfo: dict) -> dict:
@@ -120,24 +122,28 @@ class _Evidence:
             with open_image(path) as (image, stored, lossy):
                 if _format_problem(image, stored, lossy=lossy and not self.label_format.jpeg):
                     return
+                alpha, image = alpha_of(image), _without_ramp(image)
                 values = _values(image)
+                shown = values if alpha is None else values[alpha > 0]  # (N,) or (N, 3)
+                levels = set(np.unique(shown).tolist())
                 if lossy:
-                    self.lossy |= set(np.unique(values).tolist()) if _is_grey(values) else {255}
+                    self.lossy |= levels
+                    self.has_colors |= not _is_grey(values)
                 elif image.mode == '1':
                     self.bits = True
                 elif image.mode in ('P', 'PA'):
-                    self._add_table(image, values)
+                    self._add_table(image, values, alpha)
                 elif values.ndim == 2:
-                    self.grey |= set(np.unique(values).tolist())
-                elif _is_grey(values):
-                    self.grey_rgb |= set(np.unique(values[..., 0]).tolist())
+                    self.grey |= levels
+                elif _is_grey(shown):
+                    self.grey_rgb |= levels
                 else:
                     self.has_colors = True
         except (OSError, ValueError):
             return
 
-    def _add_table(self, image: Image.Image, values: np.ndarray) -> None:
-        _, meant = _table_meaning(image, values, alpha_of(image), self.label_format)
+    def _add_table(self, image: Image.Image, values: np.ndarray, alpha: np.ndarray | None) -> None:
+        _, meant = _table_meaning(image, values, alpha, self.label_format)
         if -1 in meant.values():
             self.table_unknown = True
         elif any(position < self.label_format.num_classes for position in meant.values()):
@@ -145,11 +151,16 @@ class _Evidence:
             self.table_differs |= any(table[index] != p for index, p in meant.items())
 
     @property
+    def by_table(self) -> bool:
+        """Return whether the colours of tables tell the classes, otherwise than the indices."""
+        return self.table_differs and not self.table_unknown
+
+    @property
     def undecided(self) -> bool:
-        """Return whether values are seen that may be indices or levels."""
-        classes = self.label_format.class_greys
-        seen = self.grey | self.grey_rgb
-        return bool(seen) and seen <= classes and len(seen) == 1 < len(classes)
+        """Return whether all values that are seen may be indices or levels."""
+        levels, classes = self.label_format.greys.keys(), self.label_format.class_greys
+        grey = self.grey and self.grey <= levels and len(self.grey & classes) < 2 <= len(classes)
+        return bool(grey) or (len(self.grey_rgb) == 1 and self.grey_rgb <= levels)
 
 
 def find_meaning(
@@ -172,32 +183,38 @@ def find_meaning(
         evidence.add(path)
         if not evidence.undecided:
             break
-    classes = label_format.class_greys
-    greys = evidence.grey or ({0, 255} if evidence.bits and {0, 255} <= classes else set())
-    meaning, rgb_meaning = _meaning(greys, label_format), _meaning(evidence.grey_rgb, label_format)
+    levels, classes = label_format.greys.keys(), label_format.class_greys
+    grey, grey_rgb = evidence.grey, evidence.grey_rgb
+    if evidence.bits and {0, 255} <= classes and grey <= levels:
+        grey = grey | {0, 255}
+    meaning, rgb_meaning = _meaning(grey, label_format), _meaning(grey_rgb, label_format)
     indices = {i for i, p in enumerate(label_format.index_table) if p < IGNORE_INDEX}
-    levels = evidence.grey_rgb <= label_format.greys.keys()
-    if evidence.has_colors or levels or not evidence.grey_rgb <= indices:
+    if evidence.has_colors or grey_rgb <= levels or not grey_rgb <= indices:
         rgb_meaning = 'color'
-    for values, found in ((greys, meaning), (evidence.grey_rgb, rgb_meaning)):
-        few, is_class = len(values) <= 2, IGNORE_INDEX in classes
-        if found == 'index' and IGNORE_INDEX in values and (few or is_class):
+    by_color = evidence.has_colors or evidence.by_table or (grey_rgb and rgb_meaning == 'color')
+    if by_color and grey <= levels:  # a set has one meaning
+        meaning = 'color'
+    sure = len((grey | grey_rgb) - levels) > 1  # other values than levels
+    for values, kind in ((grey, meaning), (grey_rgb, rgb_meaning)):
+        few, is_class = len(values) <= 2, IGNORE_INDEX in classes and not sure
+        if kind == 'index' and IGNORE_INDEX in values and (few or is_class):
             shown = ', '.join(map(str, sorted(values)[:5])) + (' …' if len(values) > 5 else '')
+            named = ', '.join(names[:4]) + (' …' if len(names) > 4 else '')
             raise ValueError(
-                f'the label maps hold {shown}. {IGNORE_INDEX} is the index of ignored pixels'
-                f'{" and the grey level of a class" if is_class else ""}. If it stands for one of '
-                f'{", ".join(names)}, give the classes the grey levels of the maps as colours, '
-                'such as "palette": [[0, 0, 0], [255, 255, 255]], and --label-values color; else '
-                '--label-values index'
+                f'the label maps hold {shown}. If {IGNORE_INDEX} is the index of ignored pixels, '
+                f'give --label-values index. If it stands for one of {named}, give their grey '
+                'levels as colours, such as "palette": [[0, 0, 0], [255, 255, 255]], and '
+                '--label-values color'
             )
-    if evidence.lossy and max(evidence.lossy) <= _LOSSY_INDICES < max(classes, default=0):
+    brightest = max(map(max, label_format.colors[: label_format.num_classes]))
+    if evidence.lossy and max(evidence.lossy) <= _LOSSY_INDICES < brightest:
         raise ValueError(
             f'the label maps are compressed with loss and hold values up to {max(evidence.lossy)}: '
             'numbers of classes do not survive that. Give the lossless originals'
         )
-    by_color = evidence.table_differs and not evidence.table_unknown
-    table = 'color' if by_color else 'index'
-    return replace(label_format, grey=meaning, grey_rgb=rgb_meaning, table=table)
+    table = 'color' if evidence.by_table else 'index'
+    found = replace(label_format, grey=meaning, grey_rgb=rgb_meaning, table=table)
+    return replace(found, asks=not sure)
 
 
 def _meaning(values: set[int], label_format: LabelFormat) -> str:
@@ -218,7 +235,7 @@ def read_labels(path: Path, label_format: LabelFormat) -> np.ndarray:
             raise ValueError(f'{path} {problem}')
         if lossy:
             return _decode_lossy(path, image, label_format)
-        alpha = alpha_of(image)
+        alpha, image = alpha_of(image), _without_ramp(image)
         try:
             if alpha is not None:
                 check_alpha(alpha)
@@ -256,18 +273,28 @@ def _meant_values(
             _check_table(entries, meant, label_format)
         return values
     if values.ndim == 3:
-        by_index = label_format.grey_rgb == 'index' and _is_grey(values)
+        shown = values if alpha is None else values[alpha > 0]
+        by_index = label_format.grey_rgb == 'index' and _is_grey(shown)
         return values[..., 0] if by_index else values
     if label_format.grey == 'color':
         levels = values * IGNORE_INDEX if image.mode == '1' else values.clip(-1, 256)
         return np.repeat(levels[..., None], 3, axis=2)
-    ambiguous = not label_format.decided and IGNORE_INDEX in label_format.class_greys
-    if ambiguous and (values == IGNORE_INDEX).any():
+    ambiguous = label_format.asks and IGNORE_INDEX in label_format.class_greys
+    visible = True if alpha is None else alpha > 0
+    if ambiguous and ((values == IGNORE_INDEX) & visible).any():
         raise ValueError(
             f'it holds {IGNORE_INDEX}, the index of ignored pixels and the grey level of a class, '
             'and others of the set hold numbers. Give --label-values index or color'
         )
     return values
+
+
+def _without_ramp(image: Image.Image) -> Image.Image:
+    """Return a map with a table in which each index is its own grey as one without a table."""
+    table = image.getpalette('RGB') if image.mode == 'P' else None
+    if not table or table != [level for level in range(len(table) // 3) for _ in range(3)]:
+        return image
+    return Image.fromarray(np.asarray(image))
 
 
 def _values(image: Image.Image) -> np.ndarray:
@@ -411,7 +438,7 @@ def _check_table(entries: np.ndarray, meant: dict[int, int], label_format: Label
             unknown = [tuple(entries[i].tolist()) for i, p in meant.items() if p < 0]
             reason = f', and the palette lacks its {unknown[0]}' if unknown else ''
             raise ValueError(
-                f'index {index} of its table has the colour {tuple(entries[index].tolist())}, that '
-                f'of class {position}{reason}. If colours are right, add missing ones to palette '
-                'or void_palette, or give --label-values color; if indices: --label-values index'
+                f'index {index} of its table has the colour {tuple(entries[index].tolist())}, '
+                f'about that of class {position}{reason}. If colours are right, add missing ones '
+                'to the palette, or give --label-values color; if indices: --label-values index'
             )

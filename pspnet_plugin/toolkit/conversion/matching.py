@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 
@@ -232,6 +232,14 @@ def _images(folder: Path, skipped: Counter[str]) -> list[str]:
     return images
 
 
+def _innermost(folders: Sequence[str]) -> tuple[int | None, bool | None]:
+    """Return the place of the innermost directory of photos or of label maps, and if of these."""
+    for at in reversed(range(len(folders))):
+        if (name := folders[at].lower()) in _LABEL_DIRS | _PHOTO_DIRS:
+            return at, name in _LABEL_DIRS
+    return None, None
+
+
 def _is_hidden(name: str) -> bool:
     """Return whether a file or directory is of a system: .ipynb_checkpoints, ._a.jpg, @eaDir."""
     return name.startswith(('.', '@')) or name == '__MACOSX'
@@ -242,24 +250,27 @@ def _tell_apart(
 ) -> tuple[dict[str, PurePosixPath], dict[str, PurePosixPath]]:
     """Tell photos from label maps in one directory; return their paths without ``images``, …."""
     sides: tuple[dict[str, PurePosixPath], dict[str, PurePosixPath]] = ({}, {})
-    kinds = {part.lower() for image in images for part in PurePosixPath(image).parts[:-1]}
     by_ends = label_ends != Ends()
+    places = {image: _innermost(PurePosixPath(image).parts[:-1]) for image in images}
+    kinds = {is_labels for _, is_labels in places.values()}
     # What has label maps of its own is a photo, however it ends.
     common = {
-        (str(PurePosixPath(i).parent), label_ends.strip(PurePosixPath(i).name)) for i in images
+        (str(PurePosixPath(image).parent), label_ends.strip(PurePosixPath(image).name))
+        for image in images
     }
     for image in images:
         *folders, name = PurePosixPath(image).parts
-        words = {folder.lower() for folder in folders}
-        is_labels = bool(words & _LABEL_DIRS)
-        if not kinds & _LABEL_DIRS:
+        at, is_labels = places[image]
+        if True not in kinds:
             stem = str(PurePosixPath(image).parent), name.rpartition('.')[0]
             is_labels = by_ends and label_ends.strip(name) is not None and stem not in common
-        elif not is_labels and kinds & _PHOTO_DIRS and not words & _PHOTO_DIRS:
-            continue  # beside both
-        own = _LABEL_DIRS if is_labels else _PHOTO_DIRS
-        kept = [folder for folder in folders if folder.lower() not in own]
-        sides[is_labels][image] = PurePosixPath(*kept, name)
+        elif is_labels is None and False in kinds:
+            raise ValueError(
+                f'{image} lies beside the directories of photos and of label maps. Move it, or '
+                'give IMG_DIR and ANN_DIR apart'
+            )
+        kept = [folder for i, folder in enumerate(folders) if i != at]
+        sides[bool(is_labels)][image] = PurePosixPath(*kept, name)
     if not sides[1] and not by_ends:  # each would be its own label map
         sides[1].update(sides[0])
     return sides

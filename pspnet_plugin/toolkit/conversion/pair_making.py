@@ -173,7 +173,8 @@ def make_pairs(
     status = run_conversion(jobs, make, folder=out, workers=workers, tool=tool)
     if matched.unused_maps:
         print(f'skipped label maps without a photo: {matched.unused_maps}')
-    missing = [name for name in matched.unmatched if not name.startswith('test/')]
+    in_test = 'test/' if matched.keeps_splits else '/'
+    missing = [name for name in matched.unmatched if not name.startswith(in_test)]
     if len(matched.unmatched) > len(missing):
         print(f'test photos without a label map: {len(matched.unmatched) - len(missing)}')
     if missing:
