@@ -12,6 +12,7 @@ from pspnet_plugin.engine.loops.clock_loop import ClockTrainLoop
 from pspnet_plugin.engine.loops.resumable_loop import ResumableTrainLoop
 from pspnet_plugin.engine.optimizers.autocast_wrapper import AutocastOptimWrapper
 from pspnet_plugin.engine.optimizers.conv_muon import ConvMuon
+from pspnet_plugin.engine.pretrained import find_weights
 from pspnet_plugin.engine.stock_tools import find_stock_tool, run_stock_tool
 
 guard_loaders()
@@ -19,5 +20,5 @@ guard_loaders()
 __all__ = [
     'AutocastOptimWrapper', 'BadPairsHook', 'ClockTrainLoop', 'ConvMuon', 'NonFiniteLossHook',
     'ResumableTrainLoop', 'RunRecordHook', 'UnsafeCheckpoint', 'WholeCheckpointHook',
-    'find_stock_tool', 'run_stock_tool',
+    'find_stock_tool', 'find_weights', 'run_stock_tool',
 ]  # fmt: skip

@@ -1,6 +1,10 @@
 """Backbones, decode heads, losses and preprocessor, registered in ``mmseg.registry.MODELS``."""
 
-from pspnet_plugin.models.backbones import DilatedResidualBlock, DilatedResidualNet
+from pspnet_plugin.models.backbones import (
+    DilatedResidualBlock,
+    DilatedResidualNet,
+    EfficientNetLite,
+)
 from pspnet_plugin.models.decode_heads import (
     ColorPSPHead,
     FastPSPHead,
@@ -12,6 +16,6 @@ from pspnet_plugin.models.losses import ColorLoss
 from pspnet_plugin.models.preprocessor import MinMaxDataPreProcessor
 
 __all__ = [
-    'ColorLoss', 'ColorPSPHead', 'DilatedResidualBlock', 'DilatedResidualNet', 'FastPSPHead',
-    'FastUPerHead', 'KerasInit', 'MinMaxDataPreProcessor', 'WindowPSPHead',
+    'ColorLoss', 'ColorPSPHead', 'DilatedResidualBlock', 'DilatedResidualNet', 'EfficientNetLite',
+    'FastPSPHead', 'FastUPerHead', 'KerasInit', 'MinMaxDataPreProcessor', 'WindowPSPHead',
 ]  # fmt: skip

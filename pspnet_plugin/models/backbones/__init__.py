@@ -7,5 +7,6 @@ from pspnet_plugin.models.backbones.dilated_residual_net import (
     DilatedResidualBlock,
     DilatedResidualNet,
 )
+from pspnet_plugin.models.backbones.efficientnet_lite import EfficientNetLite
 
-__all__ = ['DilatedResidualBlock', 'DilatedResidualNet']
+__all__ = ['DilatedResidualBlock', 'DilatedResidualNet', 'EfficientNetLite']
