@@ -121,7 +121,7 @@ class Predictor:
         classes: Class names; empty if neither weights nor config has them.
         palette: (K, 3) uint8, RGB; empty likewise.
         max_side: Pixels, or None.
-        bits: Of photo files, or None.
+        bits: Bits that the values of 16-bit photo files have, a range, or None.
 
     Raises:
         FileNotFoundError: A file is missing.

@@ -14,6 +14,7 @@ from PIL import Image
 
 from pspnet_plugin import Predictor
 from pspnet_plugin.apis import BadImage
+from pspnet_plugin.utils.images import tiff_pages
 
 tool = load_tool('deployment/predict_onnx.py')
 EXTREMES = dict(normalization='outside', scaling='min_max')
@@ -217,3 +218,10 @@ def test_arguments_that_cannot_be_used_are_named(tmp_path, image, capsys):
     ):
         assert value in run(capsys, '--out', out, *arguments), arguments
     assert not out.exists() and (cv2.imread(str(image)) == photo(40, 60)).all()
+
+
+def test_tags_of_tiffs_are_read_alike(photos):
+    files = [file for file in photos if file.suffix == '.tif']
+    assert len(files) == 6
+    for content in (file.read_bytes() for file in files):
+        assert tool.tiff_pages(content) == tiff_pages(content) != []

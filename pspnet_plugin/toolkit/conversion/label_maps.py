@@ -106,7 +106,7 @@ def with_own_colors(metainfo: dict) -> dict:
 
 
 class _Evidence:
-    """What the values of some label maps of a set tell about their meaning."""
+    """Values of some label maps of a set, by which their meaning is told."""
 
     def __init__(self, label_format: LabelFormat) -> None:
         self.label_format = label_format
