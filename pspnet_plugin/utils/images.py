@@ -15,7 +15,6 @@ Shape shorthand in this module: H, W: image height and width.
 import importlib
 import io
 import re
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -25,6 +24,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from pspnet_plugin.utils.tiff_tags import band_problem, has_own_alpha, is_lossy_tiff
 
 FORMATS = ('JPEG', 'PNG', 'BMP', 'WEBP')
 PAIR_SUFFIXES = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.webp')
@@ -40,16 +41,6 @@ _MAY_BE_ANIMATED = (b'GIF8', b'\x89PNG', b'RIFF')  # their first bytes
 _ORIENTATION = 0x0112
 # Raw modes of 16 bits a channel, as Pillow names them; it silently keeps 8 of the bits.
 DEEP_MODES = re.compile(r'(L|RGB|CMYK).*;16[BLNS]?')
-# Tags of TIFF 6.0.
-_SUBFILE, _BITS, _COMPRESSION, _PHOTOMETRIC, _TURNED, _SAMPLES, _PLANAR, _TILES, _EXTRA, _FORMAT = (
-    _TAGS
-) = (254, 258, 259, 262, 274, 277, 284, 322, 338, 339)
-_REDUCED, _MASK = 1, 4  # bits of _SUBFILE: an overview, and a mask of transparency
-_MOST_PAGES = 1000
-# Compressions: JPEG (old and new), JPEG 2000, lossy JPEG of DNG, WebP, JPEG XL.
-_LOSSY_TIFF = (6, 7, 34712, 34892, 50001, 50002)
-_UNREAD_TIFF = _LOSSY_TIFF[2:]
-_CMYK, _LAB, _SIGNED, _FLOAT, _ALPHA = 5, (8, 9, 10), 2, 3, (1, 2)
 
 
 class DeepImage(ValueError):
@@ -79,7 +70,7 @@ def decode_image(
         buffer = np.frombuffer(content, np.uint8)
         how = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
         # OpenCV does not turn AVIF, and darkens where a TIFF is transparent.
-        by_pillow = not content or _is_avif(content) or _has_own_alpha(content)
+        by_pillow = not content or _is_avif(content) or has_own_alpha(content)
         image = None if by_pillow else cv2.imdecode(buffer, how)
         if image is None and not strict:
             image = _decode_by_pillow(content)
@@ -165,7 +156,7 @@ def open_image(path: Path) -> Iterator[OpenedImage]:
     other bands than colours, or of more pixels than Pillow's limit.
     """
     content = path.read_bytes()
-    if problem := _band_problem(content):
+    if problem := band_problem(content):
         raise ValueError(f'{path}: {problem}.')
     try:
         if path.suffix.lower() in HEIF_SUFFIXES:
@@ -232,38 +223,6 @@ def jpeg_ends(content: bytes) -> bool:
     return content.rfind(b'\xff\xd9', at) >= 0  # where there is one, it is the last thing
 
 
-def tiff_pages(content: bytes) -> list[dict[int, tuple[int, ...]]]:
-    """Read the numbers of some tags, ``_TAGS``, of each page of a TIFF; empty for another format.
-
-    The pages of a cut-off or damaged file end where it does.
-    """
-    pages: list[dict[int, tuple[int, ...]]] = []
-    order = {b'II': '<', b'MM': '>'}.get(content[:2])
-    with suppress(struct.error, KeyError, OverflowError):
-        version = struct.unpack_from(f'{order or "<"}H', content, 2)[0] if order else 0
-        # Offset of the first list of tags, its count, an offset, all of a tag; 43 is BigTIFF.
-        start, count, offset, size = {42: (4, 'H', 'I', 12), 43: (8, 'Q', 'Q', 20)}[version]
-        (at,) = struct.unpack_from(f'{order}{offset}', content, start)
-        while at and len(pages) < _MOST_PAGES:
-            tags: dict[int, tuple[int, ...]] = {}
-            (entries,) = struct.unpack_from(f'{order}{count}', content, at)
-            at += struct.calcsize(f'={count}')
-            for _ in range(entries):
-                tag, kind, number = struct.unpack_from(f'{order}HH{offset}', content, at)
-                if tag in _TAGS and kind in (3, 4):
-                    form, value = (
-                        f'{order}{number}{"HI"[kind - 3]}',
-                        at + struct.calcsize(f'=HH{offset}'),
-                    )
-                    if struct.calcsize(form) > struct.calcsize(f'={offset}'):
-                        (value,) = struct.unpack_from(f'{order}{offset}', content, value)
-                    tags[tag] = struct.unpack_from(form, content, value)
-                at += size
-            pages.append(tags)
-            (at,) = struct.unpack_from(f'{order}{offset}', content, at)
-    return pages
-
-
 def _raw_mode(image: Image.Image) -> str:
     for *_, arguments in getattr(image, 'tile', ()):
         raw = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
@@ -274,7 +233,7 @@ def _raw_mode(image: Image.Image) -> str:
 
 def _check_loosely(content: bytes) -> bool:
     """Raise ``ValueError`` for a photo of other bands or several frames; its alpha is no matter."""
-    problem = _band_problem(content)
+    problem = band_problem(content)
     if not problem and (content.startswith(_MAY_BE_ANIMATED) or _is_avif(content)):
         with suppress(Exception), Image.open(io.BytesIO(content)) as image:
             problem = _frame_problem(image)
@@ -317,46 +276,10 @@ def _problem(header: Image.Image, content: bytes) -> str | None:
 
 
 def _frame_problem(header: Image.Image) -> str | None:
-    # The frames of a phone's JPEG are of lower rank, such as its depth; see _band_problem for TIFF.
+    # The frames of a phone's JPEG are of lower rank, such as its depth; see band_problem for TIFF.
     if header.format in _ANIMATED and (count := getattr(header, 'n_frames', 1)) > 1:
         return f'it holds {count} frames, expected one. Save the one that counts as a file'
     return None
-
-
-def _band_problem(content: bytes) -> str | None:
-    """Return what is wrong with bands and pages of a TIFF, which readers drop or fail at."""
-    pages = tiff_pages(content)
-    if not pages:
-        return None
-    own = [page for page in pages if not page.get(_SUBFILE, (0,))[0] & (_REDUCED | _MASK)]
-    if len(own) > 1:
-        return f'it holds {len(own)} pages, expected one. Save the one that counts as a file'
-    tags = pages[0]
-    if tags.get(_SUBFILE, (0,))[0] & _REDUCED:
-        return 'its first page is an overview, which readers take for the image. Save it again'
-    kinds, extra = tags.get(_FORMAT, ()), tags.get(_EXTRA, ())
-    if _FLOAT in kinds or kinds.count(_SIGNED) > 1:
-        held = 'floating-point values' if _FLOAT in kinds else 'signed integers'
-        return f'it holds {held}; 8 bits a channel, or 16, are supported. Convert it'
-    samples, color = tags.get(_SAMPLES, (1,))[0], tags.get(_PHOTOMETRIC, (1,))[0]
-    deep = max(tags.get(_BITS, (1,))) > 8
-    bands = samples - sum(kind in _ALPHA for kind in extra)
-    if bands not in (1, 3) and color != _CMYK:
-        return (
-            f'it has {bands} bands; one (grey) or three (red, green, blue) are supported, and '
-            'alpha. Export these alone, such as by gdal_translate -b 1 -b 2 -b 3'
-        )
-    odd = {
-        'planes of its own for each band': samples > 1 and tags.get(_PLANAR, (1,))[0] == 2,
-        'three bands that are not marked as red, green and blue': bands == 3 and color < 2,
-        'CIELab colours': color in _LAB,
-        'inverted grey of 16 bits': deep and color == 0,
-        'grey of 16 bits with alpha': deep and bands == 1 < samples,
-        'turned tiles': _TILES in tags and tags.get(_TURNED, (1,))[0] != 1,
-        'a compression that is not supported': tags.get(_COMPRESSION, (1,))[0] in _UNREAD_TIFF,
-    }
-    found = next((what for what, is_so in odd.items() if is_so), None)
-    return f'it has {found}. Save it again, as a plain RGB TIFF or PNG' if found else None
 
 
 def _is_lossy(image: Image.Image, content: bytes) -> bool:
@@ -368,14 +291,8 @@ def _is_lossy(image: Image.Image, content: bytes) -> bool:
             at += at % 2
         return chunk == b'VP8 '
     if image.format == 'TIFF':
-        return any(page.get(_COMPRESSION, (1,))[0] in _LOSSY_TIFF for page in tiff_pages(content))
+        return is_lossy_tiff(content)
     return image.format in ('JPEG', 'MPO', 'JPEG2000', 'AVIF', 'HEIF')
-
-
-def _has_own_alpha(content: bytes) -> bool:
-    """Return whether a TIFF of 8 bits has alpha that its colours are not multiplied by."""
-    tags = (tiff_pages(content) or [{}])[0]
-    return 2 in tags.get(_EXTRA, ()) and max(tags.get(_BITS, (1,))) <= 8
 
 
 def _is_avif(content: bytes) -> bool:

@@ -30,7 +30,7 @@ PAGES = [
     'SECURITY.md',
     *(f'docs/{p.name}' for p in sorted(ROOT.glob('docs/*.md'))),
 ]
-TIME_LIMITED = ['train_cfg.minutes=0.2', 'train_cfg.reserve=0']
+TIME_LIMITED = ['train_cfg.minutes=0.1', 'train_cfg.reserve=0']
 # Options that make a command short; the later one counts.
 SHORTER = {
     'make_pairs.py synthetic': ['--train', '2', '--val', '1'],
@@ -107,6 +107,10 @@ class Project:
         write_photos(folder / 'photos', labels)
         for name, values in labels.items():
             save(folder / f'labels/{name}.png', values)
+            save(folder / f'export/{name}_mask.png', values)
+        write_photos(folder / 'export', labels)
+        listed = ''.join(f'{i}, {name}\n' for i, name in enumerate(META['classes']))
+        (folder / 'export/train/_classes.csv').write_text(f'Pixel Value, Class\n{listed}')
         write_photos(folder / 'my_photos', {**labels, 'one': labels['train/0']})
         (folder / 'my.json').write_text(str(META).replace("'", '"'))
         for split in ('train', 'val'):  # as in the official archives

@@ -1,6 +1,5 @@
 """Fast heads compiled and exported; tests/slow has the other combinations."""
 
-import torch
 from helpers.heads import TracedHeadTester
 
 
@@ -9,8 +8,3 @@ class TestFastPSPHead(TracedHeadTester):
         type='PSPHead', in_channels=[6, 8, 8], in_index=[0, 2, 1], input_transform='resize_concat'
     )
     always_at_bins = False
-
-
-class TestFastUPerHead(TracedHeadTester):
-    config = dict(type='UPerHead', in_channels=[6, 8, 12], in_index=[0, 1, 2])
-    layout = torch.channels_last

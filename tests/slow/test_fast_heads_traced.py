@@ -15,6 +15,11 @@ class TestFastUPerHead(TracedHeadTester):
     config = dict(type='UPerHead', in_channels=[6, 8, 12], in_index=[0, 1, 2])
 
 
+class TestFastUPerHeadChannelsLast(TracedHeadTester):
+    config = TestFastUPerHead.config
+    layout = torch.channels_last
+
+
 class TestFastUPerHeadWherePays(TracedHeadTester):
     config = TestFastUPerHead.config
     always_at_bins = False

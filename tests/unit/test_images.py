@@ -75,7 +75,8 @@ def test_bands_that_a_photo_does_not_have_are_named(tmp_path, read):
 @pytest.mark.parametrize(
     ('bands', 'kind', 'tags'),
     [(3, np.uint16, {284: 2}), (3, np.uint8, {284: 2}), (1, np.uint16, {262: 0}),
-     (2, np.uint16, {338: 2}), (3, np.uint8, {262: 1}), (3, np.uint8, {262: 8})],
+     (2, np.uint16, {338: 2}), (3, np.uint8, {262: 1}), (3, np.uint8, {262: 8}),
+     (3, np.uint8, {258: 12})],
 )  # fmt: skip
 def test_tiffs_that_are_read_wrongly_are_named(tmp_path, read, bands, kind, tags):
     write_tiff(tmp_path / '1.tif', photo(8, 12)[..., :bands].astype(kind), tags=tags)

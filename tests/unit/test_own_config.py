@@ -12,7 +12,7 @@ from mmseg.registry import DATASETS, MODELS
 
 from pspnet_plugin.engine.loops.data_check import check_classes
 from pspnet_plugin.toolkit.conversion.config_writer import HEAD, class_weights
-from pspnet_plugin.toolkit.conversion.label_maps import LabelFormat, with_void
+from pspnet_plugin.toolkit.conversion.label_format import LabelFormat, with_void
 
 SPLIT = maps(3)
 CONFIG = ('--config', 'configs/own.py')

@@ -14,7 +14,7 @@ from PIL import Image
 
 from pspnet_plugin import Predictor
 from pspnet_plugin.apis import BadImage
-from pspnet_plugin.utils.images import tiff_pages
+from pspnet_plugin.utils.tiff_tags import tiff_pages
 
 tool = load_tool('deployment/predict_onnx.py')
 EXTREMES = dict(normalization='outside', scaling='min_max')
@@ -61,7 +61,7 @@ def photos(tmp_path_factory):
         (folder / f'cut{kept}.jpg').write_bytes(content[:kept])
     (folder / 'trailing.jpg').write_bytes(content + b'\0' * 9)
     (folder / 'text.png').write_bytes(b'no image')
-    for bands, tags in ((1, {}), (3, {}), (4, {}), (4, {338: 1}), (5, {})):
+    for bands, tags in ((1, {}), (3, {}), (4, {}), (4, {338: 1}), (5, {}), (3, {258: 12})):
         write_tiff(
             folder / f'bands{bands}{tags}.tif',
             np.dstack([photo(8, 12)] * 2)[..., :bands],
@@ -222,6 +222,6 @@ def test_arguments_that_cannot_be_used_are_named(tmp_path, image, capsys):
 
 def test_tags_of_tiffs_are_read_alike(photos):
     files = [file for file in photos if file.suffix == '.tif']
-    assert len(files) == 6
+    assert len(files) == 7
     for content in (file.read_bytes() for file in files):
         assert tool.tiff_pages(content) == tiff_pages(content) != []

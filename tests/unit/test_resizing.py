@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers.pairs import label_map, photo
 
-from pspnet_plugin.toolkit.conversion.label_maps import with_void
+from pspnet_plugin.toolkit.conversion.label_format import with_void
 from pspnet_plugin.utils.resizing import fit, resize_labels, resize_photo
 
 

@@ -11,7 +11,12 @@ from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
-from pspnet_plugin.engine.loops.schedule import check_schedule, follow_config, schedulers_of
+from pspnet_plugin.engine.loops.schedule import (
+    check_schedule,
+    follow_config,
+    report_kept_options,
+    schedulers_of,
+)
 
 # Of a training of so many iterations.
 SCHEDULES = {
@@ -199,3 +204,21 @@ def test_a_checkpoint_does_not_hide_that_the_config_counts_epochs():
     train(before, 5)
     with pytest.raises(ValueError, match='by_epoch'):
         check_schedule(resumed(before, [dict(type='PolyLR', end=12, by_epoch=True)], 40), 40)
+
+
+@pytest.mark.parametrize('change', [{}, dict(lr=0.3), dict(weight_decay=0.1), dict(momentum=0.8)])
+def test_options_that_a_resumed_optimizer_keeps_are_named(change):
+    options = dict(lr=0.1, weight_decay=0.0, momentum=0.0)
+
+    def build(config):
+        return OptimWrapper(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], **config))
+
+    runner = runner_of(SCHEDULES['poly'](9), 9, build(options).optimizer)
+    train(runner, 5)
+    runner.cfg.optim_wrapper = options | change
+    runner.build_optim_wrapper, runner.scale_lr = build, lambda *_: None
+    runner.auto_scale_lr = None
+    report_kept_options(runner)
+    assert len(runner.warnings) == len(change)
+    for key, value in change.items():
+        assert f'{key}={options[key]} ({value})' in runner.warnings[0]

@@ -14,13 +14,13 @@ from pspnet_plugin.labels.palettes import known_palettes, read_metainfo, reduces
 from pspnet_plugin.toolkit.conversion.class_pixels import find_absent
 from pspnet_plugin.toolkit.conversion.config_writer import LARGEST_SIDE, update_config
 from pspnet_plugin.toolkit.conversion.conversion_run import ENDINGS, RESUME
-from pspnet_plugin.toolkit.conversion.label_maps import (
+from pspnet_plugin.toolkit.conversion.label_format import (
     MEANINGS,
     LabelFormat,
-    find_meaning,
     with_own_colors,
     with_void,
 )
+from pspnet_plugin.toolkit.conversion.label_meaning import find_meaning
 from pspnet_plugin.toolkit.conversion.matching import (
     LABEL_KINDS,
     Ends,

@@ -287,6 +287,7 @@ def band_problem(pages: list[dict[int, tuple[int, ...]]]) -> str:
         'planes of its own for each band': samples[0] > 1 and planar[0] == 2,
         'three bands that are not marked as red, green and blue': bands == 3 and color[0] < 2,
         'CIELab colours': color[0] in (8, 9, 10),
+        f'colours of {max(bits)} bits': bands == 3 and max(bits) not in (8, 16),
         'inverted grey of 16 bits': max(bits) > 8 and color[0] == 0,
         'grey of 16 bits with alpha': max(bits) > 8 and bands == 1 < samples[0],
         'turned tiles': bool(tiles) and turned[0] != 1,

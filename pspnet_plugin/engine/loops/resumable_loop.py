@@ -18,7 +18,11 @@ from torch.utils.data import DataLoader
 from pspnet_plugin.engine.hooks.checkpoint_hook import resume_hint
 from pspnet_plugin.engine.loops.data_check import check_data
 from pspnet_plugin.engine.loops.sampling import SeededDataset, seed_for_step
-from pspnet_plugin.engine.loops.schedule import check_schedule, follow_config
+from pspnet_plugin.engine.loops.schedule import (
+    check_schedule,
+    follow_config,
+    report_kept_options,
+)
 
 # Samplers whose order is a shuffled one, or the set's own, and so is known at any position.
 PLAIN_SAMPLERS = ('InfiniteSampler', 'DefaultSampler', 'PositionSampler')
@@ -87,6 +91,7 @@ class ResumableTrainLoop(IterBasedTrainLoop):
             )
         elif self._iter:
             follow_config(self.runner, self._schedule_position)
+            report_kept_options(self.runner)
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
         self._find_position()

@@ -10,6 +10,7 @@ import math
 import warnings
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from mmengine.optim import OptimWrapper, OptimWrapperDict, _ParamScheduler
 from mmengine.optim.scheduler import ReduceOnPlateauParamScheduler
@@ -109,6 +110,30 @@ def follow_config(runner: Runner, iteration: int | None) -> None:
         f'The schedule differs from that of the checkpoint. It is rebuilt for iteration '
         f'{iteration}: the learning rate was {before:.3g} and is {group["lr"]:.3g}.'
     )
+
+
+def report_kept_options(runner: Runner) -> None:
+    """Warn where the optimizer of a resumed training keeps options that the config has changed.
+
+    As in stock, learning rate, weight decay and the like are those of the checkpoint.
+    """
+    if _is_special(runner):
+        return
+    fresh = runner.build_optim_wrapper(copy.deepcopy(runner.cfg.optim_wrapper))
+    runner.scale_lr(fresh, runner.auto_scale_lr)
+    changed: dict[str, tuple] = {}
+    for own, new in zip(runner.optim_wrapper.param_groups, fresh.param_groups, strict=True):
+        moved = {'betas'} if 'initial_momentum' in own else set()  # by a schedule
+        for key in new.keys() & own.keys() - moved - {'params'}:
+            kept = own.get(f'initial_{key}', own[key])
+            if kept != new[key] and list(np.ravel(kept)) != list(np.ravel(new[key])):
+                changed.setdefault(key, (kept, new[key]))
+    if changed:
+        listed = ', '.join(f'{key}={kept} ({new})' for key, (kept, new) in changed.items())
+        runner.logger.warning(
+            f'The optimizer keeps the options of the checkpoint, not those of the config (in '
+            f'brackets): {listed}. To train with those, start a new run from the weights: load_from'
+        )
 
 
 def _reset(runner: Runner, names: set[str]) -> None:

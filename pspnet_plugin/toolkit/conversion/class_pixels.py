@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pspnet_plugin.toolkit.conversion.label_maps import LabelFormat, read_labels
+from pspnet_plugin.toolkit.conversion.label_format import LabelFormat
+from pspnet_plugin.toolkit.conversion.label_maps import read_labels
 from pspnet_plugin.utils.jobs import run_jobs
 
 SAMPLED_FILES = 500  # evenly spaced

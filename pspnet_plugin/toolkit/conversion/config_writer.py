@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from pspnet_plugin.toolkit.conversion.class_pixels import count_pixels, sample
-from pspnet_plugin.toolkit.conversion.label_maps import LabelFormat
+from pspnet_plugin.toolkit.conversion.label_format import LabelFormat
 from pspnet_plugin.toolkit.conversion.matching import MatchedPhotos
 from pspnet_plugin.utils.files import write_atomic
 

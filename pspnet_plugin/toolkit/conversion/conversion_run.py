@@ -4,6 +4,7 @@ The last output of a job is written last and carries a date made from those of i
 it exists, so do the others; and a source that was replaced, even by an older file, is noticed.
 """
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -87,13 +88,17 @@ def run_conversion(
     if len(todo) < len(jobs):
         print(f'{len(jobs) - len(todo)} of {len(jobs)} pairs are done already')
     bad = 0
+    first: dict[str, Path] = {}  # file of the first message of each kind
     work = partial(run_job, convert=convert)
     try:
         with stopping():
-            for _, reason in run_jobs(work, todo, workers=workers, unit='pair'):
+            for job, reason in run_jobs(work, todo, workers=workers, unit='pair'):
                 if reason:
                     bad += 1
-                    tqdm.write(f'{tool}: {reason}', file=sys.stderr)
+                    path = next((p for p in job.sources if str(p) in reason), job.sources[-1])
+                    like = first.setdefault(_kind(reason, job), path)
+                    text = reason if like == path else f'{path}: the same as of {like}'
+                    tqdm.write(f'{tool}: {text}', file=sys.stderr)
     except Stopped as error:
         done = sum(job.done() for job in jobs)
         raise Stopped(f'{error}. {done} of {len(jobs)} pairs are in {folder}') from None
@@ -108,3 +113,10 @@ def run_conversion(
         example = f'{len(orphans)}, e.g. {min(orphans)}'
         complain(tool, f'images whose source is gone: {example}. Remove them, or give another OUT')
     return 1 if bad or orphans else 0
+
+
+def _kind(reason: str, job: Job) -> str:
+    """Return a message without the files and the numbers that it names."""
+    for path in job.sources:
+        reason = reason.replace(str(path), '')
+    return re.sub(r'\d+', '', reason)

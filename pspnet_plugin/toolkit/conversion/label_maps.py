@@ -1,15 +1,10 @@
 """Label maps in the formats of other data sets, read from their files.
 
 A label map stores class indices (one channel of 8 or 16 bits, a PNG with a colour table, or grey
-RGB) or exact colours (RGB, the table's, or grey levels). All are read as indices into one list of
-colours: those of the classes, then void. What grey values and tables mean, indices or colours,
-holds for a set as a whole; ``find_meaning`` tells it.
+RGB) or exact colours (RGB, the table's, or grey levels); ``LabelFormat`` tells which.
 """
 
 import re
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,209 +13,15 @@ import numpy as np
 from PIL import Image
 
 from pspnet_plugin.labels.decoder import LabelDecoder
-from pspnet_plugin.labels.palettes import IGNORE_INDEX, Color, far_colors
+from pspnet_plugin.labels.palettes import IGNORE_INDEX, Color
+from pspnet_plugin.toolkit.conversion.label_format import LabelFormat
 from pspnet_plugin.utils.images import DEEP_MODES, alpha_of, check_alpha, open_image
 
 INDEX_MODES = ('1', 'L', 'LA', 'P', 'PA', 'I', 'I;16', 'I;16B')
 COLOR_MODES = ('RGB', 'RGBA')
-MEANINGS = ('index', 'color')
 # Raw modes of grey that Pillow silently stretches to 0 ... 255.
 _STRETCHED = re.compile(r'L;[24].*')
-_LOSSY_INDICES = 40  # JPEGs with no higher value hold indices, not levels
 _NEAR = 16  # levels between a colour and what a conversion of profiles makes of it
-
-
-@dataclass(frozen=True)
-class LabelFormat:
-    """Meaning of the values that label maps store."""
-
-    colors: tuple[Color, ...]  # RGB of the classes, then of void
-    num_classes: int
-    index_table: tuple[int, ...]  # position in colors of 256 indices; 255 if one must not occur
-    grey: str = 'index'  # what values of one channel are, of ``MEANINGS``
-    grey_rgb: str = 'color'  # what RGB maps hold whose pixels are all grey
-    table: str = 'index'  # what tells the classes of maps with a colour table
-    decided: bool = False  # somebody has said so, whatever colours a table has
-    asks: bool = True  # 255 might be the level of a class
-    jpeg: bool = False  # JPEGs are decoded by the edge-aware rule, not refused
-    shared: frozenset[Color] = frozenset()  # colours of several classes, which tell none
-
-    @classmethod
-    def from_metainfo(
-        cls, metainfo: dict, *, reduce_zero_label: bool = False, jpeg: bool = False
-    ) -> 'LabelFormat':
-        """Format of maps that store class indices, and 255 for the first void colour.
-
-        If ``reduce_zero_label``, 0 is ignored too, and the classes are counted from 1.
-        """
-        colors = tuple(tuple(color) for color in (*metainfo['palette'], *metainfo['void_palette']))
-        count, first = len(metainfo['palette']), int(reduce_zero_label)
-        table = [IGNORE_INDEX] * 256
-        table[first : first + count] = range(count)
-        for ignored in (IGNORE_INDEX, *[0] * first):
-            table[ignored] = count
-        shared = frozenset(map(tuple, metainfo.get('shared_colors', ())))
-        return cls(colors, count, tuple(table), jpeg=jpeg, shared=shared)
-
-    @property
-    def greys(self) -> dict[int, int]:
-        """Position in colors of the grey ones, by their level."""
-        grey = {color[0]: i for i, color in enumerate(self.colors) if len(set(color)) == 1}
-        return {level: i for level, i in grey.items() if (level,) * 3 not in self.shared}
-
-    @property
-    def class_greys(self) -> set[int]:
-        """Levels that are colours of classes."""
-        return {level for level, i in self.greys.items() if i < self.num_classes}
-
-    def decide(self, meaning: str) -> 'LabelFormat':
-        """Return the format of a set whose values have one meaning, of ``MEANINGS``."""
-        same = replace(self, grey=meaning, grey_rgb=meaning, table=meaning)
-        return replace(same, decided=True, asks=False)
-
-
-def with_void(metainfo: dict) -> dict:
-    """Return the metainfo with at least one void colour, for pixels of no class."""
-    if metainfo['void_palette']:
-        return metainfo
-    return {**metainfo, 'void_palette': far_colors(metainfo['palette'], 1)}
-
-
-def with_own_colors(metainfo: dict) -> dict:
-    """Return the metainfo with a colour of its own for each class that shares another's.
-
-    ``shared_colors`` lists the colours that stood for several: maps of these tell no class.
-    """
-    colors = [tuple(color) for color in metainfo['palette']]
-    void = list(dict.fromkeys(map(tuple, metainfo['void_palette'])))
-    counts = Counter(colors + void)
-    shared = sorted(color for color, count in counts.items() if count > 1)
-    if not shared:
-        return metainfo
-    kept = [color if color not in colors[:i] + void else None for i, color in enumerate(colors)]
-    new = far_colors([*filter(None, kept), *void], kept.count(None))
-    palette = [list(color) if color else new.pop(0) for color in kept]
-    void_palette, shared_colors = ([list(color) for color in part] for part in (void, shared))
-    changed = dict(palette=palette, void_palette=void_palette, shared_colors=shared_colors)
-    return {**metainfo, **changed}
-
-
-class _Evidence:
-    """Values of some label maps of a set, by which their meaning is told."""
-
-    def __init__(self, label_format: LabelFormat) -> None:
-        self.label_format = label_format
-        self.grey: set[int] = set()
-        self.grey_rgb: set[int] = set()
-        self.bits = self.has_colors = False
-        self.table_unknown = self.table_differs = False
-        self.lossy: set[int] = set()
-
-    def add(self, path: Path) -> None:
-        """Look at a map; one that cannot be read is reported where it is converted."""
-        try:
-            with open_image(path) as (image, stored, lossy):
-                if _format_problem(image, stored, lossy=lossy and not self.label_format.jpeg):
-                    return
-                alpha, image = alpha_of(image), _without_ramp(image)
-                values = _values(image)
-                shown = values if alpha is None else values[alpha > 0]  # (N,) or (N, 3)
-                levels = set(np.unique(shown).tolist())
-                if lossy:
-                    self.lossy |= levels
-                    self.has_colors |= not _is_grey(values)
-                elif image.mode == '1':
-                    self.bits = True
-                elif image.mode in ('P', 'PA'):
-                    self._add_table(image, values, alpha)
-                elif values.ndim == 2:
-                    self.grey |= levels
-                elif _is_grey(shown):
-                    self.grey_rgb |= levels
-                else:
-                    self.has_colors = True
-        except (OSError, ValueError):
-            return
-
-    def _add_table(self, image: Image.Image, values: np.ndarray, alpha: np.ndarray | None) -> None:
-        _, meant = _table_meaning(image, values, alpha, self.label_format)
-        if -1 in meant.values():
-            self.table_unknown = True
-        elif any(position < self.label_format.num_classes for position in meant.values()):
-            table = self.label_format.index_table
-            self.table_differs |= any(table[index] != p for index, p in meant.items())
-
-    @property
-    def by_table(self) -> bool:
-        """Return whether the colours of tables tell the classes, otherwise than the indices."""
-        return self.table_differs and not self.table_unknown
-
-    @property
-    def undecided(self) -> bool:
-        """Return whether all values that are seen may be indices or levels."""
-        levels, classes = self.label_format.greys.keys(), self.label_format.class_greys
-        grey = self.grey and self.grey <= levels and len(self.grey & classes) < 2 <= len(classes)
-        return bool(grey) or (len(self.grey_rgb) == 1 and self.grey_rgb <= levels)
-
-
-def find_meaning(
-    paths: Sequence[Path], label_format: LabelFormat, *, names: Sequence[str], sample: int = 200
-) -> LabelFormat:
-    """Find whether the values of a set are indices or colours, from some of its maps.
-
-    Greys are levels where the palette has them all, two or more of them as classes (or 255). Tables
-    tell by their colours where all that are in use are known. As long as all values are one, which
-    may be both, all maps are looked at.
-
-    ``ValueError``: the values have 255, the index of ignored pixels, where it is the level of a
-    class too, or where all but one class would have no pixel; or they are JPEGs of indices.
-    """
-    evidence = _Evidence(label_format)
-    first = paths[:: max(len(paths) // sample, 1)]
-    for path in first:
-        evidence.add(path)
-    for path in paths if evidence.undecided else ():
-        evidence.add(path)
-        if not evidence.undecided:
-            break
-    levels, classes = label_format.greys.keys(), label_format.class_greys
-    grey, grey_rgb = evidence.grey, evidence.grey_rgb
-    if evidence.bits and {0, 255} <= classes and grey <= levels:
-        grey = grey | {0, 255}
-    meaning, rgb_meaning = _meaning(grey, label_format), _meaning(grey_rgb, label_format)
-    indices = {i for i, p in enumerate(label_format.index_table) if p < IGNORE_INDEX}
-    if evidence.has_colors or grey_rgb <= levels or not grey_rgb <= indices:
-        rgb_meaning = 'color'
-    by_color = evidence.has_colors or evidence.by_table or (grey_rgb and rgb_meaning == 'color')
-    if by_color and grey <= levels:  # a set has one meaning
-        meaning = 'color'
-    sure = len((grey | grey_rgb) - levels) > 1  # other values than levels
-    for values, kind in ((grey, meaning), (grey_rgb, rgb_meaning)):
-        few, is_class = len(values) <= 2, IGNORE_INDEX in classes and not sure
-        if kind == 'index' and IGNORE_INDEX in values and (few or is_class):
-            shown = ', '.join(map(str, sorted(values)[:5])) + (' …' if len(values) > 5 else '')
-            named = ', '.join(names[:4]) + (' …' if len(names) > 4 else '')
-            raise ValueError(
-                f'the label maps hold {shown}. If {IGNORE_INDEX} is the index of ignored pixels, '
-                f'give --label-values index. If it stands for one of {named}, give their grey '
-                'levels as colours, such as "palette": [[0, 0, 0], [255, 255, 255]], and '
-                '--label-values color'
-            )
-    brightest = max(map(max, label_format.colors[: label_format.num_classes]))
-    if evidence.lossy and max(evidence.lossy) <= _LOSSY_INDICES < brightest:
-        raise ValueError(
-            f'the label maps are compressed with loss and hold values up to {max(evidence.lossy)}: '
-            'numbers of classes do not survive that. Give the lossless originals'
-        )
-    table = 'color' if evidence.by_table else 'index'
-    found = replace(label_format, grey=meaning, grey_rgb=rgb_meaning, table=table)
-    return replace(found, asks=not sure)
-
-
-def _meaning(values: set[int], label_format: LabelFormat) -> str:
-    classes = values & label_format.class_greys
-    levels = values <= label_format.greys.keys() and (len(classes) > 1 or IGNORE_INDEX in classes)
-    return 'color' if values and levels else 'index'
 
 
 def read_labels(path: Path, label_format: LabelFormat) -> np.ndarray:
@@ -231,11 +32,11 @@ def read_labels(path: Path, label_format: LabelFormat) -> np.ndarray:
     or holds an index or a colour that ``label_format`` does not know. Invisible pixels are ignored.
     """
     with open_image(path) as (image, stored, lossy):
-        if problem := _format_problem(image, stored, lossy=lossy and not label_format.jpeg):
+        if problem := format_problem(image, stored, lossy=lossy and not label_format.jpeg):
             raise ValueError(f'{path} {problem}')
         if lossy:
             return _decode_lossy(path, image, label_format)
-        alpha, image = alpha_of(image), _without_ramp(image)
+        alpha, image = alpha_of(image), without_ramp(image)
         try:
             if alpha is not None:
                 check_alpha(alpha)
@@ -264,9 +65,9 @@ def _meant_values(
 
     ``ValueError``: it contradicts the meaning of its set.
     """
-    values = _values(image)
+    values = stored_values(image)
     if image.mode in ('P', 'PA'):
-        entries, meant = _table_meaning(image, values, alpha, label_format)
+        entries, meant = table_meaning(image, values, alpha, label_format)
         if label_format.table == 'color':
             return entries[values]
         if not label_format.decided:
@@ -274,7 +75,7 @@ def _meant_values(
         return values
     if values.ndim == 3:
         shown = values if alpha is None else values[alpha > 0]
-        by_index = label_format.grey_rgb == 'index' and _is_grey(shown)
+        by_index = label_format.grey_rgb == 'index' and is_grey(shown)
         return values[..., 0] if by_index else values
     if label_format.grey == 'color':
         levels = values * IGNORE_INDEX if image.mode == '1' else values.clip(-1, 256)
@@ -289,7 +90,7 @@ def _meant_values(
     return values
 
 
-def _without_ramp(image: Image.Image) -> Image.Image:
+def without_ramp(image: Image.Image) -> Image.Image:
     """Return a map with a table in which each index is its own grey as one without a table."""
     table = image.getpalette('RGB') if image.mode == 'P' else None
     if not table or table != [level for level in range(len(table) // 3) for _ in range(3)]:
@@ -297,7 +98,7 @@ def _without_ramp(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.asarray(image))
 
 
-def _values(image: Image.Image) -> np.ndarray:
+def stored_values(image: Image.Image) -> np.ndarray:
     """Return what a map stores, (H, W) or (H, W, 3) int32, without alpha."""
     if image.mode == 'PA':
         image = image.convert('P')
@@ -307,7 +108,8 @@ def _values(image: Image.Image) -> np.ndarray:
     return values[..., :3] if values.ndim == 3 else values
 
 
-def _is_grey(values: np.ndarray) -> bool:
+def is_grey(values: np.ndarray) -> bool:
+    """Return whether the red, green and blue of each pixel are equal."""
     return values.ndim == 2 or bool((values == values[..., :1]).all())
 
 
@@ -363,7 +165,7 @@ def _advice(value: np.ndarray, label_format: LabelFormat) -> str:
     )
 
 
-def _format_problem(image: Image.Image, stored: str, *, lossy: bool) -> str | None:
+def format_problem(image: Image.Image, stored: str, *, lossy: bool) -> str | None:
     """Return why the loaded values may be others than those that were written."""
     if lossy:
         return (
@@ -404,7 +206,7 @@ def _decoder(palette: tuple[Color, ...], void: tuple[Color, ...]) -> LabelDecode
     return LabelDecoder(palette, void_palette=void)
 
 
-def _table_meaning(
+def table_meaning(
     image: Image.Image, values: np.ndarray, alpha: np.ndarray | None, label_format: LabelFormat
 ) -> tuple[np.ndarray, dict[int, int]]:
     """Return the (256, 3) colours of a table, and the position of the colour of each used index.

@@ -11,7 +11,7 @@ from mmengine import fileio
 
 from pspnet_plugin.datasets.pairs_dataset import CityscapesPairsDataset
 from pspnet_plugin.labels.palettes import IGNORE_INDEX
-from pspnet_plugin.toolkit.conversion.label_maps import LabelFormat
+from pspnet_plugin.toolkit.conversion.label_format import LabelFormat
 from pspnet_plugin.utils.images import PHOTO_SUFFIXES
 from pspnet_plugin.utils.natural_order import natural_key
 

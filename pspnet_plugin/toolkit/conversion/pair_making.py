@@ -13,7 +13,8 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from pspnet_plugin.toolkit.conversion.conversion_run import Job, run_conversion
-from pspnet_plugin.toolkit.conversion.label_maps import LabelFormat, read_labels
+from pspnet_plugin.toolkit.conversion.label_format import LabelFormat
+from pspnet_plugin.toolkit.conversion.label_maps import read_labels
 from pspnet_plugin.toolkit.conversion.matching import MatchedPhotos
 from pspnet_plugin.utils.command_line import complain
 from pspnet_plugin.utils.images import Bits, orientation, read_rgb

@@ -22,7 +22,7 @@ from pspnet_plugin.utils.resizing import Size
 
 TILE = 768  # pixels of width: three times a half of 256
 MARGIN, GAP, LINE = 24, 12, 34  # pixels
-SWATCH, ENTRY = 24, 380  # pixels of width in the legend
+SWATCH, ENTRY = 24, 380  # pixels of width in the legend, the latter at least
 LARGEST_SIDE = 2**16 - 1  # pixels of the sheet, because it is drawn in memory
 DIM = 0.3  # brightness of sure pixels
 UNSURE_ROWS = 3  # one of so many rows is for the most unsure pairs
@@ -88,7 +88,8 @@ def draw_sheet(rows: Sequence[Row], splits: Sequence[SplitStatistics], *, title:
     tiles = [_make_tiles(row.path, settings) for row in rows]
     widths = [max(row[i].shape[1] for row in tiles) for i in range(4)]
     width = 2 * MARGIN + sum(widths) + 3 * GAP
-    columns = max(1, (width - 2 * MARGIN) // ENTRY)
+    entry = max(ENTRY, SWATCH + 3 * GAP + max(int(_font(t).getlength(t)) for t, _ in legend))
+    columns = max(1, (width - 2 * MARGIN) // entry)
     head = 2 * MARGIN + 2 * LINE + -(-len(legend) // columns) * LINE
     height = head + sum(LINE + row[0].shape[0] + GAP for row in tiles) + MARGIN
     if max(width, height) > LARGEST_SIDE:
@@ -100,15 +101,15 @@ def draw_sheet(rows: Sequence[Row], splits: Sequence[SplitStatistics], *, title:
     draw = ImageDraw.Draw(sheet)
 
     def write(left: int, top: int, text: str, size: int = 20) -> None:
-        font = ImageFont.truetype(find_font(text)[1], size)
-        draw.text((left, top), text, fill='black', font=font)
+        draw.text((left, top), text, fill='black', font=_font(text, size))
 
     write(MARGIN, MARGIN, title, 26)
     for i, (name, label) in enumerate(legend):
-        left = MARGIN + i % columns * ENTRY
+        left = MARGIN + i % columns * entry
         top = MARGIN + LINE + GAP + i // columns * LINE
         swatch = _paint(np.full((SWATCH, SWATCH), label, np.uint8), settings)
         sheet.paste(Image.fromarray(swatch), (left, top))
+        draw.rectangle((left, top, left + SWATCH - 1, top + SWATCH - 1), outline='grey')
         write(left + SWATCH + GAP, top, name)
     lefts = [MARGIN + sum(widths[:i]) + i * GAP for i in range(4)]
     for left, heading in zip(lefts, HEADINGS, strict=True):
@@ -122,6 +123,10 @@ def draw_sheet(rows: Sequence[Row], splits: Sequence[SplitStatistics], *, title:
     content = io.BytesIO()
     sheet.save(content, 'PNG')
     return content.getvalue()
+
+
+def _font(text: str, size: int = 20) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(find_font(text)[1], size)
 
 
 def _make_tiles(path: str, settings: DecodingSettings) -> list[np.ndarray]:
