@@ -1,6 +1,7 @@
 """Bad photos, label maps and arguments of ``make_pairs.py`` are named, and the rest is made."""
 
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -85,6 +86,17 @@ def test_a_bad_file_is_named_the_rest_made_and_fixing_it_completes(tmp_path, mak
     make('folders', *sources)
     again = contents(tmp_path / 'out')
     assert len(again) == 4 and made.items() < again.items()
+
+
+def test_the_same_fault_of_many_files_is_told_once(tmp_path, make):
+    sources = write_sources(tmp_path, {f'train/{i}': marked(LABELS, 34) for i in range(4)})
+    save(tmp_path / 'maps/train/2.png', marked(LABELS.astype('u2'), 256))
+    output = make('folders', *sources, status=1)
+    told = [line for line in output.splitlines() if line.startswith('make_pairs: /')]
+    assert ['index 34' in line for line in told] == [True, False, False, False]
+    assert ['index 256' in line for line in told] == [False, False, True, False]
+    for number in (1, 3):
+        assert re.search(rf'maps/train/{number}\.png: .*maps/train/0\.png', told[number])
 
 
 def test_a_directory_of_other_files_is_refused(tmp_path, make):

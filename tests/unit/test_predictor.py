@@ -57,7 +57,6 @@ def test_labels_and_confidence_are_those_of_the_framework(files, reference, tmp_
         assert (prediction.photo == image).all()
 
 
-@pytest.mark.filterwarnings('ignore:dataset_meta')
 def test_confidence_of_one_channel_is_that_of_the_chosen_side(tmp_path):
     config = Config.fromfile(DEMO)
     config.model.decode_head.update(num_classes=2, out_channels=1, threshold=0.5)
@@ -67,7 +66,8 @@ def test_confidence_of_one_channel_is_that_of_the_chosen_side(tmp_path):
     predictor = Predictor(tmp_path / 'one.py', tmp_path / 'one.pth', device='cpu')
     prediction = predictor(photo(64, 96))
     assert predictor.classes == [] and prediction.confidence.min() >= 0.5
-    model = init_model(str(tmp_path / 'one.py'), str(tmp_path / 'one.pth'), device='cpu')
+    with pytest.warns(UserWarning, match='dataset_meta'):
+        model = init_model(str(tmp_path / 'one.py'), str(tmp_path / 'one.pth'), device='cpu')
     sigmoid = inference_model(model, photo(64, 96)).seg_logits.data[0].numpy()
     np.testing.assert_allclose(
         prediction.confidence, np.where(prediction.labels, sigmoid, 1 - sigmoid), atol=1e-5

@@ -116,7 +116,7 @@ def run_conversion(
 
 
 def _kind(reason: str, job: Job) -> str:
-    """Return a message without the files and the numbers that it names."""
+    """Return a message without the files and the pixels that it names."""
     for path in job.sources:
         reason = reason.replace(str(path), '')
-    return re.sub(r'\d+', '', reason)
+    return re.sub(r'\(at x=.*?\)', '', reason)
