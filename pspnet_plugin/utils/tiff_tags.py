@@ -33,7 +33,7 @@ def tiff_pages(content: bytes) -> list[dict[int, tuple[int, ...]]]:
             at += struct.calcsize(f'={count}')
             for _ in range(entries):
                 tag, kind, number = struct.unpack_from(f'{order}HH{offset}', content, at)
-                if tag in _TAGS and kind in (3, 4):
+                if tag in _TAGS and kind in (3, 4) and number:
                     form, value = (
                         f'{order}{number}{"HI"[kind - 3]}',
                         at + struct.calcsize(f'=HH{offset}'),

@@ -99,7 +99,7 @@ def test_large_photos_are_shrunk_for_the_network(by, network, demo_onnx, model, 
     shrunk = cv2.resize(photo(90, 150), (60, 36), interpolation=cv2.INTER_AREA)
     for name, image, size in (('large', shrunk, (150, 90)), ('small', photo(48, 60), (60, 48))):
         labels = inference_model(model, image).pred_sem_seg.data[0].numpy().astype(np.uint8)
-        expected = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
+        expected = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT)
         assert len(np.unique(expected)) > 1
         assert (read(tmp_path / 'out/index' / f'{name}.png') == expected).mean() > 0.999
     drawn = read(tmp_path / 'out/overlay/large.jpg')

@@ -1,6 +1,7 @@
 """A training that was interrupted and resumed equals the undisturbed one, bit for bit."""
 
 import json
+import re
 import resource
 import shutil
 from pathlib import Path
@@ -93,7 +94,11 @@ def test_a_finished_run_trains_longer_by_a_longer_schedule(config, undisturbed, 
     longer = ['--cfg-options', 'train_cfg.max_iters=12']
     output = trainings.finish(config, run, *longer, status=1)
     assert 'total_steps' in output and not list(run.glob('iter_1?.pth'))
-    trainings.finish(config, run, *longer, 'param_scheduler.0.total_steps=12')
+    longer += ['param_scheduler.0.total_steps=12', 'optim_wrapper.optimizer.weight_decay=0.5']
+    longer += ['train_dataloader.dataset.folds=(0,1,2)']
+    output = trainings.finish(config, run, *longer)
+    assert 'weight_decay=' in output and '(0.5)' in output
+    assert re.search(r'trained on 8 images, and there are 3\b', output)
     assert trainings.resumed_at(run) == [8, 8]
     rates = {entry['step']: entry['lr'] for entry in scalars(run) if 'lr' in entry}
     assert all(rates[step] > 1e-4 for step in (9, 10, 11)) and (run / 'iter_12.pth').is_file()

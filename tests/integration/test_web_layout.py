@@ -45,7 +45,7 @@ class Stripes(EchoNetwork):
         striped = [np.repeat(row[:, None, None], 8, 1).repeat(3, 2) for row in rows]
         return super().run(
             [
-                cv2.resize(one, photo.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+                cv2.resize(one, photo.shape[1::-1], interpolation=cv2.INTER_NEAREST_EXACT)
                 for one, photo in zip(striped, photos, strict=True)
             ]
         )

@@ -1,11 +1,14 @@
 """Photos are read more generously than pairs; label maps keep their indices."""
 
+import contextlib
+
 import cv2
 import numpy as np
 import pytest
 from helpers.label_files import write_tiff
 from helpers.pairs import photo
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from pspnet_plugin.utils.images import check_bits, decode_image, open_image, read_rgb
 
@@ -82,6 +85,26 @@ def test_tiffs_that_are_read_wrongly_are_named(tmp_path, read, bands, kind, tags
     write_tiff(tmp_path / '1.tif', photo(8, 12)[..., :bands].astype(kind), tags=tags)
     with pytest.raises(ValueError, match=r'1\.tif.*Save it again'):
         read(tmp_path / '1.tif', bits=12)
+
+
+@pytest.mark.parametrize('read', [decode, read_rgb])
+@pytest.mark.parametrize('tag', [254, 258, 262, 277])
+def test_tags_without_a_value_do_not_matter(tmp_path, read, tag):
+    write_tiff(tmp_path / '1.tif', photo(8, 12), tags={tag: []})
+    with contextlib.suppress(ValueError):  # one that readers need
+        assert read(tmp_path / '1.tif').shape == (8, 12, 3)
+
+
+@pytest.mark.parametrize('suffix', ['jpg', 'png'])
+def test_the_orientation_of_xmp_is_obeyed_by_no_reader(tmp_path, suffix):
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    path, info = tmp_path / f'1.{suffix}', PngInfo()
+    info.add_itxt('XML:com.adobe.xmp', xmp.decode())
+    options = dict(xmp=xmp) if suffix == 'jpg' else dict(pnginfo=info)
+    Image.fromarray(photo(8, 12)).save(path, **options)
+    with Image.open(path) as image:
+        assert image.getexif().get(0x0112) == 6  # Pillow would
+    assert read_rgb(path).shape == decode(path).shape == (8, 12, 3)
 
 
 @pytest.mark.parametrize('read', [decode, read_rgb])

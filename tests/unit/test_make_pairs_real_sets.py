@@ -1,6 +1,7 @@
 """``make_pairs.py folders`` takes sets as annotation programs, cameras and other sets have them."""
 
 import json
+import os
 from itertools import product
 from pathlib import Path
 
@@ -320,23 +321,16 @@ def test_files_of_other_suffixes_are_taken_or_counted(tmp_path, make):
     assert len(read_back(tmp_path / 'out', 'train')) == 3
 
 
-def test_label_maps_that_are_jpegs_are_decoded_on_request(tmp_path, make):
-    labels = np.kron(label_map(6, 10, classes=3), np.ones((16, 16), np.uint8))
-    arguments = write_set(tmp_path, {'train/0': labels}, META)
+@pytest.mark.parametrize(('metainfo', 'quality'), [(META, 90), (BINARY, 75)], ids=['3', 'grey'])
+def test_label_maps_that_are_jpegs_are_decoded_on_request(tmp_path, make, metainfo, quality):
+    classes = len(metainfo['classes'])
+    labels = np.kron(label_map(6, 10, classes=classes), np.ones((16, 16), np.uint8))
+    arguments = write_set(tmp_path, {'train/0': labels}, metainfo)
     (tmp_path / 'maps/train/0.png').unlink()
-    Image.fromarray(with_colors(labels)).save(tmp_path / 'maps/train/0.jpg', quality=90)
+    colors = np.array(metainfo['palette'], np.uint8)[labels]
+    Image.fromarray(colors).save(tmp_path / 'maps/train/0.jpg', quality=quality)
     assert '--jpeg-labels' in make(*arguments, status=1)
-    make(*arguments, '--jpeg-labels')
-    found = labels_of(tmp_path)
-    assert (found == 255).mean() < 0.02 and (found == labels)[found != 255].mean() > 0.995
-
-
-@pytest.mark.parametrize('levels', [(0, 255)])
-def test_grey_jpegs_of_two_levels(tmp_path, make, levels):
-    labels = np.kron(label_map(6, 10, classes=2), np.ones((16, 16), np.uint8))
-    arguments = write_set(tmp_path, {'train/0': labels}, BINARY)
-    (tmp_path / 'maps/train/0.png').unlink()
-    Image.fromarray(labels * np.uint8(255)).save(tmp_path / 'maps/train/0.jpg', quality=75)
+    assert '--jpeg' not in make(*arguments, '--jpeg-labels', '--label-values', 'index', status=1)
     make(*arguments, '--jpeg-labels')
     found = labels_of(tmp_path)
     assert (found == 255).mean() < 0.02 and (found == labels)[found != 255].mean() > 0.995
@@ -446,7 +440,7 @@ def test_tables_of_nearly_the_colours_of_other_classes_are_refused(tmp_path, mak
     assert (labels_of(tmp_path) == LABELS).all()
 
 
-def test_a_table_is_read_alike_in_all_maps_of_a_set(tmp_path, make):
+def test_an_index_with_the_colour_of_void_is_asked_about(tmp_path, make):
     """Black is void, and index 0 of a usual table; other indices have unknown colours."""
     palette = dict(
         classes=['wall', 'door'], palette=[[0, 0, 255], [0, 170, 255]], void_palette=[[0, 0, 0]]
@@ -460,9 +454,106 @@ def test_a_table_is_read_alike_in_all_maps_of_a_set(tmp_path, make):
         'train/0': np.zeros((8, 8), np.uint8),
         'train/1': np.tile([0, 1], (8, 4)).astype('u1'),
     }
-    make(*write_set(tmp_path, stored, palette, write))
+    arguments = write_set(tmp_path, stored, palette, write)
+    output = make(*arguments, status=1)
+    assert all(f'{name}.png: index 0' in output for name in stored)
+    make(*arguments, '--label-values', 'index')
     for name, values in stored.items():
         assert (labels_of(tmp_path, name) == values).all()
+
+
+VOID = META['void_palette'][0]
+
+
+@pytest.mark.parametrize('others', ['rgb', 'tables'])
+def test_a_table_of_void_alone_is_void(tmp_path, make, others):
+    table = META['palette'] + [VOID]
+    arguments = write_set(
+        tmp_path,
+        {'train/0': LABELS},
+        META,
+        lambda path, values: (
+            save(path, with_colors(values))
+            if others == 'rgb'
+            else save(path, values % 4, table=table)
+        ),
+    )
+    save(tmp_path / 'photos/train/1.png', photo(8, 8))
+    save(tmp_path / 'maps/train/1.png', np.zeros((8, 8), np.uint8), table=[VOID])
+    make(*arguments)
+    assert (labels_of(tmp_path, 'train/1') == 255).all()
+    assert (labels_of(tmp_path, 'train/0') == LABELS).all()
+
+
+@pytest.mark.parametrize('others', ['rgb', 'tables'])
+@pytest.mark.parametrize('values', ['unknown colour', 'black'])
+def test_a_map_that_does_not_fit_a_set_of_colours_is_named(tmp_path, make, others, values):
+    def write(path, labels):
+        if others == 'rgb':
+            return save(path, with_colors(labels))
+        return save(path, labels % 4, table=META['palette'][::-1] + [VOID])
+
+    arguments = write_set(tmp_path, {'train/0': LABELS}, META, write)
+    save(tmp_path / 'photos/train/1.png', photo(8, 8))
+    path, blank = tmp_path / 'maps/train/1.png', np.zeros((8, 8), np.uint8)
+    if values == 'black':
+        save(path, blank)
+    else:
+        blank[4:] = 1
+        save(path, blank, table=[META['palette'][0], [128, 0, 128]])
+    assert str(path) in make(*arguments, status=1)
+
+
+def test_splits_that_contradict_are_refused(tmp_path, make):
+    names = ('a/0', 'b/1', 'a/deep/2')
+    arguments = write_set(tmp_path, dict.fromkeys(names, LABELS), META)
+    for splits in (('train=a', 'val=b', 'train=b'), ('train=a', 'val=a'), ('none', 'train=a')):
+        assert '--splits' in make(*arguments, '--splits', *splits, status=2)
+
+
+def test_photos_beside_or_between_splits_are_asked_about(tmp_path, make):
+    arguments = write_set(tmp_path / '1', dict.fromkeys(('train/0', 'val/1', '2'), LABELS), META)
+    assert 'photos/2.png' in make(*arguments, status=2)
+    make(*arguments, '--splits', 'none')
+    names = ('training/train/0', 'training/validation/1')
+    arguments = write_set(tmp_path / '2', dict.fromkeys(names, LABELS), META)
+    assert 'training/validation' in make(*arguments, status=2)
+
+
+def test_no_file_is_passed_over(tmp_path, make):
+    """Names with a sign in front, links to nothing, and links to a directory above."""
+    arguments = write_set(tmp_path, dict.fromkeys(('@home', '@walk/0'), LABELS), META)
+    for folder in ('photos', 'maps'):
+        (tmp_path / folder / 'lost.png').symlink_to(tmp_path / 'nowhere')
+        (tmp_path / folder / 'loop').symlink_to('..')
+    output = make(*arguments, status=1)
+    assert 'photos/lost.png' in output
+    for name in ('@home', '@walk/0'):
+        assert (tmp_path / f'out/{name}.png').is_file()
+    same = write_set(tmp_path / 'same', {'image': LABELS}, META)
+    (tmp_path / 'same/maps/image.png').rename(tmp_path / 'same/maps/mask.png')
+    ends = ('--img-prefix', 'image', '--ann-prefix', 'mask')
+    assert 'photos/image.png' in make(*same, *ends, status=2)
+
+
+def test_sources_that_changed_without_a_newer_date_are_noticed(tmp_path, make):
+    """Archives may give all their files one date."""
+    arguments = write_set(tmp_path, {'a/0': LABELS, 'b/0': LABELS[::-1]}, META)
+
+    def date() -> None:
+        for path in (*tmp_path.glob('photos/*/*'), *tmp_path.glob('maps/*/*')):
+            os.utime(path, (315532800, 315532800))
+
+    date()
+    make(*arguments, '--splits', 'train=a', 'val=b')
+    make(*arguments, '--splits', 'train=b', 'val=a')
+    assert (labels_of(tmp_path, 'train/0') == LABELS[::-1]).all()
+    before = (tmp_path / 'maps/b/0.png').stat().st_size
+    save(tmp_path / 'maps/b/0.png', LABELS % 2)
+    assert (tmp_path / 'maps/b/0.png').stat().st_size != before
+    date()
+    make(*arguments, '--splits', 'train=b', 'val=a')
+    assert (labels_of(tmp_path, 'train/0') == LABELS % 2).all()
 
 
 @pytest.mark.parametrize(

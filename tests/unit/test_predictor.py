@@ -159,7 +159,9 @@ def test_large_photos_are_shrunk_for_the_network(trained_side, max_side, expecte
     assert network.sizes == [(1, *expected)] * 2
     assert prediction.labels.shape == prediction.confidence.shape == (200, 100)
     seen = cv2.resize(image, expected[::-1], interpolation=cv2.INTER_AREA)[..., 0]
-    assert (prediction.labels == cv2.resize(seen, (100, 200), interpolation=0)).all()
+    assert (
+        prediction.labels == cv2.resize(seen, (100, 200), interpolation=cv2.INTER_NEAREST_EXACT)
+    ).all()
     assert calls == ([] if expected == (200, 100) else [max(expected)])
     predictor(photo(40, 30))
     assert network.sizes[-1] == (1, 40, 30)

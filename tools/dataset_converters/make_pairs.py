@@ -201,8 +201,8 @@ def _advise(args: argparse.Namespace, matched: MatchedPhotos) -> None:
     bits = f' --bits {format_bits(args.bits)}' if args.bits else ''
     if bits:
         print(f'photos were scaled to 8 bits; give predict.py{bits} too')
-    apart = args.img_dir.resolve() != args.ann_dir.resolve() or args.ann_suffix == args.ann_prefix
-    if 'test' in matched.splits() and not apart:
+    ends = args.ann_suffix or args.ann_prefix
+    if 'test' in matched.splits() and ends and args.img_dir.resolve() == args.ann_dir.resolve():
         print('test is kept out; to label it then, give predict.py its photos alone')
     elif 'test' in matched.splits():
         print(
@@ -255,6 +255,11 @@ class _Splits(argparse.Action):
         for split, directory in pairs:
             if split not in ('train', 'val', 'test') or not directory:
                 parser.error(f'{option_string} {split}={directory}: give train=, val= or test=DIR')
+        directories = [directory for _, directory in pairs]
+        if twice := [name for name in directories if directories.count(name) > 1]:
+            parser.error(f'{option_string}: {twice[0]} is given twice')
+        if pairs and len(pairs) < len(values):
+            parser.error(f'{option_string}: none stands alone')
         setattr(namespace, self.dest, {directory: split for split, directory in pairs})
 
 

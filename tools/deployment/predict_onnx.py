@@ -97,7 +97,7 @@ class Network:
         scale = self.max_side / longest
         size = max(round(width * scale), 1), max(round(height * scale), 1)
         labels = self._label(cv2.resize(photo, size, interpolation=cv2.INTER_AREA))
-        return cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
+        return cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
 
     def _label(self, photo: np.ndarray) -> np.ndarray:
         height, width = photo.shape[:2]
@@ -248,7 +248,7 @@ def tiff_pages(content: bytes) -> list[dict[int, tuple[int, ...]]]:
             at += struct.calcsize(f'={count}')
             for _ in range(entries):
                 tag, kind, number = struct.unpack_from(f'{order}HH{offset}', content, at)
-                if tag in TIFF_TAGS and kind in (3, 4):
+                if tag in TIFF_TAGS and kind in (3, 4) and number:
                     form, value = (
                         f'{order}{number}{"HI"[kind - 3]}',
                         at + struct.calcsize(f'=HH{offset}'),

@@ -87,7 +87,7 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         if self._iter >= self._max_iters:
             self.runner.logger.warning(
                 f'The checkpoint is of iteration {self._iter} of {self._max_iters}: nothing to '
-                'train. A longer train_cfg.max_iters goes on.'
+                f'train. Set train_cfg.max_iters above {self._iter} to resume.'
             )
         elif self._iter:
             follow_config(self.runner, self._schedule_position)
@@ -170,7 +170,14 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         self._per_step = now['processes'] * now['batch_size']
         before = self.runner.message_hub.runtime_info.get(POSITION) if self._iter else None
         samples = before['samples'] if before else self._iter * self._per_step
-        self._position = dict(now, samples=samples)
+        images = len(self._dataset)
+        self._position = dict(now, samples=samples, images=images)
+        if before and before.get('images', images) != images:
+            self.runner.logger.warning(
+                f'The checkpoint was trained on {before["images"]} images, and there are {images}. '
+                'Where train and val are folds of one set, some have changed sides, and scores '
+                'flatter: start a new run, without --resume.'
+            )
         if self._iter and not before:
             self.runner.logger.warning(
                 f'The checkpoint at iteration {self._iter} was not made by {type(self).__name__}: '

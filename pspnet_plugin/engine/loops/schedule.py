@@ -19,6 +19,7 @@ from mmengine.runner import Runner
 # What changes in a scheduler from step to step, or depends on the optimizer.
 _MOVING = ('optimizer', 'last_step', '_global_step', '_last_value', 'base_values', 'verbose')
 _NOTHING = 1e-6  # share of the largest learning rate
+_ALMOST_NOTHING = 1e-4  # where a cosine of 160 iterations and more ends
 
 
 def schedulers_of(runner: Runner) -> Iterator[_ParamScheduler]:
@@ -29,7 +30,7 @@ def schedulers_of(runner: Runner) -> Iterator[_ParamScheduler]:
 
 
 def check_schedule(runner: Runner, length: int) -> None:
-    """Raise ``ValueError`` if the schedule stays at a rate of 0 long before ``length`` iterations.
+    """Raise ``ValueError`` if the schedule stays at about 0 long before ``length`` iterations.
 
     Or if it counts epochs. A rate that only becomes small may be meant.
     """
@@ -55,15 +56,15 @@ def check_schedule(runner: Runner, length: int) -> None:
             f'total_steps of OneCycleLR in param_scheduler to {length}'
         ) from None
     wasted = 0
-    while wasted < length and values[-1 - wasted] == values[-1] <= _NOTHING * max(values):
+    while wasted < length and values[-1 - wasted] == values[-1] < _ALMOST_NOTHING * max(values):
         wasted += 1
     if wasted > max(1, length // 100):
         ends = {i: s.end for i, s in enumerate(rates.schedulers) if s.end < length}
         last = max(ends, key=lambda i: ends[i], default=0)
         raise ValueError(
-            f'the learning rate is 0 for the last {wasted} of {length} iterations of train_cfg: '
-            'they would learn nothing. Set the end of the schedule, such as param_scheduler.'
-            f'{last}.end (and T_max, if it has one), to {length}'
+            f'the learning rate is {values[-1]:.2g} for the last {wasted} of {length} iterations '
+            'of train_cfg: they would learn nothing. Set the end of the schedule, such as '
+            f'param_scheduler.{last}.end (and T_max, if it has one), to {length}'
         )
 
 

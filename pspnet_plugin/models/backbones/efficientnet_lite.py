@@ -9,6 +9,7 @@ https://github.com/tensorflow/tpu, ``models/official/efficientnet/lite``.
 Shape shorthand in this module: N: batch; C: channels; H, W: size of the input; s: stride.
 """
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
+from mmseg.models.utils import make_divisible
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -149,7 +151,7 @@ class EfficientNetLite(StagedBackbone):
         norm_cfg: dict = _NORM,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
-        super().__init__(init_cfg or _drawn())
+        super().__init__(init_cfg or _default_init())
         _check(arch, out_indices, output_stride, frozen_stages)
         self.arch = arch
         self.out_indices = tuple(out_indices)
@@ -171,14 +173,14 @@ class EfficientNetLite(StagedBackbone):
                 dilation, stride = dilation * stride, 1
             total *= stride
             ends = number in (0, len(_STAGES) - 1)  # these are never deepened
-            for repeat in range(stage.repeats if ends else -int(-stage.repeats * depth // 1)):
+            for repeat in range(stage.repeats if ends else math.ceil(stage.repeats * depth)):
                 block = InvertedResidual(
-                    channels, _scaled(stage.channels, width), kernel=stage.kernel,
+                    channels, make_divisible(stage.channels * width, 8), kernel=stage.kernel,
                     stride=stride if repeat == 0 else 1,
                     dilation=before if repeat == 0 else dilation, expansion=stage.expansion,
                     norm_cfg=norm_cfg, with_cp=with_cp,
                 )  # fmt: skip
-                channels = _scaled(stage.channels, width)
+                channels = make_divisible(stage.channels * width, 8)
                 levels[stage.level].append(block)
             self.channels[stage.level] = channels
         self.levels = nn.ModuleList(levels)
@@ -230,14 +232,7 @@ def _own_name(name: str, blocks: Sequence[str]) -> str | None:
     return f'{blocks[int(number)]}.{part}.conv.{tensor}'
 
 
-def _scaled(channels: int, width: float) -> int:
-    """Scale a number of channels to a multiple of 8 that is at most a tenth smaller."""
-    scaled = channels * width
-    rounded = max(8, int(scaled + 4) // 8 * 8)
-    return rounded if rounded >= 0.9 * scaled else rounded + 8
-
-
-def _drawn() -> list[dict]:
+def _default_init() -> list[dict]:
     """Return how weights are drawn: by the fan out, of which a depthwise filter has its own."""
     return [
         dict(type='Kaiming', layer='Conv2d', mode='fan_out', nonlinearity='relu'),

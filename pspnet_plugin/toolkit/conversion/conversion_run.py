@@ -6,6 +6,7 @@ it exists, so do the others; and a source that was replaced, even by an older fi
 
 import re
 import sys
+import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from pspnet_plugin.utils.files import same_time, write_atomic
 from pspnet_plugin.utils.jobs import Stopped, run_jobs, stopping
 
 RESUME = 'the same command resumes from here'
+_DAY = 24 * 60 * 60  # seconds
 # Exit status and message of errors, for ``run_command``.
 ENDINGS = {
     Stopped: lambda error: (1, f'stopped: {error}. Fix it; {RESUME}'),
@@ -34,8 +36,17 @@ class Job:
     outputs: tuple[Path, ...]
 
     def mtime_ns(self) -> int:
-        """Return the date of the outputs: the mean of those of the sources."""
-        return sum(path.stat().st_mtime_ns for path in self.sources) // len(self.sources)
+        """Return the date of the outputs: within a day of the mean of those of the sources.
+
+        It differs where path, size or date of a source does.
+        """
+        stats = [path.stat() for path in self.sources]
+        keys = [
+            f'{path.absolute()} {stat.st_size} {stat.st_mtime_ns}'
+            for path, stat in zip(self.sources, stats, strict=True)
+        ]
+        mean = sum(stat.st_mtime_ns for stat in stats) // len(stats)
+        return mean + zlib.crc32('\n'.join(keys).encode('utf-8', 'surrogateescape')) % _DAY * 10**9
 
     def done(self) -> bool:
         """Return whether all outputs exist and the last one carries ``mtime_ns()``."""

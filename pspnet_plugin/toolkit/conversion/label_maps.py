@@ -34,18 +34,18 @@ def read_labels(path: Path, label_format: LabelFormat) -> np.ndarray:
     with open_image(path) as (image, stored, lossy):
         if problem := format_problem(image, stored, lossy=lossy and not label_format.jpeg):
             raise ValueError(f'{path} {problem}')
-        if lossy:
-            return _decode_lossy(path, image, label_format)
         alpha, image = alpha_of(image), without_ramp(image)
         try:
             if alpha is not None:
                 check_alpha(alpha)
-            values = _meant_values(image, alpha, label_format)
+            if lossy:
+                labels = _decode_lossy(image, label_format)
+            else:
+                values = _meant_values(image, alpha, label_format)
+                by_color = values.ndim == 3
+                labels = (_by_color if by_color else _by_index)(values, label_format)
         except ValueError as error:
             raise ValueError(f'{path}: {error}') from None
-    labels = (
-        _by_color(values, label_format) if values.ndim == 3 else _by_index(values, label_format)
-    )
     if alpha is not None:
         labels[alpha == 0] = label_format.num_classes  # the first void colour
     unknown = labels == IGNORE_INDEX
@@ -152,15 +152,18 @@ def _advice(value: np.ndarray, label_format: LabelFormat) -> str:
             'which the palette lacks. Give a map of exact colours, without blended edges, or add '
             'the colour to palette or void_palette'
         )
-    allowed = [i for i, position in enumerate(label_format.index_table) if position < IGNORE_INDEX]
-    first, last = allowed[0], allowed[-2]
+    table = label_format.index_table
+    classes = [i for i, position in enumerate(table) if position < label_format.num_classes]
+    ignored = [i for i, p in enumerate(table) if label_format.num_classes <= p < IGNORE_INDEX]
+    first, last = classes[0], classes[-1]
     hint = ''
     if value == label_format.num_classes and label_format.index_table[0] == 0:
         hint = ' (--reduce-zero-label if 0 is no class, and they are counted from 1)'
     elif len(label_format.class_greys) > 1 and last < value < IGNORE_INDEX:
         hint = ' (if it is a grey of blended edges, save the map without antialiasing)'
     return (
-        f'but classes have {first} to {last}, ignored pixels {IGNORE_INDEX}. Fix the map, or name '
+        f'but classes have {first} to {last}, ignored pixels {", ".join(map(str, ignored))}. Fix '
+        'the map, or name '
         f'the classes and the kind of labels that it was drawn with{hint}'
     )
 
@@ -189,15 +192,16 @@ def format_problem(image: Image.Image, stored: str, *, lossy: bool) -> str | Non
     return None
 
 
-def _decode_lossy(path: Path, image: Image.Image, label_format: LabelFormat) -> np.ndarray:
+def _decode_lossy(image: Image.Image, label_format: LabelFormat) -> np.ndarray:
     """Decode colours that a JPEG has blurred by the edge-aware rule; the unsure become void."""
+    if label_format.shared or (label_format.decided and label_format.grey == 'index'):
+        raise ValueError(
+            'it is compressed with loss, and only colours of one class each survive that. Give the '
+            'lossless original, or a palette by which it is coloured'
+        )
     count = label_format.num_classes
     decoder = _decoder(label_format.colors[:count], label_format.colors[count:])
-    bgr = cv2.cvtColor(np.asarray(image.convert('RGB')), cv2.COLOR_RGB2BGR)
-    try:
-        labels = decoder.decode(bgr)
-    except ValueError as error:
-        raise ValueError(f'{path}: {error}') from None
+    labels = decoder.decode(cv2.cvtColor(np.asarray(image.convert('RGB')), cv2.COLOR_RGB2BGR))
     return np.where(labels == IGNORE_INDEX, np.uint8(count), labels)
 
 
@@ -225,22 +229,38 @@ def table_meaning(
 def _check_table(entries: np.ndarray, meant: dict[int, int], label_format: LabelFormat) -> None:
     """Raise ``ValueError`` for an index with about the colour of another class than its own.
 
-    Some program has packed colours into a table of its own order then, and the indices would
-    silently become other classes.
+    Or with the colour of void, or with an unknown one beside colours of classes. Some program has
+    packed colours into a table of its own order then, and the indices would silently become other
+    classes.
     """
-    colors = np.array(label_format.colors[: label_format.num_classes])
+    count = label_format.num_classes
+    colors = np.array(label_format.colors[:count])
+    # Black and greys may be there by chance.
+    in_colors = any(
+        position < count and len({*entries[index].tolist()}) > 1
+        for index, position in meant.items()
+        if position >= 0
+    )
     for index, position in meant.items():
         own = label_format.index_table[index]
         if position < 0:
             distances = np.linalg.norm(colors - entries[index], axis=1)
             nearest = int(distances.argmin())
-            near_own = own < len(colors) and distances[own] <= distances[nearest]
-            position = nearest if distances[nearest] <= _NEAR and not near_own else own
-        if position < label_format.num_classes and position != own:
+            near_own = own < count and distances[own] <= distances[nearest]
+            if distances[nearest] <= _NEAR:
+                position = own if near_own else nearest
+            elif not in_colors:
+                position = own
+        if position != own and (own < count or 0 <= position < count):
+            which = 'the palette lacks' if position < 0 else 'is void'
+            if 0 <= position < count:
+                which = f'is about that of class {position}'
             unknown = [tuple(entries[i].tolist()) for i, p in meant.items() if p < 0]
-            reason = f', and the palette lacks its {unknown[0]}' if unknown else ''
+            reason = (
+                f', and the palette lacks its {unknown[0]}' if unknown and position >= 0 else ''
+            )
             raise ValueError(
                 f'index {index} of its table has the colour {tuple(entries[index].tolist())}, '
-                f'about that of class {position}{reason}. If colours are right, add missing ones '
-                'to the palette, or give --label-values color; if indices: --label-values index'
+                f'which {which}{reason}. If colours are right, add missing ones to the palette, or '
+                'give --label-values color; if indices: --label-values index'
             )

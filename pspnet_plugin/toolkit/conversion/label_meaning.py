@@ -31,7 +31,7 @@ class _Evidence:
         self.label_format = label_format
         self.grey: set[int] = set()
         self.grey_rgb: set[int] = set()
-        self.bits = self.has_colors = False
+        self.bits = self.has_colors = self.has_tables = False
         self.table_unknown = self.table_differs = False
         self.lossy: set[int] = set()
 
@@ -62,10 +62,11 @@ class _Evidence:
             return
 
     def _add_table(self, image: Image.Image, values: np.ndarray, alpha: np.ndarray | None) -> None:
+        self.has_tables = True
         _, meant = table_meaning(image, values, alpha, self.label_format)
         if -1 in meant.values():
             self.table_unknown = True
-        elif any(position < self.label_format.num_classes for position in meant.values()):
+        else:
             table = self.label_format.index_table
             self.table_differs |= any(table[index] != p for index, p in meant.items())
 
@@ -111,7 +112,7 @@ def find_meaning(
     if evidence.has_colors or grey_rgb <= levels or not grey_rgb <= indices:
         rgb_meaning = 'color'
     by_color = evidence.has_colors or evidence.by_table or (grey_rgb and rgb_meaning == 'color')
-    if by_color and grey <= levels:  # a set has one meaning
+    if by_color and (grey <= levels or len(grey) == 1):  # a set has one meaning
         meaning = 'color'
     sure = len((grey | grey_rgb) - levels) > 1  # other values than levels
     for values, kind in ((grey, meaning), (grey_rgb, rgb_meaning)):
@@ -131,7 +132,9 @@ def find_meaning(
             f'the label maps are compressed with loss and hold values up to {max(evidence.lossy)}: '
             'numbers of classes do not survive that. Give the lossless originals'
         )
-    table = 'color' if evidence.by_table else 'index'
+    table = (
+        'color' if evidence.by_table or (evidence.has_colors and evidence.has_tables) else 'index'
+    )
     found = replace(label_format, grey=meaning, grey_rgb=rgb_meaning, table=table)
     return replace(found, asks=not sure)
 

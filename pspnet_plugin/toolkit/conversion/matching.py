@@ -1,13 +1,12 @@
 """Photos matched with their label maps, in any two directories or the layout of Cityscapes."""
 
+import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath, PurePosixPath
-
-from mmengine import fileio
+from pathlib import Path, PurePosixPath
 
 from pspnet_plugin.datasets.pairs_dataset import CityscapesPairsDataset
 from pspnet_plugin.labels.palettes import IGNORE_INDEX
@@ -136,6 +135,13 @@ def match_folders(
                 f'{photo} would be its own label map. Give the directory of the label maps, or the '
                 'ends of their names: --ann-suffix, --ann-prefix'
             )
+    splits_of_files = {name.partition('/')[0] for name in files if '/' in name} & {*_SPLIT_NAMES}
+    if splits != {} and splits_of_files and (outside := [n for n in files if '/' not in n]):
+        raise ValueError(
+            f'{len(outside)} photos, such as {files[outside[0]][0]}, lie in none of the '
+            f'directories {", ".join(sorted(splits_of_files))}: nothing would use them. Move them '
+            'into one, or give --splits none'
+        )
     if not files:
         raise ValueError(
             f'no photo of {photos} has a label map in {labels}: e.g. {names[0]!r} here, '
@@ -215,11 +221,7 @@ def _images(folder: Path, skipped: Counter[str]) -> list[str]:
     """List the images below a directory, relative to it, and count the other files."""
     if not folder.is_dir():
         raise FileNotFoundError(f'{folder}: no such directory')
-    listed = fileio.list_dir_or_file(str(folder), list_dir=False, recursive=True)
-    paths = map(PurePath, listed)
-    entries = [
-        path.as_posix() for path in paths if not any(_is_hidden(part) for part in path.parts)
-    ]
+    entries = sorted(_files(folder))
     images = [entry for entry in entries if entry.lower().endswith(PHOTO_SUFFIXES)]
     others = Counter(PurePosixPath(e).suffix.lower() or 'no suffix' for e in {*entries} - {*images})
     skipped.update(others)
@@ -232,6 +234,20 @@ def _images(folder: Path, skipped: Counter[str]) -> list[str]:
     return images
 
 
+def _files(folder: Path) -> Iterator[str]:
+    """Yield the files below a directory, relative to it, also links whose file is missing."""
+    for root, folders, names in os.walk(folder, followlinks=True):
+        real = Path(root).resolve()
+        folders[:] = [  # without links to what they lie in
+            name
+            for name in folders
+            if not _is_hidden(name) and not real.is_relative_to((Path(root) / name).resolve())
+        ]
+        for name in names:
+            if not _is_hidden(name):
+                yield (Path(root) / name).relative_to(folder).as_posix()
+
+
 def _innermost(folders: Sequence[str]) -> tuple[int | None, bool | None]:
     """Return the place of the innermost directory of photos or of label maps, and if of these."""
     for at in reversed(range(len(folders))):
@@ -242,7 +258,7 @@ def _innermost(folders: Sequence[str]) -> tuple[int | None, bool | None]:
 
 def _is_hidden(name: str) -> bool:
     """Return whether a file or directory is of a system: .ipynb_checkpoints, ._a.jpg, @eaDir."""
-    return name.startswith(('.', '@')) or name == '__MACOSX'
+    return name.startswith('.') or name in ('__MACOSX', '@eaDir', '@Recycle')
 
 
 def _tell_apart(
@@ -305,9 +321,19 @@ def _by_name(
             continue
         parts = path.with_name(common or path.name).parts if common else path.parent.parts
         at = next((i for i, part in enumerate(parts[:-1]) if part in known), None)
+        if len({known[part] for part in parts[:-1] if part in known}) > 1:
+            raise ValueError(
+                f'{folder / entry} lies in directories of two splits. Give the inner ones, such as '
+                f'{folder / parts[0]}, as IMG_DIR and ANN_DIR, or say by --splits which count'
+            )
         if at is not None:  # the split comes first
             parts = (known[parts[at]], *parts[:at], *parts[at + 1 :])
         name = unicodedata.normalize('NFC', '/'.join(parts))
+        if not name:
+            raise ValueError(
+                f'{folder / entry} has no name beside {ends.prefix!r} and {ends.suffix!r}, the '
+                'ends that label maps and photos do not share'
+            )
         if name in named:
             raise ValueError(
                 f'{named[name]} and {folder / entry} have the same name. Rename or remove one, or '

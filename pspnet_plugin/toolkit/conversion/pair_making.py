@@ -115,7 +115,7 @@ def orientation_of_labels(photo: Path, labels: Path, turn: str) -> tuple[int, bo
                 stored = image.tag_v2[_WIDTH], image.tag_v2[_HEIGHT]
         with Image.open(labels) as image:
             own, size = orientation(image), image.size
-            if own in _TRANSPOSITIONS:
+            if own in _TRANSPOSITIONS and turn != 'never':
                 image.load()  # which turns a TIFF already, in some versions
                 return own if orientation(image) == own else 0, True
     except (OSError, KeyError, ValueError, SyntaxError, Image.DecompressionBombError):
@@ -174,10 +174,10 @@ def make_pairs(
     status = run_conversion(jobs, make, folder=out, workers=workers, tool=tool)
     if matched.unused_maps:
         print(f'skipped label maps without a photo: {matched.unused_maps}')
-    in_test = 'test/' if matched.keeps_splits else '/'
-    missing = [name for name in matched.unmatched if not name.startswith(in_test)]
-    if len(matched.unmatched) > len(missing):
-        print(f'test photos without a label map: {len(matched.unmatched) - len(missing)}')
+    kept_out = [n for n in matched.unmatched if matched.keeps_splits and n.startswith('test/')]
+    missing = [name for name in matched.unmatched if name not in kept_out]
+    if kept_out:
+        print(f'test photos without a label map: {len(kept_out)}')
     if missing:
         shown = ', '.join(missing[:10]) + (', ...' if missing[10:] else '')
         complain(tool, f'skipped photos without a label map: {len(missing)}: {shown}. Add theirs')
