@@ -236,7 +236,11 @@ def _images(folder: Path, skipped: Counter[str]) -> list[str]:
 
 def _files(folder: Path) -> Iterator[str]:
     """Yield the files below a directory, relative to it, also links whose file is missing."""
-    for root, folders, names in os.walk(folder, followlinks=True):
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for root, folders, names in os.walk(folder, onerror=fail, followlinks=True):
         real = Path(root).resolve()
         folders[:] = [  # without links to what they lie in
             name
