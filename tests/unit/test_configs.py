@@ -22,6 +22,7 @@ ARCHITECTURES = [
     'psp_small_cityscapes_pairs', 'fcn_dilated_cityscapes_pairs', 'psp_article_cityscapes_pairs',
     'psp_article-rgb_cityscapes_pairs', 'psp_r18-d8_cityscapes_pairs',
     'pspnet_r18-d8_cityscapes_pairs', 'segformer_mit-b0_cityscapes_pairs',
+    'psp_efficientnet-lite0_cpu25_cityscapes_pairs',
 ]  # fmt: skip
 SMALL = (64, 64)  # crops that keep a step within a second
 
@@ -94,7 +95,8 @@ def test_architecture_trains_a_step_and_predicts(name, pairs_root):
     assert 0.01 < parts['decode.loss_color' if 'rgb' in name else 'decode.loss_ce'] < 20
     loss.backward()
     for parameter_name, parameter in model.named_parameters():
-        assert parameter.grad is not None, f'no gradient for {parameter_name}'
+        has_grad = parameter.grad is not None
+        assert has_grad == parameter.requires_grad, f'gradient of {parameter_name}: {has_grad}'
     optimizer.step()
     with torch.no_grad():
         after, _ = model.parse_losses(model(**batch, mode='loss'))

@@ -9,6 +9,7 @@ import functools
 from collections.abc import Callable, Iterable
 
 import torch
+import torch.nn.functional as F
 from mmseg.registry import OPTIMIZERS
 from torch import Tensor
 from torch.optim import Optimizer
@@ -18,6 +19,7 @@ from torch.optim.adamw import adamw
 # Source: K. Jordan et al., Muon: an optimizer for hidden layers in neural networks, 2024.
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5  # Newton and Schulz's
+DEPTHWISE = ('matrix', 'filters', 'adamw')
 # Root mean square of AdamW's update over its learning rate, as measured by J. Liu et al., Muon is
 # scalable for LLM training, arXiv 2502.16982; so weights move as far as by AdamW of that rate.
 _RMS_OF_ADAMW = 0.2
@@ -38,7 +40,8 @@ class ConvMuon(Optimizer):
     """Muon for weights of two dimensions and more, AdamW for biases and norms.
 
     A weight (out, in, kh, kw) is a matrix (out, in * kh * kw); one of a transposed convolution,
-    (in, out, kh, kw), is (in, out * kh * kw).
+    (in, out, kh, kw), is (in, out * kh * kw). Of depthwise filters (C, 1, kh, kw), see
+    ``depthwise``.
 
     Args:
         params: Weights, or groups of them with options of their own.
@@ -46,6 +49,9 @@ class ConvMuon(Optimizer):
         weight_decay: Decoupled, as in AdamW.
         momentum: Momentum of Muon, in Nesterov's form.
         vector_lr: Learning rate of the vectors, which AdamW moves, over ``lr``.
+        depthwise: ``'matrix'`` orthogonalizes depthwise filters as one (C, kh * kw),
+            ``'filters'`` each by itself, so that its update has the length of its row there, and
+            ``'adamw'`` leaves them to AdamW.
         betas: Decay rates of AdamW's moments.
         eps: Term in AdamW's denominator.
 
@@ -61,6 +67,7 @@ class ConvMuon(Optimizer):
         weight_decay: float = 0.01,
         momentum: float = 0.95,
         vector_lr: float = 0.2,
+        depthwise: str = 'matrix',
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ) -> None:
@@ -70,6 +77,9 @@ class ConvMuon(Optimizer):
         for name, value in dict(momentum=momentum, beta1=betas[0], beta2=betas[1]).items():
             if not 0 <= value < 1:
                 raise ValueError(f'ConvMuon: {name}={value}: expected a number from 0 to below 1')
+        if depthwise not in DEPTHWISE:
+            raise ValueError(f'ConvMuon: depthwise={depthwise!r}: expected one of {DEPTHWISE}')
+        self.depthwise = depthwise
         decay = dict(weight_decay=weight_decay, momentum=momentum, betas=tuple(betas))
         super().__init__(params, dict(lr=lr, vector_lr=vector_lr, eps=eps, **decay))
 
@@ -88,7 +98,9 @@ class ConvMuon(Optimizer):
             options = [group[key] for key in ('lr', 'vector_lr', 'weight_decay', 'eps')]
             key = (*options, *group['betas'])
             for weight in group['params']:
-                if weight.grad is not None and weight.ndim > 1:
+                is_depthwise = weight.ndim > 2 and weight.shape[1] == 1
+                is_matrix = weight.ndim > 1 and not (is_depthwise and self.depthwise == 'adamw')
+                if weight.grad is not None and is_matrix:
                     self._step_matrix(weight, weight.grad, group)
                 elif weight.grad is not None:
                     vectors.setdefault(key, (group, []))[1].append(weight)
@@ -103,9 +115,14 @@ class ConvMuon(Optimizer):
         momentum = state['momentum_buffer']
         momentum.lerp_(grad, 1 - group['momentum'])
         update = grad.lerp(momentum, group['momentum'])
-        matrix = orthogonalized(update.reshape(len(update), -1))
+        matrix = update.reshape(len(update), -1)
+        if self.depthwise == 'filters' and weight.ndim > 2 and weight.shape[1] == 1:
+            matrix = F.normalize(matrix, dim=1)
+            scale = _RMS_OF_ADAMW * matrix.shape[1] ** 0.5
+        else:
+            matrix = orthogonalized(matrix)
+            scale = _RMS_OF_ADAMW * max(matrix.shape) ** 0.5  # its RMS is 1/sqrt(max)
         weight.mul_(1 - group['lr'] * group['weight_decay'])
-        scale = _RMS_OF_ADAMW * max(matrix.shape) ** 0.5  # an orthogonal matrix has RMS 1/sqrt(max)
         weight.add_(matrix.view_as(weight), alpha=-group['lr'] * scale)
 
     def _step_vectors(self, vectors: list[Tensor], group: dict) -> None:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from pspnet_plugin.models.backbones.staged import StagedBackbone
+from pspnet_plugin.models.layers.depthwise_conv import DepthwiseConv2d
 
 # Factors of width and of depth.
 ARCHS = dict(
@@ -91,7 +92,14 @@ class InvertedResidual(BaseModule):
         active: dict[str, Any] = dict(norm_cfg=norm_cfg, act_cfg=dict(type='ReLU6', inplace=True))
         self.expand = SameConvModule(in_channels, inner, 1, **active) if expansion > 1 else None
         self.depthwise = SameConvModule(
-            inner, inner, kernel, stride=stride, dilation=dilation, groups=inner, **active
+            inner,
+            inner,
+            kernel,
+            stride=stride,
+            dilation=dilation,
+            groups=inner,
+            conv_cfg=dict(type=DepthwiseConv2d),
+            **active,
         )
         self.project = SameConvModule(inner, out_channels, 1, norm_cfg=norm_cfg, act_cfg=None)
         self.adds = stride == 1 and in_channels == out_channels
