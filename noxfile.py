@@ -16,7 +16,7 @@ nox.options.error_on_missing_interpreters = False
 nox.options.sessions = ['lint', 'types', 'docs']
 
 OUTCOMES = Path('docs/compat')
-ENVIRONMENT = ('-c', 'constraints.txt', '-e', '.[onedl,dev,deploy,keras,web]')
+ENVIRONMENT = ('-c', 'constraints.txt', '-e', '.[onedl,dev,deploy,keras,pretrained,web]')
 
 # mmseg of the upstream family asks for this mmcv, with its compiled operators; there is no wheel of
 # it for current versions of torch, so it is compiled once for each environment.
@@ -101,7 +101,8 @@ def suite(session: nox.Session, family: str, torch: str, others: str | list[str]
     session.install('setuptools<81', 'wheel', 'ninja', *wanted, *constraints)
     if family == 'openmmlab':
         session.install(_compiled_mmcv(session, torch), *OPENMMLAB, *wanted)
-    extras = [family, 'dev', 'web', *(['deploy', 'keras'] if _has_extras(torch) else [])]
+    extras = [family, 'dev', 'pretrained', 'web']
+    extras += ['deploy', 'keras'] if _has_extras(torch) else []
     session.install('-e', f'.[{",".join(extras)}]', *wanted, *constraints)
 
     OUTCOMES.mkdir(parents=True, exist_ok=True)

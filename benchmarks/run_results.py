@@ -7,7 +7,7 @@ compared; runs of one label differ in their seed.
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +46,8 @@ class RunResults:
     curves: dict[str, list[list[float]]]  # steps and values of logged scalars
     tested: bool = False  # scored by a test, not by the last validation of the training
     recipe: str = ''  # see RunPlan.recipe; '' where unknown
+    # mIoU and aAcc (t40) under each of ``benchmarks.corruptions``, where they were measured
+    corrupted: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
     def seed(self) -> int:

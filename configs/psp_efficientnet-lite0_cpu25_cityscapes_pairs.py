@@ -1,4 +1,4 @@
-# From ImageNet weights in 25 minutes of two CPU cores; docs/results.md compares its settings.
+# From ImageNet weights in 25 minutes of two CPU cores.
 _base_ = [
     '_base_/models/psp_efficientnet-lite0.py',
     '_base_/datasets/cityscapes_pairs_192x192.py',
@@ -10,7 +10,8 @@ data_preprocessor = dict(size={{_base_.crop_size}})
 loss_decode = dict(class_weight={{_base_.class_weight}})
 model = dict(data_preprocessor=data_preprocessor, decode_head=dict(loss_decode=loss_decode))
 optim_wrapper = dict(
-    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.15, decay_mult=0.2)))
+    optimizer=dict(depthwise='filters'),
+    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.15, decay_mult=0.2))),
 )
 train_pipeline = {{_base_.train_pipeline_without_jitter}}
 train_dataloader = dict(num_workers=1, dataset=dict(pipeline=train_pipeline))

@@ -4,7 +4,12 @@ A label half is a colour-coded map that was shrunk with interpolation and JPEG-c
 pixels hold an exact palette colour. ``LabelDecoder.decode`` has two rules: ``edge_aware`` explains
 pixels on edges as blends of the classes that meet there (see ``edge_aware.py``); ``nearest`` gives
 every pixel the class of the nearest known colour (Euclidean distance in RGB levels, 0..255), and so
-finds third classes along edges. A void colour competes like a class, and becomes 255.
+finds third classes along edges.
+
+A pixel becomes 255, ignored, if it has a void colour, which competes like a class; by ``nearest``,
+if it is farther than ``max_distance`` from all known colours; by ``edge_aware``, if no class holds
+``min_confidence`` of the weight of its explanations, or nothing around explains it; and if alpha
+makes it invisible. Later, ``label_map`` of a dataset does so with classes that are not selected.
 
 Shape shorthand in this module: H, W: image height and width; K: known colours.
 """
@@ -90,10 +95,7 @@ class LabelDecoder:
     def decode(self, bgr: np.ndarray) -> np.ndarray:
         """Decode an (H, W, 3) uint8 BGR image into (H, W) uint8 class indices.
 
-        255: void colours; by ``nearest``, colours beyond ``max_distance``; by ``edge_aware``, what
-        lacks ``min_confidence`` (``edge_aware.py``, 4 and 5); and pixels that a fourth channel,
-        alpha, makes invisible. Classes that a dataset's ``metainfo`` does not select become 255
-        later, by its ``label_map``. ``ValueError``: no image in this palette.
+        A fourth channel is alpha. ``ValueError``: no image in this palette.
         """
         packed = _pack(bgr)
         invisible = bgr[..., 3] == 0 if bgr.shape[2] == 4 else None

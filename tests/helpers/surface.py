@@ -42,7 +42,7 @@ def tool_paths() -> list[Path]:
     found = [path for path in (ROOT / 'tools').rglob('*.py')]
     found += [
         ROOT / 'benchmarks' / f'{name}.py'
-        for name in ('__main__', 'label_rules', 'results_table', 'run_group')
+        for name in ('__main__', 'corruptions', 'label_rules', 'results_table', 'run_group')
     ]
     return sorted(path for path in found if path.name not in ('train.py', 'test.py'))
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from helpers.programs import on
 
-from benchmarks import run_group
+from benchmarks import corruptions, run_group
 
 CONFIG = 'configs/psp_demo.py'
 
@@ -48,7 +48,7 @@ def test_rows_are_trained_tested_and_kept(call, group, tmp_path):
         json.loads((results / f'{label.replace(" ", "-")}_seed0.json').read_text())
         for label in labels
     )
-    scores = [run['scores'][-1]['metrics'] for run in (plain, again, flipped)]
+    scores = [run['scores'][-2]['metrics'] for run in (plain, again, flipped)]  # t40
     assert scores[0] == scores[1], 'the same network on the same data'
     assert scores[2] != scores[1]
     assert plain['parameters'] == flipped['parameters']
@@ -58,6 +58,19 @@ def test_rows_are_trained_tested_and_kept(call, group, tmp_path):
     assert flipped['scores'][-1]['loop'] == 'test'
     assert 'model.decode_head.channels=8' in plain['command']
     assert '--tta' in flipped['command'] and '--tta' not in plain['command']
+    places = {'--runs': 'runs.yml', '--results': 'results', '--work-dirs': 'work_dirs'}
+    where = [str(part) for key, name in places.items() for part in (key, tmp_path / name)]
+    assert corruptions.main(['quick', *where, '--only', 'base']) == 0
+    corrupted = json.loads((results / 'base_seed0.json').read_text())['corrupted']
+    nearest = scores[0]
+    clean = {key: nearest[key] for key in ('mIoU', 'aAcc')}
+    assert corrupted[corruptions.CLEAN] == pytest.approx(clean, abs=0.02)
+    assert corrupted.keys() == corruptions.CORRUPTIONS.keys()
+    assert corruptions.main(['quick', *where, '--only', 'flips and scales']) == 2
+    kept = plain['scores']
+    kept[0]['metrics']['mIoU'] += 1  # as if another training had been kept
+    (results / 'base_seed0.json').write_text(json.dumps(plain))
+    assert corruptions.main(['quick', *where, '--only', 'base']) == 2
     output = call('--dry-run', status=0)
     assert str(results / 'base_seed0.json') in output and '--tta' not in output
     assert output.count('tools/train.py') == 2, 'of the two seeds'

@@ -46,6 +46,38 @@ def test_filters_step_as_the_matrices_of_torch_s_muon():
     assert (filters.reshape(6, 45) - matrix).norm() < 0.05 * moved, 'torch iterates in bfloat16'
 
 
+def test_depthwise_filters_step_by_rule():
+    """One by one, with updates of one length; as a matrix; or by AdamW, as vectors."""
+    moved = {}
+    for rule in ('filters', 'matrix', 'adamw'):
+        torch.manual_seed(0)
+        filters = nn.Parameter(torch.zeros(20, 1, 3, 3))
+        optimizer = ConvMuon([filters], lr=0.1, weight_decay=0.0, depthwise=rule)
+        filters.grad = torch.randn(20, 1, 3, 3) * torch.rand(20, 1, 1, 1)
+        optimizer.step()
+        moved[rule] = filters.detach().reshape(20, 9)
+        gradient = filters.grad.reshape(20, 9)
+    one_by_one = -gradient / gradient.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(moved['filters'], 0.1 * 0.2 * 3 * one_by_one)
+    torch.testing.assert_close(moved['adamw'], -0.1 * 0.2 * gradient.sign(), rtol=1e-3, atol=1e-6)
+    values = torch.linalg.svdvals(moved['matrix'])
+    assert values.max() < 1.3 / 0.6 * values.min()
+
+
+def test_the_rule_of_depthwise_filters_is_kept():
+    filters = nn.Parameter(torch.zeros(20, 1, 3, 3))
+    optimizer = ConvMuon([filters], depthwise='adamw')
+    filters.grad = torch.randn(20, 1, 3, 3)
+    optimizer.step()
+    other = copy.deepcopy(optimizer)
+    other.step()
+    assert other.param_groups[0]['depthwise'] == 'adamw'
+    state = ConvMuon([filters]).state_dict()
+    del state['param_groups'][0]['depthwise']
+    optimizer.load_state_dict(state)
+    assert optimizer.param_groups[0]['depthwise'] == 'matrix', 'as before the option'
+
+
 def test_vectors_step_as_by_torch_s_adamw():
     torch.manual_seed(0)
     own, other = nn.Parameter(torch.ones(7)), nn.Parameter(torch.ones(7))
@@ -94,8 +126,10 @@ def test_network_learns_with_options_by_parameter():
 
 
 @pytest.mark.parametrize(
-    'wrong', [dict(lr=-1.0), dict(momentum=1.0), dict(betas=(0.9, 2)), dict(vector_lr=float('nan'))]
-)
+    'wrong',
+    [dict(lr=-1.0), dict(momentum=1.0), dict(betas=(0.9, 2)), dict(vector_lr=float('nan')),
+     dict(depthwise='rows')],
+)  # fmt: skip
 def test_numbers_out_of_range_are_named(wrong):
     name = 'beta2' if 'betas' in wrong else next(iter(wrong))
     with pytest.raises(ValueError, match=f'ConvMuon: {name}='):

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from pspnet_plugin.models.layers.depthwise_conv import (
-    DepthwiseConv2d,
+    depthwise_conv2d,
     input_gradient,
+    is_slow_in_stock,
     weight_gradient,
 )
 
@@ -29,47 +30,59 @@ def test_gradients_are_exact(geometry, layout):
     expected = torch.autograd.grad(y, (x, conv.weight), grad)
     given = conv.stride, conv.padding, conv.dilation
     found = (
-        input_gradient(x.detach(), conv.weight, grad, *given),
-        weight_gradient(x.detach(), conv.kernel_size, grad, *given),
+        input_gradient(x.detach(), conv.weight, grad, given),
+        weight_gradient(x.detach(), conv.kernel_size, grad, given),
     )
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other)
 
 
-@pytest.mark.parametrize('geometry', GEOMETRIES[:6], ids=str)
-def test_a_step_in_bfloat16_is_that_of_the_stock_layer(geometry):
+@pytest.mark.parametrize('geometry', GEOMETRIES, ids=str)
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last], ids=str)
+def test_a_step_in_bfloat16_is_that_of_the_stock_layer(geometry, layout):
     """Under autocast, with weights in float32, as in a training."""
     kernel, *rest = geometry
-    ours = DepthwiseConv2d(6, 6, kernel, *rest, groups=6, bias=False)
-    stock = nn.Conv2d(6, 6, kernel, *rest, groups=6, bias=False)
-    stock.load_state_dict(ours.state_dict())
+    torch.manual_seed(0)
+    conv = nn.Conv2d(6, 6, kernel, *rest, groups=6, bias=False)
+    start = torch.randn(2, 6, 13, 18).bfloat16().contiguous(memory_format=layout)
     results = []
-    for conv in (ours, stock):
-        x = torch.randn(2, 6, 13, 18, generator=torch.Generator().manual_seed(0))
-        x = x.bfloat16().requires_grad_()
+    for convolve in (lambda x: depthwise_conv2d(x, conv), conv):
+        conv.zero_grad()
+        x = start.clone().requires_grad_()
+        assert is_slow_in_stock(x, conv)
         with torch.autocast('cpu', torch.bfloat16):
-            y = conv(x)
+            y = convolve(x)
         y.float().square().sum().backward()
         assert x.grad.dtype == torch.bfloat16 and conv.weight.grad.dtype == torch.float32
-        results.append((y.detach(), x.grad, conv.weight.grad))
+        results.append((y.detach(), x.grad, conv.weight.grad.clone()))
     assert torch.equal(results[0][0], results[1][0])
     for one, other in zip(*results, strict=True):
-        torch.testing.assert_close(
-            one.float(), other.float(), rtol=0.02, atol=0.02 * other.abs().max()
-        )
+        limit = 0.02 * other.abs().max().item()
+        torch.testing.assert_close(one.float(), other.float(), rtol=0.02, atol=limit)
 
 
-def test_other_layers_are_stock():
-    """With bias, of float32, or for one gradient only."""
-    x = torch.randn(2, 6, 9, 9)
-    for options, dtype in (({}, torch.float32), (dict(bias=True), torch.bfloat16)):
-        conv = DepthwiseConv2d(6, 6, 5, padding=2, groups=6, **{'bias': False, **options})
-        conv.to(dtype)(x.to(dtype)).sum().backward()
-        assert conv.weight.grad.dtype == dtype
-    conv = DepthwiseConv2d(6, 6, 5, padding=2, groups=6, bias=False).bfloat16()
-    conv(x.bfloat16()).sum().backward()
-    assert conv.weight.grad.abs().sum() > 0
-    conv.weight.requires_grad_(False)
-    x = x.bfloat16().requires_grad_()
-    conv(x).sum().backward()
-    assert x.grad.abs().sum() > 0
+@pytest.mark.parametrize('frozen', ['input', 'filters'])
+def test_one_gradient_alone(frozen):
+    torch.manual_seed(0)
+    conv = nn.Conv2d(6, 6, 5, padding=2, groups=6, bias=False).bfloat16()
+    conv.requires_grad_(frozen != 'filters')
+    found = []
+    for convolve in (lambda x: depthwise_conv2d(x, conv), conv):
+        torch.manual_seed(1)
+        x = torch.randn(2, 6, 9, 9).bfloat16().requires_grad_(frozen != 'input')
+        source = x if frozen == 'filters' else conv.weight
+        found.append(torch.autograd.grad(convolve(x).float().square().sum(), source)[0])
+    torch.testing.assert_close(*found, rtol=0.02, atol=0.02 * found[1].abs().max().item())
+
+
+@pytest.mark.parametrize(
+    ('options', 'dtype'),
+    [(dict(bias=True), torch.bfloat16), ({}, torch.float32), (dict(groups=3), torch.bfloat16),
+     (dict(padding='same'), torch.bfloat16), (dict(padding_mode='circular'), torch.bfloat16)],
+    ids=str,
+)  # fmt: skip
+def test_layers_that_stay_stock(options, dtype):
+    conv = nn.Conv2d(6, 6, 5, **{'padding': 2, 'groups': 6, 'bias': False, **options})
+    x = torch.randn(2, 6, 9, 9).to(dtype)
+    assert not is_slow_in_stock(x, conv)
+    assert not is_slow_in_stock(x[0].bfloat16(), nn.Conv2d(6, 6, 5, groups=6, bias=False))

@@ -16,6 +16,7 @@ from torch import nn
 from pspnet_plugin.engine import find_weights
 from pspnet_plugin.engine.pretrained import PACKAGES
 from pspnet_plugin.models import EfficientNetLite
+from pspnet_plugin.models.backbones import efficientnet_lite
 
 ALL = (0, 1, 2, 3, 4)
 NAMES = [name.removeprefix('efficientnet-') for name in PACKAGES]
@@ -161,6 +162,45 @@ def test_frozen_levels_have_no_gradient_and_keep_their_statistics(frozen):
             assert norms and all(norm.training == (level >= frozen) for norm in norms)
 
 
+@pytest.mark.parametrize(('size', 'large'), [((64, 96), (96, 144)), ((33, 47), (50, 71))], ids=str)
+def test_small_images_are_enlarged_on_request(size, large):
+    torch.manual_seed(0)
+    net, plain = EfficientNetLite(input_scale=1.5).eval(), EfficientNetLite().eval()
+    plain.load_state_dict(net.state_dict())
+    x = torch.randn(2, 3, *size)
+    with torch.no_grad():
+        expected = plain(F.interpolate(x, large, mode='bilinear'))
+        for one, other in zip(net(x), expected, strict=True):
+            torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize('with_cp', [False, True])
+def test_a_step_in_bfloat16_is_that_of_stock_convolutions(monkeypatch, with_cp):
+    """Under autocast, as a training runs; the first levels are frozen."""
+    torch.manual_seed(0)
+    net = EfficientNetLite(channels_last=True, with_cp=with_cp, frozen_stages=1, norm_eval=True)
+    x = torch.randn(2, 3, 64, 96)
+    steps, calls = [], []
+    for is_stock in (False, True):
+        if is_stock:
+            monkeypatch.setattr(efficientnet_lite, 'is_slow_in_stock', lambda *_: calls.append(1))
+        net.zero_grad()
+        with torch.autocast('cpu', torch.bfloat16):
+            sum(out.float().square().mean() for out in net.train()(x)).backward()
+        steps.append([p.grad.clone() for p in net.parameters() if p.grad is not None])
+        assert bool(calls) == is_stock
+    assert len(steps[0]) == len(steps[1]) > 100
+    for one, other in zip(*steps, strict=True):
+        assert (one - other).norm() <= 0.05 * other.norm()
+
+
+def test_it_can_be_traced():
+    net = EfficientNetLite().eval()
+    x = torch.randn(1, 3, 64, 64)
+    for one, other in zip(torch.fx.symbolic_trace(net)(x), net(x), strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_norms_stay_in_eval_mode():
     net = EfficientNetLite(norm_eval=True).train()
     assert not any(m.training for m in net.modules() if isinstance(m, nn.BatchNorm2d))
@@ -190,7 +230,7 @@ def test_checkpointing_channels_last_and_fusing_change_no_numbers():
 @pytest.mark.parametrize(
     'arguments',
     [dict(arch='lite9'), dict(out_indices=()), dict(out_indices=(5,)), dict(output_stride=4),
-     dict(frozen_stages=6)],
+     dict(frozen_stages=6), dict(input_scale=0.5), dict(input_scale=float('inf'))],
     ids=str,
 )  # fmt: skip
 def test_arguments_that_cannot_be_are_named(arguments):

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from helpers.pairs import META, ROOT
 from mmengine.config import Config
 from mmseg.registry import DATASETS, MODELS
 
+from pspnet_plugin.engine import pretrained
 from pspnet_plugin.engine.loops.data_check import check_classes
+from pspnet_plugin.toolkit.conversion import config_writer
 from pspnet_plugin.toolkit.conversion.config_writer import HEAD, class_weights
 from pspnet_plugin.toolkit.conversion.label_format import LabelFormat, with_void
 
@@ -49,6 +52,24 @@ def image_paths(config: Config) -> list[set[str]]:
     """Paths of the training and of the validation images."""
     parts = config.train_dataset, config.val_dataset
     return [{part.get_data_info(i)['img_path'] for i in range(len(part))} for part in parts]
+
+
+@pytest.mark.parametrize('is_installed', [True, False])
+def test_it_starts_from_imagenet_weights_where_they_are(run, monkeypatch, is_installed):
+    package = pretrained.PACKAGES[config_writer.WEIGHTS]
+    if not is_installed:
+        missing = package._replace(distribution='no-such-package')
+        monkeypatch.setitem(pretrained.PACKAGES, config_writer.WEIGHTS, missing)
+    run(*CONFIG, labels=SPLIT)
+    backbone = built().model.backbone
+    assert backbone.type == ('EfficientNetLite' if is_installed else 'DilatedResidualNet')
+    text = Path('configs/own.py').read_text()
+    assert config_writer.PRETRAINED in text and config_writer.FROM_SCRATCH in text
+    if not is_installed:  # once they are, it stays: its checkpoints are of that network
+        monkeypatch.setitem(pretrained.PACKAGES, config_writer.WEIGHTS, package)
+        run(*CONFIG, labels={**SPLIT, 'train/more': SPLIT['train/0']})
+        assert Path('configs/own.py').read_text().splitlines()[3] == text.splitlines()[3]
+        assert built().model.backbone.type == 'DilatedResidualNet'
 
 
 def test_directories_of_splits_are_kept(run):

@@ -53,7 +53,7 @@ def test_integration_tests_run_every_program_of_a_page(page):
     assert len(programs) > 5 and set(programs) <= new
 
 
-@pytest.mark.parametrize('page', ['docs/data.md', 'docs/mixing.md'])
+@pytest.mark.parametrize('page', ['docs/data.md', 'docs/mixing.md', 'docs/transfer.md'])
 def test_the_configs_of_a_page_build(page, tmp_path):
     shutil.copytree(ROOT / 'configs', tmp_path / 'configs')
     found = [block for block in blocks(page, 'python') if '_base_' in block]

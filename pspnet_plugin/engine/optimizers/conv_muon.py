@@ -9,7 +9,6 @@ import functools
 from collections.abc import Callable, Iterable
 
 import torch
-import torch.nn.functional as F
 from mmseg.registry import OPTIMIZERS
 from torch import Tensor
 from torch.optim import Optimizer
@@ -19,7 +18,8 @@ from torch.optim.adamw import adamw
 # Source: K. Jordan et al., Muon: an optimizer for hidden layers in neural networks, 2024.
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5  # Newton and Schulz's
-DEPTHWISE = ('matrix', 'filters', 'adamw')
+DEPTHWISE = ('filters', 'matrix', 'adamw')
+_LEAST_LENGTH = 1e-3  # of a filter's update over the longest: a filter without gradient rests
 # Root mean square of AdamW's update over its learning rate, as measured by J. Liu et al., Muon is
 # scalable for LLM training, arXiv 2502.16982; so weights move as far as by AdamW of that rate.
 _RMS_OF_ADAMW = 0.2
@@ -40,8 +40,8 @@ class ConvMuon(Optimizer):
     """Muon for weights of two dimensions and more, AdamW for biases and norms.
 
     A weight (out, in, kh, kw) is a matrix (out, in * kh * kw); one of a transposed convolution,
-    (in, out, kh, kw), is (in, out * kh * kw). Of depthwise filters (C, 1, kh, kw), see
-    ``depthwise``.
+    (in, out, kh, kw), is (in, out * kh * kw). Weights (C, 1, kh, kw) are taken for depthwise
+    filters, see ``depthwise``.
 
     Args:
         params: Weights, or groups of them with options of their own.
@@ -49,9 +49,9 @@ class ConvMuon(Optimizer):
         weight_decay: Decoupled, as in AdamW.
         momentum: Momentum of Muon, in Nesterov's form.
         vector_lr: Learning rate of the vectors, which AdamW moves, over ``lr``.
-        depthwise: ``'matrix'`` orthogonalizes depthwise filters as one (C, kh * kw),
-            ``'filters'`` each by itself, so that its update has the length of its row there, and
-            ``'adamw'`` leaves them to AdamW.
+        depthwise: ``'filters'`` scales the update of each depthwise filter to the same length, as
+            orthogonalizing it by itself does; ``'matrix'`` orthogonalizes all of a layer as one
+            (C, kh * kw); ``'adamw'`` leaves them to AdamW.
         betas: Decay rates of AdamW's moments.
         eps: Term in AdamW's denominator.
 
@@ -67,7 +67,7 @@ class ConvMuon(Optimizer):
         weight_decay: float = 0.01,
         momentum: float = 0.95,
         vector_lr: float = 0.2,
-        depthwise: str = 'matrix',
+        depthwise: str = 'filters',
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ) -> None:
@@ -79,9 +79,15 @@ class ConvMuon(Optimizer):
                 raise ValueError(f'ConvMuon: {name}={value}: expected a number from 0 to below 1')
         if depthwise not in DEPTHWISE:
             raise ValueError(f'ConvMuon: depthwise={depthwise!r}: expected one of {DEPTHWISE}')
-        self.depthwise = depthwise
         decay = dict(weight_decay=weight_decay, momentum=momentum, betas=tuple(betas))
-        super().__init__(params, dict(lr=lr, vector_lr=vector_lr, eps=eps, **decay))
+        options = dict(lr=lr, vector_lr=vector_lr, depthwise=depthwise, eps=eps, **decay)
+        super().__init__(params, options)
+
+    def __setstate__(self, state: dict) -> None:
+        """Set the state of a pickle or a checkpoint, also one from before ``depthwise``."""
+        super().__setstate__(state)
+        for group in self.param_groups:
+            group.setdefault('depthwise', 'matrix')
 
     # With compile=True the framework compiles this too, and torch's tracer fails on the groups.
     @untraced
@@ -98,8 +104,8 @@ class ConvMuon(Optimizer):
             options = [group[key] for key in ('lr', 'vector_lr', 'weight_decay', 'eps')]
             key = (*options, *group['betas'])
             for weight in group['params']:
-                is_depthwise = weight.ndim > 2 and weight.shape[1] == 1
-                is_matrix = weight.ndim > 1 and not (is_depthwise and self.depthwise == 'adamw')
+                by_adamw = is_depthwise(weight) and group['depthwise'] == 'adamw'
+                is_matrix = weight.ndim > 1 and not by_adamw
                 if weight.grad is not None and is_matrix:
                     self._step_matrix(weight, weight.grad, group)
                 elif weight.grad is not None:
@@ -116,8 +122,9 @@ class ConvMuon(Optimizer):
         momentum.lerp_(grad, 1 - group['momentum'])
         update = grad.lerp(momentum, group['momentum'])
         matrix = update.reshape(len(update), -1)
-        if self.depthwise == 'filters' and weight.ndim > 2 and weight.shape[1] == 1:
-            matrix = F.normalize(matrix, dim=1)
+        if is_depthwise(weight) and group['depthwise'] == 'filters':
+            lengths = matrix.norm(dim=1, keepdim=True)
+            matrix = matrix / lengths.clamp(min=_LEAST_LENGTH * lengths.max() + group['eps'])
             scale = _RMS_OF_ADAMW * matrix.shape[1] ** 0.5
         else:
             matrix = orthogonalized(matrix)
@@ -140,6 +147,11 @@ class ConvMuon(Optimizer):
             maximize=False, beta1=group['betas'][0], beta2=group['betas'][1], eps=group['eps'],
             lr=group['lr'] * group['vector_lr'], weight_decay=group['weight_decay'],
         )  # fmt: skip
+
+
+def is_depthwise(weight: Tensor) -> bool:
+    """Return whether a weight has the shape of depthwise filters."""
+    return weight.ndim > 2 and weight.shape[1] == 1
 
 
 def orthogonalized(matrix: Tensor) -> Tensor:

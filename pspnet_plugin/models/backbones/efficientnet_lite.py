@@ -12,6 +12,7 @@ Shape shorthand in this module: N: batch; C: channels; H, W: size of the input; 
 import math
 import re
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import torch
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from pspnet_plugin.models.backbones.staged import StagedBackbone
-from pspnet_plugin.models.layers.depthwise_conv import DepthwiseConv2d
+from pspnet_plugin.models.layers.depthwise_conv import depthwise_conv2d, is_slow_in_stock
 
 # Factors of width and of depth.
 ARCHS = dict(
@@ -77,7 +78,13 @@ class SameConvModule(ConvModule):
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Map (N, C, H, W) to (N, C', ceil(H / s), ceil(W / s))."""
-        return super().forward(F.pad(x, self.extra) if self.extra else x, *args, **kwargs)
+        if self.extra:
+            x = F.pad(x, self.extra)
+        if not is_slow_in_stock(x, self.conv):
+            return super().forward(x, *args, **kwargs)
+        x = depthwise_conv2d(x, self.conv)
+        x = self.norm(x) if self.with_norm else x
+        return self.activate(x) if self.with_activation else x
 
 
 class InvertedResidual(BaseModule):
@@ -92,14 +99,7 @@ class InvertedResidual(BaseModule):
         active: dict[str, Any] = dict(norm_cfg=norm_cfg, act_cfg=dict(type='ReLU6', inplace=True))
         self.expand = SameConvModule(in_channels, inner, 1, **active) if expansion > 1 else None
         self.depthwise = SameConvModule(
-            inner,
-            inner,
-            kernel,
-            stride=stride,
-            dilation=dilation,
-            groups=inner,
-            conv_cfg=dict(type=DepthwiseConv2d),
-            **active,
+            inner, inner, kernel, stride=stride, dilation=dilation, groups=inner, **active
         )
         self.project = SameConvModule(inner, out_channels, 1, norm_cfg=norm_cfg, act_cfg=None)
         self.adds = stride == 1 and in_channels == out_channels
@@ -130,6 +130,8 @@ class EfficientNetLite(StagedBackbone):
         out_indices: Levels whose feature maps are returned, in this order: 0 to 4, of strides 2, 4,
             8, 16 and 32.
         output_stride: 32, or 16 or 8: later levels then keep that stride and are dilated.
+        input_scale: Factor by which images are enlarged first, for small ones with small objects:
+            levels have their strides on the enlarged image.
         frozen_stages: Number of leading levels (the stem is of the first) without gradient and with
             norms in eval mode; 0 or -1 for none.
         norm_eval: If true, all batch norms stay in eval mode while training.
@@ -152,6 +154,7 @@ class EfficientNetLite(StagedBackbone):
         *,
         out_indices: Sequence[int] = (1, 2, 3, 4),
         output_stride: int = 32,
+        input_scale: float = 1.0,
         frozen_stages: int = -1,
         norm_eval: bool = False,
         with_cp: bool = False,
@@ -161,6 +164,9 @@ class EfficientNetLite(StagedBackbone):
     ) -> None:
         super().__init__(init_cfg or _default_init())
         _check(arch, out_indices, output_stride, frozen_stages)
+        if not 1 <= input_scale < math.inf:
+            raise ValueError(f'EfficientNetLite: input_scale={input_scale}: expected 1 or more')
+        self.input_scale = Fraction(input_scale).limit_denominator(16)  # exports need integers
         self.arch = arch
         self.out_indices = tuple(out_indices)
         self.frozen_stages = frozen_stages
@@ -199,7 +205,14 @@ class EfficientNetLite(StagedBackbone):
         self.freeze()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Map (N, 3, H, W) to (N, C, H / s, W / s) for each of ``out_indices``, rounded up."""
+        """Map (N, 3, H, W) to (N, C, H / s, W / s) for each of ``out_indices``, rounded up.
+
+        Here H and W are those of the enlarged image.
+        """
+        if self.input_scale != 1:
+            by, over = self.input_scale.as_integer_ratio()
+            size = [(side * by + over // 2) // over for side in x.shape[2:]]
+            x = F.interpolate(x, size, mode='bilinear', align_corners=False)
         if self.channels_last:  # convolutions keep the format of their input
             x = x.contiguous(memory_format=torch.channels_last)
         x = self.stem(x)

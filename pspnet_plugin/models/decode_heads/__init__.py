@@ -1,8 +1,10 @@
 """Decode heads.
 
-To add one, register its class in ``mmseg.registry.MODELS`` in a module here, and import it below
-and in ``models``. Its test is a class in ``tests/unit/test_fast_heads.py`` or a file of its own;
-``PYTHONPATH=tests python -m helpers.surface`` writes down its name.
+To add one, register its class in ``mmseg.registry.MODELS`` in a module here, import it below and
+in ``models``, and add it to ``__all__`` in both. Let ``PYTHONPATH=tests python -m helpers.surface``
+write its name into ``tests/helpers/surface.json``, and give it a line in the changelog. The test of
+a drop-in ``FastX`` for stock ``X`` is a class in ``tests/unit/test_fast_heads.py``, of any other a
+file ``tests/unit/test_NAME_head.py``.
 """
 
 from pspnet_plugin.models.decode_heads.color_psp_head import ColorPSPHead

