@@ -8,7 +8,7 @@ NOTEBOOK = ROOT / 'demo/quickstart.ipynb'
 
 
 def test_the_notebook_runs_to_its_end(tmp_path, monkeypatch):
-    monkeypatch.setenv('QUICKSTART_MINUTES', '0.4')
+    monkeypatch.setenv('QUICKSTART_MINUTES', '0.7')
     monkeypatch.setenv('QUICKSTART_PAIRS', str(tmp_path / 'pairs'))
     monkeypatch.setenv('QUICKSTART_RUN', str(tmp_path / 'run'))
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
