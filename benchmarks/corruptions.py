@@ -22,7 +22,7 @@ import numpy as np
 from mmseg.registry import DATASETS
 from tqdm import tqdm
 
-from benchmarks.run_group import ROOT, RUNS, select
+from benchmarks.run_group import add_selection, select
 from benchmarks.run_plans import read_plans
 from benchmarks.run_results import DECODINGS, read_results
 from pspnet_plugin import Predictor
@@ -126,12 +126,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('group', help='a group of runs.yml')
-    parser.add_argument('--runs', type=Path, default=RUNS, help='file of plans')
-    parser.add_argument('--only', nargs='+', help='labels of runs (default: all)')
-    parser.add_argument('--seeds', nargs='+', type=int, help='seeds (default: all)')
-    parser.add_argument('--work-dirs', type=Path, default=ROOT / 'work_dirs')
-    parser.add_argument('--results', type=Path, default=ROOT / 'benchmarks/results')
+    add_selection(parser)
     add_debug(parser)
     return parser.parse_args(argv)
 

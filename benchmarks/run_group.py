@@ -125,17 +125,22 @@ def execute_all(plans: list[RunPlan], *, work_dirs: Path, results: Path) -> bool
     return succeeded
 
 
-def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_selection(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose runs of a group, and their places."""
     parser.add_argument('group', help='a group of runs.yml')
     parser.add_argument('--runs', type=Path, default=RUNS, help='file of plans')
     parser.add_argument('--only', nargs='+', help='labels of runs (default: all)')
     parser.add_argument('--seeds', nargs='+', type=int, help='seeds (default: all)')
     parser.add_argument('--work-dirs', type=Path, default=ROOT / 'work_dirs')
     parser.add_argument('--results', type=Path, default=ROOT / 'benchmarks/results')
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_selection(parser)
     parser.add_argument('--dry-run', action='store_true', help='print the commands')
     add_debug(parser)
     return parser.parse_args(argv)

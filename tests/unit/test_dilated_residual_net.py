@@ -12,7 +12,7 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from pspnet_plugin.models import DilatedResidualNet, WindowPSPHead
-from pspnet_plugin.models.backbones import dilated_residual_net
+from pspnet_plugin.models.backbones import staged
 
 SMALL = dict(widths=((4, 4, 8), (8, 8, 16), (8, 8, 12)), blocks=(1, 2, 1), strides=(2, 2, 1),
              dilations=(1, 2, 4))  # fmt: skip
@@ -98,8 +98,8 @@ def test_gradients_reach_every_parameter(norm_cfg, with_cp):
 
 
 def test_checkpointing_changes_nothing_but_memory(monkeypatch):
-    checkpoint = Mock(wraps=dilated_residual_net.checkpoint)
-    monkeypatch.setattr(dilated_residual_net, 'checkpoint', checkpoint)
+    checkpoint = Mock(wraps=staged.checkpoint)
+    monkeypatch.setattr(staged, 'checkpoint', checkpoint)
     x, grads = torch.randn(2, 3, 32, 32), []
     for with_cp in (False, True):
         torch.manual_seed(0)

@@ -12,12 +12,10 @@ from collections.abc import Iterable, Sequence
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
-from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from pspnet_plugin.models.backbones.staged import StagedBackbone
+from pspnet_plugin.models.backbones.staged import CheckpointedBlock, StagedBackbone
 
 # Keras' defaults, under which the article was trained; torch counts momentum from the other end.
 ARTICLE_NORM = dict(type='BN', eps=1e-3, momentum=0.01)
@@ -26,7 +24,7 @@ ARTICLE_INIT = dict(type='KerasInit', he_normal=('conv1', 'conv2', 'conv3'))
 ARTICLE_WIDTHS = ((32, 32, 64), (64, 64, 128), (128, 128, 256))
 
 
-class DilatedResidualBlock(BaseModule):
+class DilatedResidualBlock(CheckpointedBlock):
     """1x1, dilated 3x3, 1x1 beside a shortcut, summed, ReLU (the article's ``conv_block``).
 
     Args:
@@ -52,7 +50,7 @@ class DilatedResidualBlock(BaseModule):
         identity_shortcut: bool,
         with_cp: bool,
     ) -> None:
-        super().__init__()
+        super().__init__(with_cp=with_cp)
         c1, c2, c3 = widths
         common = dict(norm_cfg=norm_cfg, bias=bias)
         self.conv1 = ConvModule(in_channels, c1, 1, act_cfg=act_cfg, **common)
@@ -64,15 +62,9 @@ class DilatedResidualBlock(BaseModule):
             if identity_shortcut
             else ConvModule(in_channels, c3, 3, stride=stride, padding=1, act_cfg=None, **common)
         )
-        self.with_cp = with_cp
 
-    def forward(self, x: Tensor) -> Tensor:
+    def run(self, x: Tensor) -> Tensor:
         """Map (N, Ci, H, W) to (N, C3, ceil(H / s), ceil(W / s))."""
-        if self.with_cp and torch.is_grad_enabled():
-            return checkpoint(self._forward, x, use_reentrant=False)
-        return self._forward(x)
-
-    def _forward(self, x: Tensor) -> Tensor:
         out = self.conv1(x)  # (N, C1, H, W)
         out = self.conv2(out)  # (N, C2, H / s, W / s)
         out = self.conv3(out)  # (N, C3, H / s, W / s)

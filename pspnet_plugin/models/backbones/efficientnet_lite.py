@@ -19,13 +19,11 @@ import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from mmengine.logging import print_log
-from mmengine.model import BaseModule
 from mmseg.models.utils import make_divisible
 from mmseg.registry import MODELS
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from pspnet_plugin.models.backbones.staged import StagedBackbone
+from pspnet_plugin.models.backbones.staged import CheckpointedBlock, StagedBackbone
 from pspnet_plugin.models.layers.depthwise_conv import depthwise_conv2d, is_slow_in_stock
 
 # Factors of width and of depth.
@@ -87,14 +85,14 @@ class SameConvModule(ConvModule):
         return self.activate(x) if self.with_activation else x
 
 
-class InvertedResidual(BaseModule):
+class InvertedResidual(CheckpointedBlock):
     """1x1 expansion, depthwise convolution, linear 1x1 projection, and the input where it fits."""
 
     def __init__(
         self, in_channels: int, out_channels: int, *, kernel: int, stride: int, dilation: int,
         expansion: int, norm_cfg: dict, with_cp: bool,
     ) -> None:  # fmt: skip
-        super().__init__()
+        super().__init__(with_cp=with_cp)
         inner = in_channels * expansion
         active: dict[str, Any] = dict(norm_cfg=norm_cfg, act_cfg=dict(type='ReLU6', inplace=True))
         self.expand = SameConvModule(in_channels, inner, 1, **active) if expansion > 1 else None
@@ -103,15 +101,9 @@ class InvertedResidual(BaseModule):
         )
         self.project = SameConvModule(inner, out_channels, 1, norm_cfg=norm_cfg, act_cfg=None)
         self.adds = stride == 1 and in_channels == out_channels
-        self.with_cp = with_cp
 
-    def forward(self, x: Tensor) -> Tensor:
+    def run(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, C', ceil(H / s), ceil(W / s))."""
-        if self.with_cp and torch.is_grad_enabled():
-            return checkpoint(self._forward, x, use_reentrant=False)
-        return self._forward(x)
-
-    def _forward(self, x: Tensor) -> Tensor:
         out = x if self.expand is None else self.expand(x)
         out = self.project(self.depthwise(out))
         return x + out if self.adds else out

@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
+import torch
 from mmengine.model import BaseModule
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
 
 
 class StagedBackbone(BaseModule):
@@ -39,3 +41,21 @@ class StagedBackbone(BaseModule):
         for part in self.frozen_parts():
             part.eval()
             part.requires_grad_(False)
+
+
+class CheckpointedBlock(BaseModule):
+    """Block whose feature maps inside are computed again in the backward pass, if ``with_cp``."""
+
+    def __init__(self, *, with_cp: bool) -> None:
+        super().__init__()
+        self.with_cp = with_cp
+
+    def run(self, x: Tensor) -> Tensor:
+        """Compute the block."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute the block, with gradient checkpointing where it is on."""
+        if self.with_cp and torch.is_grad_enabled():
+            return checkpoint(self.run, x, use_reentrant=False)
+        return self.run(x)
