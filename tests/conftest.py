@@ -1,5 +1,6 @@
 """Fixtures: generated sets of pairs, a short training, tools called in this process."""
 
+import gc
 import json
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,11 @@ from helpers.pairs import SEEDS, photo, write_pair
 from helpers.programs import ROOT, load_tool, on, run_tool
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
+
+
+def pytest_collection_finish():
+    """Leave the framework's objects out of garbage collections: each dataset asks for some."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

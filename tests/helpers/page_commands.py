@@ -31,6 +31,11 @@ PAGES = [
     *(f'docs/{p.name}' for p in sorted(ROOT.glob('docs/*.md'))),
 ]
 TIME_LIMITED = ['train_cfg.minutes=0.4', 'train_cfg.reserve=0']
+TIMED = re.compile('train.py .*(cpu25|my_pairs)')
+BY_ITERATIONS = ['train_cfg._delete_=True', 'train_cfg.type=ResumableTrainLoop']
+SMALL_CROPS = [
+    'train_dataloader.dataset.pipeline.2.crop_size=(64,64)', 'model.data_preprocessor.size=(64,64)'
+]  # fmt: skip
 # Options that make a command short; the later one counts.
 SHORTER = {
     'make_pairs.py synthetic': ['--train', '2', '--val', '1'],
@@ -163,10 +168,15 @@ def run_here(project: Project, words: list[str], env: dict) -> None:
 
 
 def shortened(words: list[str]) -> list[str]:
-    """Cut a training or test down to two iterations, or to seconds, of two images a batch."""
-    time_limited = re.search('cpu25|my_pairs|ClockTrainLoop', ' '.join(words))
-    options = [o for o in SHORT if not (time_limited and o.startswith('train_cfg.'))]
-    options += TIME_LIMITED if time_limited else []
+    """Cut a training or test down to two iterations, or to seconds, of two images a batch.
+
+    A config of a time limit runs by the clock where the command has ``minutes``.
+    """
+    line = ' '.join(words)
+    by_clock = 'train_cfg.minutes=' in line
+    options = [o for o in SHORT if not (by_clock and o.startswith('train_cfg.'))]
+    options += TIME_LIMITED if by_clock else BY_ITERATIONS if TIMED.search(line) else []
+    options += SMALL_CROPS if 'article-rgb' in line and 'crop_size' not in line else []
     without = [word.partition('=')[0] for word in words if word.endswith('=None')]
     options = [option for option in options if option.partition('.')[0] not in without]
     return [*words, '--cfg-options', *options]

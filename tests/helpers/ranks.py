@@ -68,6 +68,11 @@ def scored(config: Path, run: Path, ranks: int) -> str:
         ROOT / 'tools' / tool, config, run / 'iter_8.pth', *number, '--work-dir', run / 'tested',
         env=dict(PORT=free_port(), OMP_NUM_THREADS='1', PYTHONPATH=str(config.parent)),
     )  # fmt: skip
+    return scores(output)
+
+
+def scores(output: str) -> str:
+    """Return the last scores that a program has logged."""
     return re.findall(r'aAcc: [\d.]+  mIoU: [\d.]+  mAcc: [\d.]+', output)[-1]
 
 

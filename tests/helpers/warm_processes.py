@@ -5,6 +5,7 @@ and forks; each process imports this package itself. They end as workers of ``mu
 without the interpreter's last steps: a failure there shows in new interpreters only.
 """
 
+import gc
 import multiprocessing
 import os
 import runpy
@@ -72,6 +73,7 @@ def run_warm(program: Sequence, *, cwd: Path | None, env: dict) -> tuple[int, st
 
 def _become(words: list[str], cwd: str, env: dict[str, str], stdout: str, stderr: str) -> None:
     os.setsid()
+    gc.freeze()  # the framework stays: collections leave it out
     multiprocessing.set_start_method(None, force=True)  # the default, not this server's
     os.chdir(cwd)
     os.environ.clear()

@@ -155,7 +155,7 @@ def test_unusable_settings_are_named(demo_root, tmp_path, simulate, options, nam
 
 
 def test_real_training_is_killed_resumed_ended_and_recorded(demo_root, tmp_path):
-    config = clock_config(tmp_path, demo_root, minutes=0.5)
+    config = clock_config(tmp_path, demo_root, minutes=0.35)
     run = tmp_path / 'run'
     kill_at(start(config, run), run, r'Iter\(train\) \[ *7/')
     finish(config, run)

@@ -5,42 +5,20 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from helpers.pairs import ROOT
 from helpers.programs import free_port, run_tool
-from helpers.ranks import DEATH_OF_RANK_1, assert_close, launch, scored, summary, write_alike
+from helpers.ranks import assert_close, launch, scored, scores, write_alike
 from helpers.trainings import finish
 
 
-@pytest.fixture(scope='module')
-def config(tmp_path_factory, demo_root) -> Path:
-    return write_alike(tmp_path_factory.mktemp('ranks'), demo_root)
-
-
-@pytest.fixture(scope='module')
-def alone(config) -> Path:
-    """Work directory of one process with the whole batch."""
-    finish(config, config.parent / 'alone')
-    return config.parent / 'alone'
-
-
-def test_two_ranks_train_and_score_as_one_process(config, alone, tmp_path):
+def test_two_ranks_train_and_score_as_one_process(demo_root, tmp_path):
+    config, alone = write_alike(tmp_path, demo_root), tmp_path / 'alone'
+    validated = finish(config, alone)
     launch(config, tmp_path / 'run', 2)
     assert_close(tmp_path / 'run', alone)
-    assert scored(config, alone, 2) == scored(config, alone, 1)
-
-
-def test_run_of_two_ranks_resumes_on_one(config, alone, tmp_path):
-    """One rank raises in iteration 6; one process with the whole batch finishes the training."""
-    output = launch(config, tmp_path / 'run', 2, status=1, DIE_BY='raise', **DEATH_OF_RANK_1)
-    assert 'rank 1 has had enough' in summary(output)
-    assert not (tmp_path / 'run' / 'iter_6.pth').exists()
-    output = finish(config, tmp_path / 'run')
-    (warning,) = re.findall('WARNING - (.*batch.*|.* 2 processes .*)', output)
-    assert re.findall(r'\d+', warning)[:5] == ['2', '2', '1', '4', '16']
-    assert_close(tmp_path / 'run', alone)
+    assert scored(config, alone, 2) == scores(validated)
 
 
 # In each of two processes: a step whose loss is NaN in the second; clocks that differ; a pair that
@@ -72,6 +50,7 @@ loader = SimpleNamespace(dataset=dataset)
 BadPairsHook().after_train(SimpleNamespace(train_dataloader=loader, logger=logger))
 state = {key: value.tolist() for key, value in model.state_dict().items()}
 json.dump(dict(state=state, logged=logged, clock=loop._elapsed), open(f'{sys.argv[1]}/{rank}', 'w'))
+torch.distributed.destroy_process_group()  # else gloo's threads may abort the process at its end
 """
 
 

@@ -195,7 +195,7 @@ def test_title_and_examples_can_be_given(browser, trained, street, tmp_path, tmp
         page.close()
 
 
-def test_ten_uploads_at_once(browser, url, street):
-    with uploaded_at_once(browser, url, street, count=10) as pages:
+def test_uploads_at_once_are_all_labelled(browser, url, street):
+    with uploaded_at_once(browser, url, street, count=5) as pages:
         for one in pages:
             expect_views(one)

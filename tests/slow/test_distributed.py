@@ -1,6 +1,7 @@
 """Four processes, dead ones, and two nodes."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,19 @@ def test_four_ranks_train_and_score_as_one_process(config, tmp_path):
     ranks.assert_close(tmp_path / 'run', tmp_path / 'alone')
     one, four = (ranks.scored(config, tmp_path / 'alone', number) for number in (1, 4))
     assert one == four
+
+
+def test_run_of_two_ranks_resumes_on_one(config, tmp_path):
+    """One rank raises in iteration 6; one process with the whole batch finishes the training."""
+    finish(config, tmp_path / 'alone')
+    run = tmp_path / 'run'
+    output = ranks.launch(config, run, 2, status=1, DIE_BY='raise', **ranks.DEATH_OF_RANK_1)
+    assert 'rank 1 has had enough' in ranks.summary(output)
+    assert not (run / 'iter_6.pth').exists()
+    output = finish(config, run)
+    (warning,) = re.findall('WARNING - (.*batch.*|.* 2 processes .*)', output)
+    assert re.findall(r'\d+', warning)[:5] == ['2', '2', '1', '4', '16']
+    ranks.assert_close(run, tmp_path / 'alone')
 
 
 @pytest.mark.parametrize('by', ['kill', 'raise'])
