@@ -6,6 +6,7 @@ from statistics import mean
 
 import jinja2
 
+from benchmarks.corruptions import CORRUPTIONS, mean_drop
 from benchmarks.run_results import DECODINGS, RunResults, distinct_trainings
 from benchmarks.tables import markdown_table
 
@@ -112,6 +113,18 @@ class Tables:
         names = sorted(columns[0], key=columns[0].__getitem__, reverse=True)
         rows = [[name, *(f'{column[name]:.1f}' for column in columns)] for name in names]
         return markdown_table(['class', *labels], rows)
+
+    def corruptions(self, wanted: Sequence[tuple[str, str]], metric: str = 'mIoU') -> str:
+        """Table of runs, given as (group, label), under ``benchmarks.corruptions`` (t40)."""
+        rows = []
+        for group, label in wanted:
+            scored = [run.corrupted for run in self._row(group, label) if run.corrupted]
+            if not scored:
+                raise ValueError(f'{group}, {label!r}: not scored by benchmarks.corruptions')
+            drop = spread([mean_drop(scores, metric) for scores in scored])
+            values = (mean(scores[name][metric] for scores in scored) for name in CORRUPTIONS)
+            rows.append([label, *(f'{value:.1f}' for value in values), drop])
+        return markdown_table(['network', *CORRUPTIONS, 'mean drop'], rows)
 
     def coverage(self, group: str, decoding: str) -> str:
         """Percentage of the pixels that a decoding labels."""

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from benchmarks.corruptions import CORRUPTIONS
 from benchmarks.results_page import render
 from benchmarks.results_plots import draw_classes, draw_curves
 from benchmarks.run_results import DECODINGS, RunResults, load_all_results
@@ -43,6 +44,17 @@ def cells(template: str, runs: list[RunResults]) -> list[list[str]]:
     table = render(f'{{{{ {template} }}}}', runs)
     rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in table.splitlines()]
     return [rows[0], *rows[2:]]
+
+
+def test_corruptions_have_the_drop_of_the_others():
+    scored = {name: dict(mIoU=40.0, aAcc=90.0) for name in CORRUPTIONS}
+    scored['blur'] = dict(mIoU=31.0, aAcc=85.0)
+    runs = [made_run('small', 40, corrupted=scored), made_run('large', 40)]
+    head, row = cells("corruptions([('clock', 'small')])", runs)
+    found = dict(zip(head, row, strict=True))
+    assert (found['clean'], found['blur'], found['mean drop']) == ('40.0', '31.0', '1.0')
+    with pytest.raises(ValueError, match='large'):
+        render("{{ corruptions([('clock', 'large')]) }}", runs)
 
 
 def test_scores_have_a_row_for_each_network():
