@@ -11,7 +11,7 @@ import argparse
 import copy
 import sys
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,13 +24,12 @@ from tqdm import tqdm
 
 from benchmarks.run_group import add_selection, select
 from benchmarks.run_plans import read_plans
-from benchmarks.run_results import DECODINGS, read_results
+from benchmarks.run_results import CLEAN, DECODINGS, read_results
 from pspnet_plugin import Predictor
 from pspnet_plugin.evaluation.areas import areas, scores
 from pspnet_plugin.toolkit.report.runs import open_run
 from pspnet_plugin.utils.command_line import add_debug, run_command
 
-CLEAN = 'clean'
 SAME = 0.1  # percent of mIoU between batches of a validation and single photos
 Corrupt = Callable[[np.ndarray], np.ndarray]
 
@@ -103,12 +102,6 @@ def evaluate(
     }
 
 
-def mean_drop(corrupted: Mapping[str, Mapping[str, float]], metric: str) -> float:
-    """Return by how much a score is lower than the clean one, on average over corruptions."""
-    others = [values[metric] for name, values in corrupted.items() if name != CLEAN]
-    return corrupted[CLEAN][metric] - float(np.mean(others))
-
-
 def evaluate_run(work_dir: Path) -> dict[str, dict[str, float]]:
     """Score the last checkpoint of a work dir on its validation set."""
     config = open_run(work_dir).config
@@ -148,8 +141,9 @@ def run(args: argparse.Namespace) -> None:
                 f'{args.work_dirs / plan.folder} scores {now} on clean photos, and the kept '
                 f'results of {plan.label!r} say {before}: it holds another training'
             )
-        replace(kept, corrupted=corrupted).write(args.results)
-        drop = mean_drop(corrupted, 'mIoU')
+        found = replace(kept, corrupted=corrupted)
+        found.write(args.results)
+        drop = found.mean_drop('mIoU')
         print(f'{plan.label}, seed {plan.seed}: {corrupted[CLEAN]}, mean drop of mIoU {drop:.1f}')
 
 

@@ -6,7 +6,6 @@ from statistics import mean
 
 import jinja2
 
-from benchmarks.corruptions import CORRUPTIONS, mean_drop
 from benchmarks.run_results import DECODINGS, RunResults, distinct_trainings
 from benchmarks.tables import markdown_table
 
@@ -116,15 +115,16 @@ class Tables:
 
     def corruptions(self, wanted: Sequence[tuple[str, str]], metric: str = 'mIoU') -> str:
         """Table of runs, given as (group, label), under ``benchmarks.corruptions`` (t40)."""
-        rows = []
+        rows, names = [], []
         for group, label in wanted:
-            scored = [run.corrupted for run in self._row(group, label) if run.corrupted]
+            scored = [run for run in self._row(group, label) if run.corrupted]
             if not scored:
                 raise ValueError(f'{group}, {label!r}: not scored by benchmarks.corruptions')
-            drop = spread([mean_drop(scores, metric) for scores in scored])
-            values = (mean(scores[name][metric] for scores in scored) for name in CORRUPTIONS)
+            names = list(scored[0].corrupted)
+            values = (mean(run.corrupted[name][metric] for run in scored) for name in names)
+            drop = spread([run.mean_drop(metric) for run in scored])
             rows.append([label, *(f'{value:.1f}' for value in values), drop])
-        return markdown_table(['network', *CORRUPTIONS, 'mean drop'], rows)
+        return markdown_table(['network', *names, 'mean drop'], rows)
 
     def coverage(self, group: str, decoding: str) -> str:
         """Percentage of the pixels that a decoding labels."""

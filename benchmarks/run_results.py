@@ -23,6 +23,7 @@ from pspnet_plugin.utils.files import write_atomic
 
 CURVES = ('loss', 'lr', 'mIoU', 'aAcc')
 POINTS = 100  # of a curve, at most
+CLEAN = 'clean'  # name of photos as they are, among corruptions of them
 SIDE = 256  # of the image whose multiply-adds are counted
 # The decodings of labels that runs are scored by, as the tables call them.
 DECODINGS = {
@@ -48,6 +49,11 @@ class RunResults:
     recipe: str = ''  # see RunPlan.recipe; '' where unknown
     # mIoU and aAcc (t40) under each of ``benchmarks.corruptions``, where they were measured
     corrupted: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def mean_drop(self, metric: str) -> float:
+        """Return by how much a score is lower than the clean one, on average over corruptions."""
+        others = [scores[metric] for name, scores in self.corrupted.items() if name != CLEAN]
+        return self.corrupted[CLEAN][metric] - float(np.mean(others))
 
     @property
     def seed(self) -> int:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers.pairs import label_map, photo
 
-from benchmarks.corruptions import CLEAN, CORRUPTIONS, evaluate, mean_drop
+from benchmarks.corruptions import CLEAN, CORRUPTIONS, evaluate
 
 
 @pytest.mark.parametrize('name', CORRUPTIONS)
@@ -39,8 +39,6 @@ def test_a_network_that_sees_brightness_loses_where_it_changes():
     assert found[CLEAN] == dict(mIoU=100.0, aAcc=100.0)
     assert found['warm'] == found['cold'] == found[CLEAN]  # green stays
     assert found['gamma 0.5']['mIoU'] < 80
-    values = [score['mIoU'] for name, score in found.items() if name != CLEAN]
-    assert mean_drop(found, 'mIoU') == pytest.approx(100 - np.mean(values))
 
 
 def test_labels_of_another_size_are_aligned():
