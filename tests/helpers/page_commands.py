@@ -30,8 +30,8 @@ PAGES = [
     'SECURITY.md',
     *(f'docs/{p.name}' for p in sorted(ROOT.glob('docs/*.md'))),
 ]
-TIME_LIMITED = ['train_cfg.minutes=0.4', 'train_cfg.reserve=0']
-TIMED = re.compile('train.py .*(cpu25|my_pairs)')
+BY_CLOCK = ['train_cfg.minutes=0.4', 'train_cfg.reserve=0']
+HAS_TIME_LIMIT = re.compile('train.py .*(cpu25|my_pairs)')
 BY_ITERATIONS = ['train_cfg._delete_=True', 'train_cfg.type=ResumableTrainLoop']
 SMALL_CROPS = [
     'train_dataloader.dataset.pipeline.2.crop_size=(64,64)', 'model.data_preprocessor.size=(64,64)'
@@ -175,7 +175,7 @@ def shortened(words: list[str]) -> list[str]:
     line = ' '.join(words)
     by_clock = 'train_cfg.minutes=' in line
     options = [o for o in SHORT if not (by_clock and o.startswith('train_cfg.'))]
-    options += TIME_LIMITED if by_clock else BY_ITERATIONS if TIMED.search(line) else []
+    options += BY_CLOCK if by_clock else BY_ITERATIONS if HAS_TIME_LIMIT.search(line) else []
     options += SMALL_CROPS if 'article-rgb' in line and 'crop_size' not in line else []
     without = [word.partition('=')[0] for word in words if word.endswith('=None')]
     options = [option for option in options if option.partition('.')[0] not in without]
