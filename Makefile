@@ -36,7 +36,7 @@ $(DEMO_DATA)/.complete: | $(READY)
 	    --train 400 --val 60 --seed 0
 	touch $@
 
-# The picture of the README, from the demo's generated scenes.
+# The image of the README, from the demo's generated scenes.
 pictures: demo
 	$(BIN)/python tools/analysis_tools/report.py $(DEMO_RUN) --pictures 1 --out work_dirs/readme.html
 	$(BIN)/python -c "from PIL import Image; \

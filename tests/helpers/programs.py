@@ -59,7 +59,7 @@ def run_tool(
     return output
 
 
-# Two iterations of two pictures.
+# Two iterations of two images.
 SHORT = [
     'train_cfg.max_iters=2',
     'train_cfg.val_interval=2',

@@ -38,14 +38,14 @@ class DeployedNetwork(nn.Module):
         self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
 
-    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Label images, (N, 3, H, W) in the network's own channel order.
 
         They are 0 to 255, uint8 or float, if ``normalize``; else float and normalised. Returns
         class indices (N, H, W), uint8, and the logits (N, K, H, W) they come from. With one output
         channel the index is 1 where the sigmoid exceeds the head's threshold.
         """
-        x = picture
+        x = images
         if self.normalize:
             x = min_max(x) if self.by_min_max else (x.float() - self.mean) / self.std
         logits = self._logits(x)
