@@ -1,7 +1,7 @@
 # From ImageNet weights in 25 minutes of two CPU cores.
 _base_ = [
     '_base_/models/psp_efficientnet-lite0.py',
-    '_base_/datasets/cityscapes_pairs_192x192.py',
+    '_base_/datasets/cityscapes_pairs_balanced_192x192.py',
     '_base_/schedules/clock_25min.py',
     '_base_/default_runtime.py',
 ]
@@ -10,11 +10,9 @@ data_preprocessor = dict(size={{_base_.crop_size}})
 loss_decode = dict(class_weight={{_base_.class_weight}})
 model = dict(data_preprocessor=data_preprocessor, decode_head=dict(loss_decode=loss_decode))
 optim_wrapper = dict(
-    optimizer=dict(depthwise='filters'),
-    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.15, decay_mult=0.2))),
+    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.15, decay_mult=0.2)))
 )
-train_pipeline = {{_base_.train_pipeline_without_jitter}}
-train_dataloader = dict(num_workers=1, dataset=dict(pipeline=train_pipeline))
+train_dataloader = dict(num_workers=1)
 val_dataloader = dict(batch_size=4, num_workers=1)
 test_dataloader = val_dataloader
 # There is one validation, so there is no best checkpoint to keep.

@@ -61,6 +61,13 @@ def find_bad_pairs(dataset: Dataset) -> Iterator[tuple[Dataset, BadPairs]]:
             yield part, bad_pairs
 
 
+def count_samples(dataset: Any) -> int:
+    """Return the number of samples, without those that wrappers repeat."""
+    inner = ('dataset', 'datasets')
+    parts = [part for part in unwrap(dataset) if not any(hasattr(part, name) for name in inner)]
+    return sum(map(len, parts))
+
+
 def unwrap(dataset: Any) -> Iterator[Any]:
     """Yield a dataset and all datasets within it, as far as it wraps or concatenates others."""
     yield dataset

@@ -8,19 +8,28 @@ import os.path as osp
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 from mmengine import fileio
 from mmseg.datasets import BaseSegDataset
+from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
 
 from pspnet_plugin.datasets.bad_pairs import POLICIES, BadPair, BadPairs
 from pspnet_plugin.datasets.listing import find_pairs, find_split, named_pairs
 from pspnet_plugin.datasets.pair_backends import SIDES, label_uri, photo_uri
 from pspnet_plugin.labels.decoder import LabelDecoder
-from pspnet_plugin.labels.palettes import CITYSCAPES, check_unique, colors_by_class, read_metainfo
+from pspnet_plugin.labels.palettes import (
+    CITYSCAPES,
+    IGNORE_INDEX,
+    check_unique,
+    colors_by_class,
+    read_metainfo,
+)
 from pspnet_plugin.utils.images import PAIR_SUFFIXES
 
 ORDERS = ('natural', 'name')
 FOLDS = 10
+_PRESENT = 1e-3  # share of the pixels; fewer are often noise
 
 
 @contextmanager
@@ -203,6 +212,16 @@ class PairsDataset(BaseSegDataset):
                 raise
             self.bad_pairs.lost[idx] = 1
             return None
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Return the classes with a thousandth of a pair's pixels and more.
+
+        Stock ``ClassBalancedDataset`` asks for them, and repeats pairs with rare classes. Labels
+        that are decoded for it stay decoded for the training.
+        """
+        labels = LoadAnnotations().transform(self.get_data_info(idx))['gt_seg_map']
+        pixels = np.bincount(labels.reshape(-1), minlength=IGNORE_INDEX)[:IGNORE_INDEX]
+        return np.flatnonzero(pixels >= max(_PRESENT * labels.size, 1)).tolist()
 
     def _read(self, path: str) -> None:
         uri = label_uri(path, photo_side=self.photo_side, decoder=self.decoder)

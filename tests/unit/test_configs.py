@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.programs import ROOT, load_tool
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import HOOKS, PARAM_SCHEDULERS
 from mmengine.runner import Runner
@@ -39,9 +39,14 @@ def load(name: str, root: Path) -> Config:
     """Load a config with its data in ``root``, to be read in this process in batches of two."""
     config = Config.fromfile(CONFIGS[name])
     for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
-        loader.dataset.data_root = str(root)
+        inner(loader.dataset).data_root = str(root)
         loader.update(batch_size=2, num_workers=0, persistent_workers=False)
     return config
+
+
+def inner(dataset: ConfigDict) -> ConfigDict:
+    """Return the dataset within wrappers."""
+    return inner(dataset.dataset) if 'dataset' in dataset else dataset
 
 
 def test_zoo_configs_are_short():
@@ -82,7 +87,7 @@ def test_every_part_of_a_config_builds(name, request):
 def test_architecture_trains_a_step_and_predicts(name, pairs_root):
     config = load(name, pairs_root)
     config.model.data_preprocessor.size = SMALL
-    for transform in config.train_dataloader.dataset.pipeline:
+    for transform in inner(config.train_dataloader.dataset).pipeline:
         transform.update({key: SMALL for key in ('crop_size', 'size') if key in transform})
     torch.manual_seed(0)
     model = MODELS.build(config.model)

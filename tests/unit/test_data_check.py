@@ -7,6 +7,7 @@ import torch
 from helpers.pairs import CITYSCAPES, LOAD, build
 from helpers.programs import DEMO
 from mmengine.config import Config
+from mmengine.dataset import ClassBalancedDataset
 from mmseg.registry import MODELS
 
 from pspnet_plugin.datasets import PairsDataset
@@ -73,5 +74,7 @@ def test_classes_without_a_pixel_are_named(config, pairs_root):
         metainfo=metainfo,
         pipeline=LOAD,
     )
-    check_data(runner_of(MODELS.build(config), None, warnings), train)
-    assert len(warnings) == 1 and 'unicorn' in warnings[0] and '4 of the 4' in warnings[0]
+    for dataset in (train, ClassBalancedDataset(train, oversample_thr=0)):
+        warnings.clear()
+        check_data(runner_of(MODELS.build(config), None, warnings), dataset)
+        assert len(warnings) == 1 and 'unicorn' in warnings[0] and '4 of the 4' in warnings[0]

@@ -65,7 +65,9 @@ def test_the_configs_of_a_page_build(page, tmp_path):
         config = Config.fromfile(path)
         model = MODELS.build({**config.model, 'pretrained': None})
         assert type(model.decode_head).__name__ == 'FastPSPHead'
-        assert config.train_dataloader.dataset.type in ('PairsDataset', 'CityscapesPairsDataset')
+        train = config.train_dataloader.dataset
+        train = train.get('dataset', train)  # within a wrapper
+        assert train.type in ('PairsDataset', 'CityscapesPairsDataset')
         assert config.val_dataloader.dataset.data_prefix.img_path == 'val'
         assert METRICS.build(config.val_evaluator)
 

@@ -5,11 +5,13 @@ import json
 import numpy as np
 import pytest
 from helpers.pairs import CITYSCAPES, LOAD, META, build, label_map, write_pair
+from mmengine.dataset import ClassBalancedDataset
 from mmengine.fileio.backends import BaseStorageBackend
 from mmengine.fileio.backends.registry_utils import prefix_to_backends
 from mmengine.logging import MMLogger
 
 from pspnet_plugin.datasets import CityscapesPairsDataset, PairsDataset
+from pspnet_plugin.datasets.bad_pairs import count_samples
 from pspnet_plugin.datasets.listing import NESTED_ROOTS
 from pspnet_plugin.utils.natural_order import natural_key
 
@@ -43,6 +45,20 @@ def test_split_is_found_from_the_root_or_by_an_absolute_prefix(tmp_path, nested)
     assert len(build(tmp_path)) == len(build(f'{tmp_path}/', 'train/')) == 1
     prefix = dict(img_path=str(folder), seg_map_path='gtFine/train')
     assert len(CityscapesPairsDataset(data_root='none', data_prefix=prefix)) == 1
+
+
+def test_pairs_with_rare_classes_are_repeated_by_the_stock_wrapper(tmp_path):
+    common, rare = np.zeros((64, 64), np.uint8), np.zeros((64, 64), np.uint8)
+    common[0, :4] = 5  # less than a thousandth: noise
+    rare[:8, :8] = 2
+    for name, labels in dict(a=common, b=common, c=common, d=rare).items():
+        write_pair(tmp_path / 'train' / f'{name}.png', labels=labels)
+    dataset = build(tmp_path)
+    assert [dataset.get_cat_ids(i) for i in range(4)] == [[0], [0], [0], [0, 2]]
+    balanced = ClassBalancedDataset(dataset, oversample_thr=0.5)
+    assert names(balanced) == ['a.png', 'b.png', 'c.png', 'd.png', 'd.png']
+    assert count_samples(balanced) == 4
+    assert set(np.unique(labels_of(balanced[4]))) == {0, 2}
 
 
 def test_natural_order_all_suffixes_and_a_count_of_the_rest(tmp_path, monkeypatch):

@@ -21,7 +21,7 @@ from mmengine.runner import BaseLoop, Runner
 from mmseg.registry import HOOKS
 from torch.utils.data import Dataset
 
-from pspnet_plugin.datasets.bad_pairs import unwrap
+from pspnet_plugin.datasets.bad_pairs import count_samples, unwrap
 from pspnet_plugin.evaluation.iou_metric import ClasswiseIoUMetric
 from pspnet_plugin.labels.decoder import LabelDecoder
 from pspnet_plugin.utils.environment import PROCESS_STARTED, describe_machine, peak_memory
@@ -53,7 +53,7 @@ class RunRecordHook(Hook):
             precision=_precision(runner.optim_wrapper),
             processes=get_world_size(),
             batch_size=loader.batch_size,
-            train_pairs=len(loader.dataset),
+            train_pairs=count_samples(loader.dataset),
             first_iteration=runner.iter,
         )
         self._add('parts', self._part, runner)

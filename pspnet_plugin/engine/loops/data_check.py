@@ -11,6 +11,8 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.models import EncoderDecoder
 from torch import nn
 
+from pspnet_plugin.datasets.bad_pairs import unwrap
+
 LONGEST_LOOK = 5.0  # seconds in which label maps are searched for absent classes
 
 
@@ -67,7 +69,8 @@ def _warn_of_absent(dataset: Any, classes: Sequence[str]) -> str:
     Label maps are read, in an order that spreads over the set, until every class is found, or for
     some seconds. Nothing is said of data that is loaded in another way.
     """
-    steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', ())
+    pipelines = [getattr(part, 'pipeline', None) for part in unwrap(dataset)]
+    steps = [step for pipeline in pipelines for step in getattr(pipeline, 'transforms', ())]
     load = next((step for step in steps if type(step) is LoadAnnotations), None)
     if load is None:
         return ''
