@@ -219,7 +219,8 @@ class PairsDataset(BaseSegDataset):
         Stock ``ClassBalancedDataset`` asks for them, and repeats pairs with rare classes. Labels
         that are decoded for it stay decoded for the training.
         """
-        labels = LoadAnnotations().transform(self.get_data_info(idx))['gt_seg_map']
+        load = LoadAnnotations(backend_args=self.backend_args)
+        labels = load(self.get_data_info(idx))['gt_seg_map']
         pixels = np.bincount(labels.reshape(-1), minlength=IGNORE_INDEX)[:IGNORE_INDEX]
         return np.flatnonzero(pixels >= max(_PRESENT * labels.size, 1)).tolist()
 
