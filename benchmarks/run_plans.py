@@ -58,8 +58,11 @@ class RunPlan:
 
     def testing(self, checkpoint: str) -> list[str]:
         """Arguments of ``test.py``."""
-        options = ['--cfg-options', *self.options] if self.options else []
-        return [self.test_config, checkpoint, *(self.test or ()), *options]
+        test = list(self.test or ())
+        if self.options:  # the flag is taken once
+            at = test.index(flag) if (flag := '--cfg-options') in test else len(test)
+            test[at : at + 1] = [flag, *self.options]
+        return [self.test_config, checkpoint, *test]
 
     @property
     def train_command(self) -> str:

@@ -103,7 +103,8 @@ def trained_side(config: Config) -> int | None:
     """Return the longer side in pixels of the largest photos of a training, None if unknown.
 
     In larger photos, objects are larger than the network has ever seen them. The training pipeline
-    of the config tells; one without resizing does not.
+    of the config tells; one without resizing does not. A backbone that enlarges photos in tests
+    sees them larger by its ``test_scale``.
     """
     dataset = _dataset_of(config, 'train_dataloader')
     while not dataset.get('pipeline'):  # wrappers: the first dataset within
@@ -112,7 +113,9 @@ def trained_side(config: Config) -> int | None:
             return None
         dataset = inner
     sides = [side for step in dataset['pipeline'] if (side := _largest_side(step))]
-    return sides[-1] if sides else None
+    model = config.get('model') or {}
+    enlarged = (model.get('backbone') or {}).get('test_scale', 1)
+    return int(sides[-1] / enlarged) if sides else None
 
 
 def trained_bits(config: Config) -> Bits | None:

@@ -10,11 +10,12 @@ from mmseg.registry import MODELS
 from pspnet_plugin.apis.loading import load_config, load_model, trained_side
 
 
-def side_of(*steps, wrap=False) -> int | None:
+def side_of(*steps, wrap=False, **backbone) -> int | None:
     dataset = dict(type='x', pipeline=[dict(type='LoadImageFromFile'), *steps])
     if wrap:
         dataset = dict(type='RepeatDataset', dataset=dict(type='ConcatDataset', datasets=[dataset]))
-    return trained_side(Config(dict(train_dataloader=dict(dataset=dataset))))
+    model = dict(backbone=backbone)
+    return trained_side(Config(dict(train_dataloader=dict(dataset=dataset), model=model)))
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,7 @@ def side_of(*steps, wrap=False) -> int | None:
 )
 def test_the_trained_side_is_what_the_pipeline_resizes_to(steps, side):
     assert side_of(*steps) == side_of(*steps, wrap=True) == side
+    assert side_of(*steps, test_scale=1.25) == (side and side * 4 // 5)
 
 
 def test_configs_without_a_training_have_no_trained_side():

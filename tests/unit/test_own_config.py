@@ -63,6 +63,7 @@ def test_it_starts_from_imagenet_weights_where_they_are(run, monkeypatch, is_ins
     run(*CONFIG, labels=SPLIT)
     backbone = built().model.backbone
     assert backbone.type == ('EfficientNetLite' if is_installed else 'DilatedResidualNet')
+    assert backbone.get('test_scale') == (8 if is_installed else None)  # photos of 40 pixels
     text = Path('configs/own.py').read_text()
     assert config_writer.PRETRAINED in text and config_writer.FROM_SCRATCH in text
     if not is_installed:  # once they are, it stays: its checkpoints are of that network

@@ -1,5 +1,6 @@
 """Plans of runs: commands, recipes, and what is wrong with a file."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,8 @@ def test_run_may_be_tested_by_another_config(plans_of):
     assert plain.test is None and plain.test_config == 'a.py'
     assert split.testing('c.pth') == ['b.py', 'c.pth', '--tta', '--cfg-options', 'x=1']
     assert 'tools/test.py b.py CHECKPOINT --tta' in split.command
+    other = replace(split, test=('--cfg-options', 'y=2'))
+    assert other.testing('c.pth') == ['b.py', 'c.pth', '--cfg-options', 'x=1', 'y=2']
 
 
 def test_recipe_follows_from_the_settings(plans_of, tmp_path):

