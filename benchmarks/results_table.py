@@ -44,8 +44,9 @@ def parse_args(arguments: list[str] | None) -> argparse.Namespace:
     page = commands.add_parser('write', help='write the page and the index of models')
     page.add_argument('--page', type=Path, default=ROOT / 'docs/results.md')
     page.add_argument('--index', type=Path, default=ROOT / 'model-index.yml')
-    page.add_argument('--index-groups', nargs='+', default=['cpu25', 'zoo'],
-        help='groups whose scores the index gets (default: cpu25 zoo)',
+    page.add_argument('--index-groups', nargs='+', default=['pretrained', 'cpu25', 'zoo'],
+        help='groups whose scores the index gets, of each config those of the first that has it '
+        '(default: pretrained cpu25 zoo)',
     )  # fmt: skip
     for command in (one, page):
         add_debug(command)
@@ -60,7 +61,8 @@ def fill_index(path: Path, runs: list[RunResults], groups: list[str]) -> bytes:
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise ValueError(f'{path}: expected Models, each with its Config ({error})') from None
     for model, config in models:
-        own = [run for run in runs if run.group in groups and run.config == config]
+        found = ([r for r in runs if r.group == group and r.config == config] for group in groups)
+        own = next(filter(None, found), [])
         own = [run for run in own if not run.tested] or own  # without further tests of a training
         model.pop('Results', None)
         model.pop('Metadata', None)

@@ -67,7 +67,7 @@ def execute(plan: RunPlan, *, work_dirs: Path, results: Path) -> Path:
             _run_tool('test.py', [*work_dir, *plan.testing(checkpoint)], plan.cores, log)
     found = collect(
         folder, group=plan.group, label=plan.label, command=plan.command,
-        tested=plan.test is not None, recipe=plan.recipe(ROOT),
+        tested=plan.test is not None, recipe=plan.recipe(ROOT), test_options=plan.test_options,
     )  # fmt: skip
     return found.write(results)
 

@@ -1,5 +1,6 @@
 """Plans of runs: a file such as ``results/runs.yml`` names them, a row of a table each."""
 
+import argparse
 import hashlib
 import json
 import shlex
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 
 from benchmarks.run_results import results_path
 
@@ -55,6 +56,13 @@ class RunPlan:
     def training(self) -> list[str]:
         """Arguments of ``train.py``."""
         return [self.config, '--cfg-options', *self.options, f'randomness.seed={self.seed}']
+
+    @property
+    def test_options(self) -> dict[str, Any]:
+        """``--cfg-options`` of the test alone, by dotted keys."""
+        parser = argparse.ArgumentParser()
+        parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+        return parser.parse_known_args(self.test or ())[0].cfg_options
 
     def testing(self, checkpoint: str) -> list[str]:
         """Arguments of ``test.py``."""

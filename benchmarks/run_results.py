@@ -121,16 +121,20 @@ def results_path(group: str, label: str, seed: int) -> Path:
 
 
 def collect(
-    work_dir: Path, *, group: str, label: str, command: str, tested: bool = False, recipe: str = ''
-) -> RunResults:
-    """Read the results of a finished run from its work dir; arguments as in ``RunResults``."""
+    work_dir: Path, *, group: str, label: str, command: str, tested: bool = False,
+    recipe: str = '', test_options: dict | None = None,
+) -> RunResults:  # fmt: skip
+    """Read the results of a finished run from its work dir.
+
+    The network has ``test_options``, settings by dotted keys; other arguments as in ``RunResults``.
+    """
     record = work_dir / RECORD
     if not record.is_file():
         raise FileNotFoundError(
             f'{record} is missing; expected a work dir of train.py, with '
             "dict(type='RunRecordHook') among the custom_hooks of the config"
         )
-    run = open_run(work_dir)
+    run = open_run(work_dir, options=test_options)
     if not run.has_ended:
         raise ValueError(f'{record}: the training has not ended; resume it')
     parameters, count = _size(run.config)

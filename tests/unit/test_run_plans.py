@@ -31,6 +31,7 @@ def test_run_may_be_tested_by_another_config(plans_of):
     assert split.testing('c.pth') == ['b.py', 'c.pth', '--tta', '--cfg-options', 'x=1']
     assert 'tools/test.py b.py CHECKPOINT --tta' in split.command
     other = replace(split, test=('--cfg-options', 'y=2'))
+    assert (split.test_options, other.test_options) == ({}, {'y': 2})
     assert other.testing('c.pth') == ['b.py', 'c.pth', '--cfg-options', 'x=1', 'y=2']
 
 

@@ -28,7 +28,8 @@ LARGEST_SIDE = 512  # pixels on the longer side of the largest photos that they 
 TEST_SIDE = 320  # to which the longer side of smaller photos is enlarged in tests there
 WEIGHT_POWER = -0.3  # of a class's share of the pixels, as there
 FOLDS = 10  # one of so many pairs is held out if they are not split
-VAL_STARTUP, VAL_TILE = 10, 0.09  # seconds of a validation, and for 65,536 pixels on two cores
+# Seconds of a validation, and for 65,536 pixels that the network sees, on two cores.
+VAL_STARTUP, VAL_TILE = 10, 0.09
 
 
 def class_weights(labels: Sequence[Path], label_format: LabelFormat) -> list[float]:
@@ -93,18 +94,17 @@ def update_config(
         held_out = max(len(pairs) // FOLDS, 1)
     sizes = Counter(_half_size(file) for file in sample(pairs))
     (width, height), _ = sizes.most_common(1)[0]
+    scale = max(TEST_SIDE / max(width, height), 1) if is_pretrained else 1
     others = {'val', 'test'} & splits
     labels = [file for name, (_, file) in matched.files.items() if name.split('/')[0] not in others]
     weights = class_weights(labels, label_format)
     text = TEMPLATE.read_text(encoding='utf-8').format(
         root=out.as_posix(), metainfo=f'{out.as_posix()}/metainfo.json', base=base,
-        backbone=TEST_SCALE.format(f'{max(TEST_SIDE / max(width, height), 1):.3g}')
-        if is_pretrained
-        else '',
+        backbone=TEST_SCALE.format(f'{scale:.3g}') if is_pretrained else '',
         classes=len(weights), weights=', '.join(f'{weight:g}' for weight in weights),
         train=train, val=val, split='' if split else SPLIT_NOTE,
         start=(SCRATCH_NOTE if is_pretrained else PRETRAINED_NOTE),
-        reserve=round(VAL_STARTUP + VAL_TILE * held_out * width * height / 2**16),
+        reserve=round(VAL_STARTUP + VAL_TILE * held_out * width * height * scale**2 / 2**16),
     )  # fmt: skip
     start = 'from ImageNet weights' if is_pretrained else 'from scratch'
     message = (
