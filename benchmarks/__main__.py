@@ -3,6 +3,7 @@
 ``heads``: FastPSPHead and FastUPerHead beside PSPHead and UPerHead, in inference and training.
 ``networks``: a whole network, from a generated street scene to its index map, beside the same with
 the stock head, and in deployed variants.
+``speeds``: the networks of several configs beside each other, images a second.
 ``keras``: the article's network beside the same in Keras, in inference and training.
 ``loader``: a record of a pair, by each label decoding, beside the bare decoding of its bytes.
 ``predict``: photos from files to files, as ``predict.py`` labels them, beside the bare network.
@@ -21,7 +22,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import heads, keras, loader, networks, predicting
+from benchmarks import heads, keras, loader, networks, predicting, speeds
 from benchmarks.timing import DTYPES, measure_machine
 from pspnet_plugin.utils.command_line import add_debug, bounded_int, run_command
 from pspnet_plugin.utils.environment import processor_name
@@ -30,12 +31,15 @@ from pspnet_plugin.version import __version__
 EXAMPLE = """examples:
   python -m benchmarks heads --only r50 --map 64x128
   python -m benchmarks networks --size 512x1024 --json networks.json
+  python -m benchmarks speeds configs/psp_c*_pairs.py configs/psp_small_cityscapes_pairs.py
   python -m benchmarks keras --rounds 3
   python -m benchmarks loader --data-root data/cityscapes_pairs
   python -m benchmarks predict photos/ --config configs/psp_demo.py \\
       --checkpoint work_dirs/psp_demo/iter_600.pth
 """
-PARTS = dict(heads=heads, networks=networks, keras=keras, loader=loader, predict=predicting)
+PARTS = dict(
+    heads=heads, networks=networks, speeds=speeds, keras=keras, loader=loader, predict=predicting
+)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -48,7 +48,7 @@ def measure(args: argparse.Namespace, machine: Machine) -> list[dict]:
     networks = build_networks(args.config, checkpoint=args.checkpoint)
     stock, ours = (network.to(args.device) for network in networks)
     variants = _variants(
-        stock, ours, _scene(ours, args.size).to(args.device), compiled=args.compile,
+        stock, ours, scene(ours, args.size).to(args.device), compiled=args.compile,
         exported=args.onnxruntime,
     )  # fmt: skip
     with torch.no_grad():
@@ -101,42 +101,43 @@ def _variants(
     image_last = image.contiguous(memory_format=torch.channels_last)
     half, stock_half = copy.deepcopy(last).bfloat16(), copy.deepcopy(stock).bfloat16()
     variants: dict[str, Callable[[], tuple[Tensor, Tensor]]] = {
-        BASELINE: partial(_deployed(stock), image),
-        'our head': partial(_deployed(ours), image),
-        '+ fused': partial(_deployed(fused), image),
-        '+ channels_last': partial(_deployed(last), image_last),
-        '+ bfloat16': partial(_deployed(half), image_last.bfloat16()),
-        'stock head, bfloat16': partial(_deployed(stock_half), image.bfloat16()),
+        BASELINE: partial(deployed(stock), image),
+        'our head': partial(deployed(ours), image),
+        '+ fused': partial(deployed(fused), image),
+        '+ channels_last': partial(deployed(last), image_last),
+        '+ bfloat16': partial(deployed(half), image_last.bfloat16()),
+        'stock head, bfloat16': partial(deployed(stock_half), image.bfloat16()),
     }
     if compiled:
-        graph = torch.compile(_deployed(last), fullgraph=True)
+        graph = torch.compile(deployed(last), fullgraph=True)
         variants['+ channels_last, compiled'] = partial(graph, image_last)
     if exported:
         for name, network in (('our head', ours), (BASELINE, stock)):
             on_cpu = copy.deepcopy(network).cpu()
-            variants[f'{name}, onnxruntime'] = _in_onnxruntime(on_cpu, image.cpu())
+            variants[f'{name}, onnxruntime'] = in_onnxruntime(on_cpu, image.cpu())
     return variants
 
 
-def _scene(model: nn.Module, size: tuple[int, int]) -> Tensor:
-    """Photo of a generated street, (1, 3, H, W), normalised for the network."""
+def scene(model: nn.Module, size: tuple[int, int]) -> Tensor:
+    """Return the photo of a generated street, (1, 3, H, W), normalised for the network."""
     photo, _ = street_scene(np.random.default_rng(0))
     photo = cv2.resize(photo, size[::-1], interpolation=cv2.INTER_AREA)
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in mean_and_std(model))
     return ((torch.from_numpy(photo).permute(2, 0, 1) - mean) / std)[None].contiguous()
 
 
-def _deployed(model: nn.Module) -> DeployedNetwork:
+def deployed(model: nn.Module) -> DeployedNetwork:
+    """Complete a network from a normalised image to its index map."""
     return DeployedNetwork(model, normalize=False).eval()
 
 
-def _in_onnxruntime(model: nn.Module, image: Tensor) -> Callable[[], tuple[Tensor, Tensor]]:
+def in_onnxruntime(model: nn.Module, image: Tensor) -> Callable[[], tuple[Tensor, Tensor]]:
     """Export a network to ONNX and bind its session to the image."""
     check_packages('onnx')
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, 'network.onnx')
         write(
-            _deployed(model), image.repeat(2, 1, 1, 1), path, form='onnx', dynamic=False,
+            deployed(model), image.repeat(2, 1, 1, 1), path, form='onnx', dynamic=False,
             opset=OPSET, metadata={},
         )  # fmt: skip
         run = open_exported(path, form='onnx', threads=torch.get_num_threads())

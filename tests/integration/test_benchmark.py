@@ -26,6 +26,18 @@ def test_heads(measure):
     assert found['about']['torch'] == torch.__version__
 
 
+def test_speeds_of_networks(measure):
+    configs = [f'configs/psp_{name}_cityscapes_pairs.py' for name in ('small', 'r18-d8')]
+    printed, found = measure('speeds', *configs, '--size', '64x96', '--rounds', '2')
+    small, other = found['rows']
+    assert small['form'] == 'psp_small_cityscapes_pairs' and small['parameters'] > 10**5
+    assert small['multiply_adds'] < other['multiply_adds']
+    assert f'| {small["parameters"] / 1e6:.2f} |' in printed
+    for row in (small, other):
+        assert row['images'] == pytest.approx(1 / row['seconds'])
+        assert f'| {row["images"]:.1f} |' in printed
+
+
 def test_article_beside_keras(measure):
     printed, found = measure('keras', '--size', '32x32', '--batch', '1', '--rounds', '1')
     rows = found['rows']
