@@ -31,7 +31,7 @@ from pspnet_plugin.version import __version__
 EXAMPLE = """examples:
   python -m benchmarks heads --only r50 --map 64x128
   python -m benchmarks networks --size 512x1024 --json networks.json
-  python -m benchmarks speeds configs/psp_c*_pairs.py configs/psp_small_cityscapes_pairs.py
+  python -m benchmarks speeds configs/psp_cityscapes_pairs.py configs/psp_small_cityscapes_pairs.py
   python -m benchmarks keras --rounds 3
   python -m benchmarks loader --data-root data/cityscapes_pairs
   python -m benchmarks predict photos/ --config configs/psp_demo.py \\

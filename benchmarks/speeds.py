@@ -33,10 +33,11 @@ def measure(args: argparse.Namespace, machine: Machine) -> list[dict]:
         config = load_config(path, options={'model.auxiliary_head': None})  # for training alone
         model = randomise_norms(build_model(config)).eval()
         image = scene(model, args.size)
-        variants[path.stem] = partial(deployed(model), image)
-        parameters[path.stem] = sum(weight.numel() for weight in model.parameters())
+        name = path.as_posix()  # files of two folders may have one name
+        variants[name] = partial(deployed(model), image)
+        parameters[name] = sum(weight.numel() for weight in model.parameters())
         if args.onnxruntime:
-            variants[f'{path.stem}, onnxruntime'] = in_onnxruntime(model, image)
+            variants[f'{name}, onnxruntime'] = in_onnxruntime(model, image)
     with torch.no_grad():
         rows = machine.compare(variants, rounds=args.rounds)
     for row in rows:

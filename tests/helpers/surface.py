@@ -27,7 +27,7 @@ KEPT = Path(__file__).with_name('surface.json')
 # Commands of tools that have several.
 COMMANDS = {
     'make_pairs.py': ['synthetic', 'cityscapes', 'folders'],
-    '__main__.py': ['heads', 'networks', 'keras', 'loader', 'predict'],
+    '__main__.py': ['heads', 'networks', 'speeds', 'keras', 'loader', 'predict'],
     'results_table.py': ['collect', 'write'],
 }
 
