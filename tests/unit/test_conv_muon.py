@@ -64,6 +64,14 @@ def test_depthwise_filters_step_by_rule():
     assert values.max() < 1.3 / 0.6 * values.min()
 
 
+def test_a_depthwise_filter_without_gradient_stays():
+    filters = nn.Parameter(torch.ones(2, 1, 3, 3))
+    optimizer = ConvMuon([filters], lr=0.1, weight_decay=0.0, depthwise='filters')
+    filters.grad = torch.stack([torch.zeros(1, 3, 3), torch.ones(1, 3, 3)])
+    optimizer.step()
+    assert (filters[0] == 1).all() and (filters[1] < 1).all()
+
+
 def test_the_rule_of_depthwise_filters_is_kept():
     filters = nn.Parameter(torch.zeros(20, 1, 3, 3))
     optimizer = ConvMuon([filters], depthwise='adamw')

