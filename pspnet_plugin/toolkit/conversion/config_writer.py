@@ -7,7 +7,6 @@ import difflib
 import hashlib
 import os
 import re
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -92,8 +91,7 @@ def update_config(
         )
         how = 'every tenth (directories train and val are kept as they are)'
         held_out = max(len(pairs) // FOLDS, 1)
-    sizes = Counter(_half_size(file) for file in sample(pairs))
-    (width, height), _ = sizes.most_common(1)[0]
+    width, height = max((_half_size(file) for file in sample(pairs)), key=max)
     scale = max(TEST_SIDE / max(width, height), 1) if is_pretrained else 1
     others = {'val', 'test'} & splits
     labels = [file for name, (_, file) in matched.files.items() if name.split('/')[0] not in others]
