@@ -277,7 +277,7 @@ def _check(arch: str, out_indices: Sequence[int], output_stride: int, frozen_sta
         raise ValueError(
             f'EfficientNetLite: output_stride={output_stride!r}: expected one of {OUTPUT_STRIDES}'
         )
-    if not -1 <= frozen_stages <= LEVELS:
+    if frozen_stages not in range(-1, LEVELS + 1):
         raise ValueError(
-            f'EfficientNetLite: frozen_stages={frozen_stages}, but it has {LEVELS} levels'
+            f'EfficientNetLite: frozen_stages={frozen_stages!r}: expected -1 (none) to {LEVELS}'
         )
