@@ -7,15 +7,15 @@ _base_ = [
 ]
 
 data_preprocessor = dict(size={{_base_.crop_size}})
+loss_decode = dict(class_weight={{_base_.class_weight}})
 model = dict(
     data_preprocessor=data_preprocessor,
     backbone=dict(frozen_stages=3),  # strides 2, 4 and 8: in so short a time best left alone
-    decode_head=dict(loss_decode=dict(class_weight={{_base_.class_weight}})),
+    decode_head=dict(loss_decode=loss_decode),
 )
 optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.07, decay_mult=0.2)))
 )
-train_cfg = dict(reserve=62)  # its validation is of enlarged photos
 train_dataloader = dict(num_workers=1)
 val_dataloader = dict(batch_size=4, num_workers=1)
 test_dataloader = val_dataloader

@@ -50,7 +50,7 @@ def test_configs_of_the_zoo_have_a_trained_side():
             'psp_demo.py',
         )
     }  # fmt: skip
-    assert list(sides.values()) == [512, 384, None]
+    assert list(sides.values()) == [512, 460, None]
 
 
 @pytest.fixture(scope='module')

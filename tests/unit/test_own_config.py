@@ -67,7 +67,7 @@ def test_it_starts_from_imagenet_weights_where_they_are(run, monkeypatch, is_ins
     run(*CONFIG, labels=SPLIT)
     backbone = built().model.backbone
     assert backbone.type == ('EfficientNetLite' if is_installed else 'DilatedResidualNet')
-    assert backbone.get('test_scale') == (9.6 if is_installed else None)  # photos of 40 pixels
+    assert backbone.get('test_scale') == (8 if is_installed else None)  # photos of 40 pixels
     text = Path('configs/own.py').read_text()
     assert config_writer.FROM_SCRATCH in text and 'ImageNet weights' in text
     if is_installed:  # the way to scratch that the comment names
@@ -94,8 +94,8 @@ def test_directories_of_splits_are_kept(run, monkeypatch):
     assert config.val_dataset.metainfo['classes'] == META['classes']
     check_classes(MODELS.build(config.model), META['classes'])
     assert config.train_cfg.type == 'ClockTrainLoop'
-    # One held-out pair of 40x24 pixels, enlarged to 384x230; at a higher price, to tell.
-    assert config.train_cfg.reserve == round(VAL_STARTUP + 100 * 384 * 24 * 9.6 / 2**16)
+    # One held-out pair of 40x24 pixels, enlarged to 320x192; at a higher price, to tell.
+    assert config.train_cfg.reserve == round(VAL_STARTUP + 100 * 320 * 192 / 2**16)
     assert config.train_dataset[0]['inputs'].shape[-2:] == (192, 192)
 
 
@@ -103,7 +103,7 @@ def test_the_largest_photos_say_by_how_much_all_are_enlarged(run):
     small, large = np.zeros((30, 40), np.uint8), np.zeros((200, 160), np.uint8)
     small[:9] = large[:9] = 1
     run(*CONFIG, labels={'0': small, '1': small, '2': large})
-    assert built().model.backbone.test_scale == 384 / 200
+    assert built().model.backbone.test_scale == 320 / 200
 
 
 def test_one_directory_has_every_tenth_held_out_also_of_pairs_added_later(run):

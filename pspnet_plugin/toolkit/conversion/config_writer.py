@@ -24,7 +24,7 @@ FROM_SCRATCH = 'psp_cpu25_cityscapes_pairs.py'
 PRETRAINED = 'psp_efficientnet-lite2_cpu25_cityscapes_pairs.py'
 WEIGHTS = 'efficientnet-lite2'
 LARGEST_SIDE = 512  # pixels on the longer side of pairs, which both bases reach in training
-TEST_SIDE = 384  # to which the longer side of smaller photos is enlarged in tests there
+TEST_SIDE = 320  # to which the longer side of smaller photos is enlarged in tests there
 WEIGHT_POWER = -0.3  # of a class's share of the pixels, as from scratch
 FOLDS = 10  # one of so many pairs is held out if they are not split
 # Seconds of a validation, and for 65,536 pixels that the network sees, on two cores.
@@ -159,7 +159,7 @@ PRETRAINED_NOTE = (
     '# another --config writes one that starts from ImageNet weights.'
 )
 TEST_SCALE = """
-    # Photos below 384 pixels are enlarged for it, nearer to the scales that it is trained at.
+    # Photos below 320 pixels are enlarged for it, nearer to the scales that it is trained at.
     backbone=dict(test_scale={}),"""
 SPLIT_NOTE = """# Every tenth pair is held out for validation. Frames of one video should be on one
 # side: if these are some, sort the photos and label maps into directories train and val.
