@@ -1,16 +1,17 @@
-"""Transforms: photos of more than 8 bits, and fewer labels for a loss that costs less.
+"""Transforms: photos of more than 8 bits, photos of worse cameras, and fewer labels for the loss.
 
 Stock heads upsample logits to the size of the labels, which takes as long as a good part of the
 network. Labels at every second pixel in both directions are still as fine as logits of stride 4 or
 more can follow, and random crops bring in all pixels over the epochs.
 """
 
+import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform, LoadImageFromFile
 from mmcv.transforms.utils import cache_randomness
 from mmengine import fileio
 from mmseg.registry import TRANSFORMS
-from numpy.random import randint
+from numpy.random import normal, rand, randint, uniform
 
 from pspnet_plugin.utils.images import Bits, check_bits, decode_image
 
@@ -81,3 +82,58 @@ class SubsampleLabels(BaseTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(stride={self.stride})'
+
+
+@TRANSFORMS.register_module()
+class RandomDegradation(BaseTransform):
+    """Degrade a photo by one of blur, noise and JPEG compression, chosen at random.
+
+    Networks that are trained on such photos too lose less on those of other cameras and on files
+    that were compressed again.
+
+    Required and modified key: ``img``, (H, W, 3) uint8.
+
+    Args:
+        prob: Probability that a photo is degraded, 0 to 1; else ``ValueError``.
+        sigma: Range of the standard deviation of a Gaussian blur, in pixels.
+        noise: Range of the standard deviation of Gaussian noise, in levels of 255.
+        quality: Range of the JPEG quality, 1 to 100.
+    """
+
+    def __init__(
+        self,
+        *,
+        prob: float = 0.5,
+        sigma: tuple[float, float] = (0.3, 1.5),
+        noise: tuple[float, float] = (2, 15),
+        quality: tuple[int, int] = (25, 90),
+    ) -> None:
+        if not 0 <= prob <= 1:
+            raise ValueError(f'RandomDegradation: prob={prob}: expected 0 to 1')
+        self.prob = prob
+        self.sigma = sigma
+        self.noise = noise
+        self.quality = quality
+
+    def transform(self, results: dict) -> dict:
+        """Degrade the photo of a sample."""
+        if rand() < self.prob:
+            degrade = (self._blur, self._add_noise, self._compress)[randint(3)]
+            results['img'] = degrade(results['img'])
+        return results
+
+    def _blur(self, image: np.ndarray) -> np.ndarray:
+        return cv2.GaussianBlur(image, (0, 0), uniform(*self.sigma))
+
+    def _add_noise(self, image: np.ndarray) -> np.ndarray:
+        noisy = image + normal(0, uniform(*self.noise), image.shape)
+        return np.rint(noisy).clip(0, 255).astype(np.uint8)
+
+    def _compress(self, image: np.ndarray) -> np.ndarray:
+        low, high = self.quality
+        options = [cv2.IMWRITE_JPEG_QUALITY, randint(low, high + 1)]
+        return np.asarray(cv2.imdecode(cv2.imencode('.jpg', image, options)[1], cv2.IMREAD_COLOR))
+
+    def __repr__(self) -> str:
+        ranges = f'sigma={self.sigma}, noise={self.noise}, quality={self.quality}'
+        return f'{type(self).__name__}(prob={self.prob}, {ranges})'
