@@ -94,10 +94,13 @@ class RandomDegradation(BaseTransform):
     Required and modified key: ``img``, (H, W, 3) uint8.
 
     Args:
-        prob: Probability that a photo is degraded, 0 to 1; else ``ValueError``.
+        prob: Probability that a photo is degraded, 0 to 1.
         sigma: Range of the standard deviation of a Gaussian blur, in pixels.
         noise: Range of the standard deviation of Gaussian noise, in levels of 255.
         quality: Range of the JPEG quality, 1 to 100.
+
+    Raises:
+        ValueError: An argument is none of these, or a photo is not uint8.
     """
 
     def __init__(
@@ -110,6 +113,15 @@ class RandomDegradation(BaseTransform):
     ) -> None:
         if not 0 <= prob <= 1:
             raise ValueError(f'RandomDegradation: prob={prob}: expected 0 to 1')
+        limits = dict(
+            sigma=(sigma, 0.01, np.inf), noise=(noise, 0, np.inf), quality=(quality, 1, 100)
+        )
+        for name, ((low, high), least, most) in limits.items():
+            if not least <= low <= high <= most:
+                raise ValueError(
+                    f'RandomDegradation: {name}=({low}, {high}): expected the lowest and the '
+                    f'highest value, from {least} to {most}'
+                )
         self.prob = prob
         self.sigma = sigma
         self.noise = noise
@@ -117,6 +129,8 @@ class RandomDegradation(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Degrade the photo of a sample."""
+        if (dtype := results['img'].dtype) != np.uint8:
+            raise ValueError(f'RandomDegradation: a photo of {dtype}: expected uint8')
         if rand() < self.prob:
             degrade = (self._blur, self._add_noise, self._compress)[randint(3)]
             results['img'] = degrade(results['img'])

@@ -47,3 +47,8 @@ def test_probability_and_seed_are_kept():
     for prob in (-0.1, 1.5):
         with pytest.raises(ValueError, match=f'prob={prob}'):
             degrade(image, prob=prob)
+    for options in (dict(sigma=(0, 1)), dict(noise=(9, 2)), dict(quality=(50, 101))):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            degrade(image, **options)
+    with pytest.raises(ValueError, match='float32'):
+        degrade(image.astype(np.float32))
