@@ -29,8 +29,8 @@ from mmengine.registry import init_default_scope
 from mmseg.apis import inference_model, init_model
 from mmseg.registry import MODELS
 
-from pspnet_plugin.apis.export.comparison import shapes_to_check
-from pspnet_plugin.apis.export.exporters import FORMATS, METADATA
+from pspnet_plugin.apis.export.comparison import sample_images, shapes_to_check
+from pspnet_plugin.apis.export.exporters import FORMATS, METADATA, open_exported
 from pspnet_plugin.version import __version__
 
 EXPORT = ROOT / 'tools/deployment/export_onnx.py'
@@ -104,6 +104,29 @@ def onnx_file(trained_files):
     assert [path.name for path in trained_files.glob('*.onnx')] == ['net.onnx']
     assert not list(trained_files.glob('.*'))
     return out
+
+
+def test_half_weights_make_half_the_file(trained_files, onnx_file):
+    half = trained_files / 'half.onnx'
+    arguments = [trained_files / 'net.py', trained_files / 'net.pth', half, '--dynamic', '--half']
+    assert load_tool('deployment/export_onnx.py').main([*map(str, arguments)]) == 0
+    sizes = [
+        sum(tensor.ByteSize() for tensor in onnx.load(path).graph.initializer)
+        for path in (half, onnx_file)
+    ]
+    assert 0.5 <= sizes[0] / sizes[1] < 0.6
+    image = sample_images((1, 70, 90))
+    (labels, logits), (expected, exact) = (
+        open_exported(path, form='onnx')(image) for path in (half, onnx_file)
+    )
+    assert (labels == expected).float().mean() > 0.98 and labels.unique().numel() > 1
+    assert 0 < (logits - exact).abs().max() < 1e-2 * exact.abs().max()
+
+
+def test_files_name_no_directory_of_this_machine(onnx_file):
+    content = onnx_file.read_bytes()
+    assert b'index_map' in content
+    assert str(ROOT).encode() not in content and b'site-packages' not in content
 
 
 @pytest.mark.parametrize('normalize', ['inside', 'outside'])

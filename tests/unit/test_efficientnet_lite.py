@@ -183,14 +183,18 @@ def test_frozen_levels_have_no_gradient_and_keep_their_statistics(frozen):
             assert norms and all(norm.training == (level >= frozen) for norm in norms)
 
 
-@pytest.mark.parametrize(('size', 'large'), [((64, 96), (96, 144)), ((33, 47), (50, 71))], ids=str)
-def test_images_are_enlarged_in_eval_mode(size, large):
+@pytest.mark.parametrize(
+    ('scale', 'size', 'seen'),
+    [(1.5, (64, 96), (96, 144)), (1.5, (33, 47), (50, 71)), (0.75, (64, 97), (48, 73))],
+    ids=str,
+)
+def test_images_are_resized_in_eval_mode(scale, size, seen):
     torch.manual_seed(0)
-    net, plain = EfficientNetLite(test_scale=1.5).eval(), EfficientNetLite().eval()
+    net, plain = EfficientNetLite(test_scale=scale).eval(), EfficientNetLite().eval()
     plain.load_state_dict(net.state_dict())
     x = torch.randn(2, 3, *size)
     with torch.no_grad():
-        expected = plain(F.interpolate(x, large, mode='bilinear'))
+        expected = plain(F.interpolate(x, seen, mode='bilinear'))
         for one, other in zip(net(x), expected, strict=True):
             torch.testing.assert_close(one, other)
         in_training = [out.shape[2:] for out in net.train()(x)]
@@ -254,7 +258,7 @@ def test_checkpointing_channels_last_and_fusing_change_no_numbers():
 @pytest.mark.parametrize(
     'arguments',
     [dict(arch='lite9'), dict(out_indices=()), dict(out_indices=(5,)), dict(output_stride=4),
-     dict(frozen_stages=6), dict(test_scale=0.5), dict(test_scale=float('inf'))],
+     dict(frozen_stages=6), dict(test_scale=0), dict(test_scale=float('inf'))],
     ids=str,
 )  # fmt: skip
 def test_arguments_that_cannot_be_are_named(arguments):

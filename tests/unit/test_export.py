@@ -43,6 +43,7 @@ OPTIONS = {
     'opset': (['--opset', '9'], '18'),
     'suffix': (['--format', 'torch_export'], '.pt2'),
     'dynamic trace': (['--format', 'torchscript', '--dynamic'], '--dynamic'),
+    'half a trace': (['--format', 'torchscript', '--half'], '--half'),
     'no size': (
         ['--cfg-options', 'model.data_preprocessor.size=None', 'data_preprocessor.size=None',
          'crop_size=None'],

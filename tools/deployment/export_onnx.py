@@ -90,13 +90,16 @@ def export(args: argparse.Namespace) -> None:
         print(f'exporting {args.config} (transformers take minutes) ...', flush=True)
         least = write(
             network, images, part, form=args.format, dynamic=args.dynamic, opset=args.opset,
-            metadata=metadata,
+            metadata=metadata, half=args.half,
         )  # fmt: skip
         seconds = time.perf_counter() - start
         print(f'exported in {seconds:.0f} s; checked against the framework:')
         run = open_exported(part, form=args.format)
         for shape in shapes_to_check(size, dynamic=args.dynamic):
-            _check(run, model, shape, normalize=normalize, order=info['channel_order'])
+            _check(
+                run, model, shape,
+                normalize=normalize, order=info['channel_order'], half=args.half,
+            )  # fmt: skip
     sides = f'{size[0]}x{size[1]}'
     if args.dynamic:
         sides = 'any height and width' + (f' from {least}' if least > 1 else '')
@@ -105,8 +108,9 @@ def export(args: argparse.Namespace) -> None:
 
 
 def _check(
-    run: Run, model: EncoderDecoder, shape: tuple[int, int, int], *, normalize: bool, order: str
-) -> None:
+    run: Run, model: EncoderDecoder, shape: tuple[int, int, int],
+    *, normalize: bool, order: str, half: bool,
+) -> None:  # fmt: skip
     """Compare the exported file with the framework on images of a shape (N, H, W)."""
     try:
         difference = compare(run, model, shape, normalize=normalize, order=order)
@@ -115,12 +119,14 @@ def _check(
         text = ' '.join(str(error).split())[:400]
         raise CheckFailed(f'{n} x {height}x{width} does not run: {text}') from error
     print(f'  {difference}', flush=True)
-    if not difference.passes():
+    if not difference.passes(half=half):
         raise CheckFailed(f'the results differ from the framework: {difference}')
 
 
 def _check_arguments(args: argparse.Namespace) -> None:
     check_output_name(args.out, FORMATS[args.format])
+    if args.half and args.format != 'onnx':
+        raise ValueError(f'--half is for ONNX files, not --format {args.format}')
     if args.dynamic and args.format == 'torchscript':
         raise ValueError('--dynamic: a trace may fix the size; take --format torch_export, or onnx')
     if args.format == 'onnx':
@@ -153,6 +159,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--normalize', choices=('inside', 'outside'), default='inside',
         help='inside: the file takes 0 to 255, uint8; outside: normalised floats (default inside)',
     )  # fmt: skip
+    add('--half', action='store_true', help='store the weights in float16: half the file (.onnx)')
     add('--opset', type=int, default=OPSET, help=f'version of the ONNX operators (default {OPSET})')
     add('--format', choices=FORMATS, default='onnx', help='file format (default onnx)')
     add_cfg_options(parser)

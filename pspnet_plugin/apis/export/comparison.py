@@ -15,6 +15,7 @@ from pspnet_plugin.utils.resizing import Size
 
 MAX_DIFFERENCE = 1e-4  # of logits; relative to the largest where that exceeds 1
 MIN_EQUAL = 0.999  # share of pixels with the same class
+MAX_HALF_DIFFERENCE, MIN_HALF_EQUAL = 1e-2, 0.99  # with weights in float16
 
 
 class Difference(NamedTuple):
@@ -25,10 +26,13 @@ class Difference(NamedTuple):
     largest: float  # largest absolute logit
     equal: float  # share of the pixels with the same class, 0 to 1
 
-    def passes(self) -> bool:
-        """Return whether both may count as the same network; False for NaN."""
-        limit = MAX_DIFFERENCE * max(1.0, self.largest)
-        return self.logits <= limit and self.equal >= MIN_EQUAL
+    def passes(self, *, half: bool = False) -> bool:
+        """Return whether both may count as the same network; False for NaN.
+
+        If ``half``, one has its weights in float16.
+        """
+        limit = (MAX_HALF_DIFFERENCE if half else MAX_DIFFERENCE) * max(1.0, self.largest)
+        return self.logits <= limit and self.equal >= (MIN_HALF_EQUAL if half else MIN_EQUAL)
 
     def __str__(self) -> str:
         n, _, height, width = self.shape

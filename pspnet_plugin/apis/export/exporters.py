@@ -11,7 +11,9 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from mmengine.logging import MMLogger
 from torch import Tensor
@@ -26,6 +28,8 @@ METADATA = 'metadata.json'
 EXPORT_LOGGERS = ('torch', 'onnxscript', 'onnx_ir', 'keras', 'tensorflow', 'absl')
 OPSET, OLDEST_OPSET = 20, 18  # default, and oldest that torch's exporter writes
 UNLIMITED = 2**20  # limits of a size from here up are none
+SMALL = 256  # elements of a tensor that is not worth a cast
+LARGEST_HALF = float(np.finfo(np.float16).max)
 
 Run = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -54,12 +58,14 @@ def write(
     dynamic: bool,
     opset: int,
     metadata: dict,
+    half: bool = False,
 ) -> int:
     """Export a network in eval mode; return the least H and W that the file takes.
 
     ``images``, (2, 3, H, W), are an example of what it takes. The batch is free in every format,
     and if ``dynamic``, H and W are too. ``metadata`` becomes ``metadata_props`` of ONNX, strings as
-    they are, others as JSON, or the extra file ``METADATA``. ``ExportError``: the exporter failed.
+    they are, others as JSON, or the extra file ``METADATA``. If ``half``, an ONNX file stores its
+    weights in float16; it still computes in float32. ``ExportError``: the exporter failed.
     """
     extra = {METADATA: json.dumps(metadata, indent=1)}
     try:
@@ -80,6 +86,10 @@ def write(
                 opset_version=opset, verbose=False,
             )  # fmt: skip
             assert written
+            for one in written.model.graph:
+                one.metadata_props.clear()  # the exporter's, with paths of this machine
+            if half:
+                _halve_weights(written.model.graph)
             texts = written.model.metadata_props
             for key, value in metadata.items():
                 texts[key] = value if isinstance(value, str) else json.dumps(value)
@@ -90,6 +100,29 @@ def write(
     except Exception as error:  # of any part of the network
         text = ' '.join(str(error).split())
         raise ExportError(f'{type(error).__name__}: {text[:600]}') from error
+
+
+def _halve_weights(graph: Any) -> None:
+    """Store the weights of an ``onnx_ir.Graph`` in float16, each cast back before its first use.
+
+    Runtimes do that once, when they open the file. Small tensors, and those with larger values than
+    float16 has, are left.
+    """
+    import onnx_ir as ir
+
+    first = graph[0]
+    for name, value in list(graph.initializers.items()):
+        array = value.const_value.numpy()
+        if array.dtype != np.float32 or array.size < SMALL or abs(array).max() > LARGEST_HALF:
+            continue
+        tensor = ir.tensor(array.astype(np.float16), name=f'{name}_half')
+        cast = ir.node(
+            'Cast', [ir.val(tensor.name, const_value=tensor)], dict(to=ir.DataType.FLOAT)
+        )
+        value.replace_all_uses_with(cast.outputs[0])
+        del graph.initializers[name]
+        graph.register_initializer(cast.inputs[0])
+        graph.insert_before(first, cast)
 
 
 def _graph(

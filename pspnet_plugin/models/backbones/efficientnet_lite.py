@@ -123,9 +123,9 @@ class EfficientNetLite(StagedBackbone):
         out_indices: Levels whose feature maps are returned, in this order: 0 to 4, of strides 2, 4,
             8, 16 and 32.
         output_stride: 32, or 16 or 8: later levels then keep that stride and are dilated.
-        test_scale: Factor by which images are enlarged first in eval mode, rounded to a fraction
-            of at most sixteenths: networks that learn by crops of enlarged photos label enlarged
-            ones best.
+        test_scale: Factor by which images are resized first in eval mode, rounded to a fraction of
+            at most sixteenths: networks that learn by crops of enlarged photos label enlarged ones
+            best, and below 1 it saves time.
         frozen_stages: Number of leading levels (the stem belongs to the first) without gradient and
             with norms in eval mode; 0 or -1 for none.
         norm_eval: If true, all batch norms stay in eval mode while training.
@@ -160,8 +160,8 @@ class EfficientNetLite(StagedBackbone):
         super().__init__(init_cfg or _default_init())
         out_indices = tuple(out_indices)
         _check(arch, out_indices, output_stride, frozen_stages)
-        if not 1 <= test_scale < math.inf:
-            raise ValueError(f'EfficientNetLite: test_scale={test_scale}: expected 1 or more')
+        if not 0.1 <= test_scale < math.inf:
+            raise ValueError(f'EfficientNetLite: test_scale={test_scale}: expected 0.1 or more')
         self.test_scale = Fraction(test_scale).limit_denominator(16)  # exports need integers
         self.arch = arch
         self.out_indices = out_indices
@@ -204,7 +204,7 @@ class EfficientNetLite(StagedBackbone):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Map (N, 3, H, W) to (N, C, H / s, W / s) for each of ``out_indices``, rounded up.
 
-        In eval mode, H and W are those of the enlarged image.
+        In eval mode, H and W are those of the resized image.
         """
         if self.test_scale != 1 and not self.training:
             by, over = self.test_scale.as_integer_ratio()
