@@ -1,6 +1,6 @@
 """Measure parts of the plugin beside their stock counterparts, as ratios within one run.
 
-``heads``: FastPSPHead and FastUPerHead beside PSPHead and UPerHead, in inference and training.
+``heads``: fast heads beside their stock counterparts, in inference and training.
 ``networks``: a whole network, from a generated street scene to its index map, beside the same with
 the stock head, and in deployed variants.
 ``speeds``: the networks of several configs beside each other, images a second.

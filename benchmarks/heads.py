@@ -1,9 +1,11 @@
-"""FastPSPHead and FastUPerHead beside PSPHead and UPerHead, in inference and training."""
+"""Fast heads beside their stock counterparts, in inference and training."""
 
 import argparse
 from functools import partial
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
@@ -13,13 +15,25 @@ from benchmarks.timing import DTYPES, Machine
 from pspnet_plugin.utils.command_line import bounded_int, parse_size
 
 # Heads of stock configs. The head of R101 is the same as that of R50.
-HEADS = {
+HEADS: dict[str, dict[str, Any]] = {
     'r18': dict(type='PSPHead', in_channels=512, in_index=0, channels=128),
     'r50': dict(type='PSPHead', in_channels=2048, in_index=0, channels=512),
     'uper': dict(
         type='UPerHead', in_channels=[96, 192, 384, 768], in_index=[0, 1, 2, 3], channels=512
     ),
-}
+    'segformer': dict(
+        type='SegformerHead', in_channels=[32, 64, 160, 256], in_index=[0, 1, 2, 3], channels=256
+    ),
+    'hrnet': dict(
+        type='FCNHead', in_channels=[18, 36, 72, 144], in_index=[0, 1, 2, 3], channels=270,
+        input_transform='resize_concat', kernel_size=1, num_convs=1, concat_input=False,
+    ),
+    'ham': dict(
+        type='LightHamHead', in_channels=[64, 160, 256], in_index=[0, 1, 2], channels=256,
+        ham_channels=256, ham_kwargs=dict(MD_R=16, rand_init=False),
+        norm_cfg=dict(type='GN', num_groups=32),
+    ),
+}  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,12 +91,16 @@ def _build(
 ) -> tuple[dict[str, nn.Module], list[Tensor]]:
     """Build the ``stock`` head and ``ours`` with the same parameters, and feature maps of a batch.
 
-    Each feature map of UPerHead has half the size of the one before.
+    Each feature map has half the size of the one before.
     """
-    config = dict(HEADS[name], num_classes=19, norm_cfg=dict(type='BN'), dropout_ratio=0)
+    config = dict[str, Any](num_classes=19, norm_cfg=dict(type='BN'), dropout_ratio=0) | HEADS[name]
     heads = dict(stock=randomise_norms(MODELS.build(config)))
     heads['ours'] = MODELS.build(dict(config, type=f'Fast{config["type"]}'))
     heads['ours'].load_state_dict(heads['stock'].state_dict())
+    if name == 'ham':  # stock draws its bases in the forward, at random and in float32
+        bases = F.normalize(torch.rand(1, config['ham_channels'], 16), dim=1)
+        for head in heads.values():
+            head.get_submodule('hamburger.ham').register_buffer('bases', bases)
     layout = torch.channels_last if args.channels_last else torch.contiguous_format
     place = dict(device=args.device, dtype=DTYPES[args.dtype], memory_format=layout)
     channels = HEADS[name]['in_channels']

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_device(parser)
     add = parser.add_argument
     add('--config', default='configs/psp_r50-d8_cityscapes_pairs.py',
-        help='with one of our heads (%(default)s)',
+        help='whose heads, ours or stock, we have faster (%(default)s)',
     )  # fmt: skip
     add('--checkpoint', help='weights of the config (random)')
     add('--size', type=parse_size, default=(512, 1024), metavar='HxW',
@@ -68,26 +68,26 @@ def measure(args: argparse.Namespace, machine: Machine) -> list[dict]:
 
 
 def build_networks(config: str, *, checkpoint: str | None = None) -> tuple[nn.Module, nn.Module]:
-    """Build the network of a config with stock heads in place of ours, and as it is.
+    """Build the network of a config with stock heads, and with ours.
 
-    Without a checkpoint the weights are random, norms included. A network without one of our heads
+    Without a checkpoint the weights are random, norms included. A network with another decode head
     raises ``ValueError``.
     """
     model = Config.fromfile(config).model
     model.pretrained = None
     init_default_scope('mmseg')
-    ours = randomise_norms(MODELS.build(copy.deepcopy(model)))
+    heads = [model[key] for key in ('decode_head', 'auxiliary_head') if model.get(key)]
+    for head in heads:
+        head.type = head.type.removeprefix('Fast')
+    if f'Fast{model.decode_head.type}' not in MODELS:
+        raise ValueError(f'{config}: its decode_head is {model.decode_head.type}, not one of ours')
+    stock = MODELS.build(copy.deepcopy(model))
+    for head in heads:
+        if f'Fast{head.type}' in MODELS:
+            head.type = f'Fast{head.type}'
+    ours = randomise_norms(MODELS.build(model))
     if checkpoint:
         load_checkpoint(ours, checkpoint, map_location='cpu', strict=True)
-    if not model.decode_head.type.startswith('Fast'):
-        raise ValueError(
-            f'{config}: its decode_head is {model.decode_head.type}; expected FastPSPHead or '
-            'FastUPerHead, which have a stock counterpart'
-        )
-    for key in ('decode_head', 'auxiliary_head'):
-        if model.get(key):
-            model[key].type = model[key].type.removeprefix('Fast')
-    stock = MODELS.build(model)
     stock.load_state_dict(ours.state_dict())
     return stock.eval(), ours.eval()
 

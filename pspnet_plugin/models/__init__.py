@@ -7,7 +7,10 @@ from pspnet_plugin.models.backbones import (
 )
 from pspnet_plugin.models.decode_heads import (
     ColorPSPHead,
+    FastFCNHead,
+    FastLightHamHead,
     FastPSPHead,
+    FastSegformerHead,
     FastUPerHead,
     WindowPSPHead,
 )
@@ -17,5 +20,6 @@ from pspnet_plugin.models.preprocessor import MinMaxDataPreProcessor
 
 __all__ = [
     'ColorLoss', 'ColorPSPHead', 'DilatedResidualBlock', 'DilatedResidualNet', 'EfficientNetLite',
-    'FastPSPHead', 'FastUPerHead', 'KerasInit', 'MinMaxDataPreProcessor', 'WindowPSPHead',
+    'FastFCNHead', 'FastLightHamHead', 'FastPSPHead', 'FastSegformerHead', 'FastUPerHead',
+    'KerasInit', 'MinMaxDataPreProcessor', 'WindowPSPHead',
 ]  # fmt: skip

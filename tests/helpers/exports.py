@@ -101,6 +101,10 @@ NETWORKS = {
         head=dict(type='FastUPerHead', in_channels=[16, 24, 32, 64], in_index=[0, 1, 2, 3],
                   channels=16, norm_cfg=BN)
     ),
+    'segformer': config_of(
+        head=dict(type='FastSegformerHead', in_channels=[16, 24, 32, 64], in_index=[0, 1, 2, 3],
+                  channels=16, norm_cfg=BN)
+    ),
     'one channel': config_of(
         SMALL,
         dict(PSP, in_channels=24, in_index=1, num_classes=2, out_channels=1, threshold=0.4),

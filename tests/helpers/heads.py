@@ -1,6 +1,6 @@
 """Tests that every fast head inherits: parity with its stock counterpart, however it is run."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import combinations, product
 
 import pytest
@@ -71,6 +71,11 @@ def assert_gradients(module: nn.Module, *, at_least: int) -> None:
         assert p.grad.isfinite().all() and p.grad.abs().sum() > 0, f'{n}: {p.grad}'
 
 
+def always_pays(x: Tensor, levels: Sequence[Tensor], weight: Tensor) -> list[bool]:
+    """Keep all levels at their bins, in place of ``pays_at_bins``."""
+    return [True] * len(levels)
+
+
 class _FastHead:
     """Builds the head of ``config`` and its fast counterpart ``Fast...``."""
 
@@ -81,7 +86,7 @@ class _FastHead:
     def _at_bins(self, monkeypatch):
         torch.manual_seed(0)
         if self.always_at_bins:
-            monkeypatch.setattr(pyramid, 'MULTIPLY_ADDS_PER_COPY', 0)
+            monkeypatch.setattr(pyramid, 'pays_at_bins', always_pays)
 
     def build(self, fast: bool, **kwargs) -> nn.Module:
         defaults = dict(channels=8, num_classes=5, dropout_ratio=0, norm_cfg=BN)
@@ -127,6 +132,21 @@ class _FastHead:
             scale = max(expected.abs().max().item(), 1e-3)
             error = (ours[name] - expected).abs().max().item() / scale
             assert error < (1e-10 if dtype == torch.float64 else 5e-5), f'{name}: {error}'
+
+
+class LightHam:
+    """Config of a ``LightHamHead`` that holds its bases from the start; stock draws them later."""
+
+    config = dict(
+        type='LightHamHead', in_channels=[6, 8, 12], in_index=[0, 1, 2], ham_channels=8,
+        ham_kwargs=dict(MD_R=4, rand_init=False),
+    )  # fmt: skip
+
+    def build(self, fast: bool, **kwargs) -> nn.Module:
+        head = super().build(fast, **kwargs)
+        ham = head.hamburger.ham
+        ham.register_buffer('bases', ham._build_bases(1, ham.S, 8, ham.R, device='cpu'))
+        return head
 
 
 class FastHeadTester(_FastHead):

@@ -6,12 +6,18 @@ pyramid of bins inherits ``FastPyramidHeadTester``, any other ``FastHeadTester``
 
 import pytest
 import torch
-from helpers.heads import BN, FastPyramidHeadTester, randomise
+from helpers.heads import BN, FastHeadTester, FastPyramidHeadTester, LightHam, randomise
+from mmcv.cnn import ConvModule
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint, save_checkpoint
 from mmseg.registry import MODELS
 
 from pspnet_plugin.engine import find_stock_tool
+from pspnet_plugin.models.layers import fuse_concat
+
+# SegformerHead and LightHamHead hold ReLUs that act_cfg does not replace, and the bases of
+# LightHamHead magnify rounding.
+IN_FLOAT64 = FastHeadTester.factors | dict(dtype=[torch.float64])
 
 
 class TestFastPSPHead(FastPyramidHeadTester):
@@ -31,6 +37,71 @@ class TestFastPSPHeadOverSeveralFeatureMaps(FastPyramidHeadTester):
 
 class TestFastUPerHead(FastPyramidHeadTester):
     config = dict(type='UPerHead', in_channels=[6, 8, 12], in_index=[0, 1, 2])
+
+
+class TestFastSegformerHead(FastHeadTester):
+    config = dict(type='SegformerHead', in_channels=[6, 8, 12], in_index=[0, 1, 2])
+    fused = 'fusion_conv'
+    factors = IN_FLOAT64
+
+    def test_another_interpolation_matches_stock(self):
+        self.assert_parity((13, 20), interpolate_mode='bicubic')
+
+
+class TestFastFCNHead(FastHeadTester):
+    config = dict(
+        type='FCNHead', in_channels=[6, 8, 8], in_index=[0, 2, 1], input_transform='resize_concat',
+        kernel_size=1, num_convs=1, concat_input=False,
+    )  # fmt: skip
+    fused = 'convs.0'
+
+    @pytest.mark.parametrize(
+        'change',
+        [
+            dict(concat_input=True),
+            dict(concat_input=True, kernel_size=3, num_convs=2),
+            dict(concat_input=True, kernel_size=3, dilation=2),
+            dict(concat_input=True, num_convs=0, channels=22),
+            dict(kernel_size=2),
+        ],
+        ids=['1x1', '3x3', 'dilated', 'none', 'even'],
+    )
+    @pytest.mark.parametrize('align_corners', [False, True])
+    def test_other_convolutions_match_stock(self, change, align_corners):
+        self.assert_parity((13, 20), align_corners=align_corners, **change)
+
+    def test_a_single_feature_map_runs_as_in_stock(self):
+        stock, ours = self.pair(in_channels=6, in_index=0, input_transform=None)
+        inputs = self.inputs()
+        torch.testing.assert_close(ours(inputs), stock(inputs), rtol=0, atol=0)
+
+
+class TestFastLightHamHead(LightHam, FastHeadTester):
+    fused = 'squeeze'
+    factors = IN_FLOAT64
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        dict(dilation=2, padding=2),
+        dict(stride=2),
+        dict(groups=2),
+        dict(kernel_size=2),
+        dict(kernel_size=(3, 1)),
+        dict(padding=0),
+        dict(padding_mode='reflect'),
+        dict(conv_cfg=dict(type='Conv2d', padding_mode='circular')),
+    ],
+    ids=str,
+)
+def test_convolutions_that_do_not_fit_are_left_to_stock(change):
+    plain = dict(in_channels=8, out_channels=4, kernel_size=3, padding=1)
+    assert fuse_concat(ConvModule(**plain), align_corners=False)
+    module = ConvModule(**(plain | change))
+    conv = module.conv
+    assert not fuse_concat(module, align_corners=False)
+    assert module.conv is conv
 
 
 def test_stock_pspnet_checkpoint_predicts_the_same(tmp_path):

@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers.heads import pairwise
+from helpers.heads import always_pays, pairwise
 
 from pspnet_plugin.models.layers import conv_over_concat, pool, pyramid, tap_products, upsample
 from pspnet_plugin.models.layers.pyramid import pays_at_bins
@@ -20,7 +20,7 @@ LAYOUTS = [torch.contiguous_format, torch.channels_last]
 @pytest.fixture
 def at_bins(monkeypatch):
     """Keep all levels at their bins."""
-    monkeypatch.setattr(pyramid, 'pays_at_bins', lambda _, levels, *__: [True] * len(levels))
+    monkeypatch.setattr(pyramid, 'pays_at_bins', always_pays)
 
 
 def make(size, bins, *, channels=4, out=6, kernel=3, batch=2):
@@ -147,6 +147,7 @@ def test_training_saves_nothing_but_the_inputs(at_bins):
         ((32, 32), (1, 2, 3, 6), [True] * 4),
         ((8, 8), (1, 2, 3, 6), [False] * 4),
         ((24, 24), (1, 22), [True, False]),  # nearly as many bins as pixels
+        ((24, 24), (1, 24), [True, False]),  # nothing to upsample
     ],
     ids=str,
 )

@@ -8,8 +8,14 @@ file ``tests/unit/test_NAME_head.py``.
 """
 
 from pspnet_plugin.models.decode_heads.color_psp_head import ColorPSPHead
+from pspnet_plugin.models.decode_heads.fcn_head import FastFCNHead
+from pspnet_plugin.models.decode_heads.ham_head import FastLightHamHead
 from pspnet_plugin.models.decode_heads.psp_head import FastPSPHead
+from pspnet_plugin.models.decode_heads.segformer_head import FastSegformerHead
 from pspnet_plugin.models.decode_heads.uper_head import FastUPerHead
 from pspnet_plugin.models.decode_heads.window_psp_head import WindowPSPHead
 
-__all__ = ['ColorPSPHead', 'FastPSPHead', 'FastUPerHead', 'WindowPSPHead']
+__all__ = [
+    'ColorPSPHead', 'FastFCNHead', 'FastLightHamHead', 'FastPSPHead', 'FastSegformerHead',
+    'FastUPerHead', 'WindowPSPHead',
+]  # fmt: skip

@@ -65,14 +65,15 @@ class ConcatConv2d(nn.Conv2d):
         )
 
 
-def fuse_concat(module: ConvModule, *, align_corners: bool) -> None:
-    """Let a module take ``Parts``, with the same parameters.
+def fuse_concat(module: ConvModule, *, align_corners: bool) -> bool:
+    """Let a module take ``Parts``, with the same parameters, and return whether it does.
 
-    A module whose ``conv_cfg`` asks for another convolution (deformable, say) is left as it is.
+    A module with another convolution than ``ConcatConv2d`` computes (dilated, strided, grouped, of
+    an even kernel, or deformable by its ``conv_cfg``, say) is left as it is.
     """
     conv = module.conv
-    if type(conv) is not nn.Conv2d:
-        return
+    if not _fits_concat(conv):
+        return False
     with torch.device('meta'):  # the parameters are replaced; the random state stays
         fused = ConcatConv2d(
             conv.in_channels,
@@ -83,6 +84,22 @@ def fuse_concat(module: ConvModule, *, align_corners: bool) -> None:
         )
     fused.weight, fused.bias = conv.weight, conv.bias
     module.conv = fused
+    return True
+
+
+def _fits_concat(conv: nn.Module) -> bool:
+    """Tell whether ``ConcatConv2d`` computes a convolution: odd, square, and plain otherwise."""
+    if type(conv) is not nn.Conv2d:
+        return False
+    kernel = conv.kernel_size[0]
+    return (
+        kernel % 2 == 1
+        and conv.kernel_size == (kernel, kernel)
+        and conv.padding == (kernel // 2, kernel // 2)
+        and conv.stride == conv.dilation == (1, 1)
+        and conv.groups == 1
+        and conv.padding_mode == 'zeros'
+    )
 
 
 def forward_over_concat(

@@ -18,6 +18,9 @@ Z costs k^2 O M h w multiply-adds, the convolution over the upsampled level k^2 
 products with A_h are sums over (d, a), so all levels share one, their A_h side by side.
 ``tap_products.py`` computes them.
 
+A 1x1 convolution is the case of one tap: it runs at each level's own size, and its sums are
+upsampled.
+
 Pooling to bins is a product with two matrices too, ``P_h x P_w^T``. Products have a deterministic
 backward on every device, and they export at any size.
 
@@ -203,7 +206,8 @@ def pays_at_bins(x: Tensor, levels: Sequence[Tensor], weight: Tensor) -> list[bo
 
     Compares multiply-adds plus ``MULTIPLY_ADDS_PER_COPY`` for each float moved. An export counts
     one image, as its batch is free; if height and width are free too, every level stays at its
-    bins. Shapes are those of ``conv_over_concat``.
+    bins. A level of x's size is none of bins: it needs no upsampling. Shapes are those of
+    ``conv_over_concat``.
     """
     (n, c, height, width), (out, _, kernel, _) = x.shape, weight.shape
     n = 1 if is_exporting() else n
@@ -216,7 +220,7 @@ def pays_at_bins(x: Tensor, levels: Sequence[Tensor], weight: Tensor) -> list[bo
         direct = n * m * height * width * (kernel**2 * out + 2 * copy)
         taps = n * out * kernel**2 * h * w * (m + 2 * copy)
         spread = n * out * kernel * h * width * (kernel * w + height + copy)
-        gains.append(direct - taps - spread)
+        gains.append(direct - taps - spread if (h, w) != (height, width) else 0)
     # Once for all levels, x's share of the weight is copied, and the output read and written.
     once = (out * (kernel**2 * c + n * height * width) + OVERHEAD_COPIES) * copy
     if sum(gain for gain in gains if gain > 0) < once:
