@@ -6,6 +6,8 @@ the stock head, and in deployed variants.
 ``speeds``: the networks of several configs beside each other, images a second.
 ``keras``: the article's network beside the same in Keras, in inference and training.
 ``loader``: a record of a pair, by each label decoding, beside the bare decoding of its bytes.
+``listing``: large sets of pairs, opened, shuffled and given to worker processes.
+``workers``: samples a second of a config's data loader, by numbers of worker processes.
 ``predict``: photos from files to files, as ``predict.py`` labels them, beside the bare network.
 
 Variants take turns, round by round, after one run each that does not count. Ratios are medians over
@@ -22,7 +24,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import heads, keras, loader, networks, predicting, speeds
+from benchmarks import heads, keras, listing, loader, networks, predicting, speeds, workers
 from benchmarks.timing import DTYPES, measure_machine
 from pspnet_plugin.utils.command_line import add_debug, bounded_int, run_command
 from pspnet_plugin.utils.environment import processor_name
@@ -34,12 +36,14 @@ EXAMPLE = """examples:
   python -m benchmarks speeds configs/psp_cityscapes_pairs.py configs/psp_small_cityscapes_pairs.py
   python -m benchmarks keras --rounds 3
   python -m benchmarks loader --data-root data/cityscapes_pairs
+  python -m benchmarks listing --pairs 1000000 --rounds 3
   python -m benchmarks predict photos/ --config configs/psp_demo.py \\
       --checkpoint work_dirs/psp_demo/iter_600.pth
 """
 PARTS = dict(
-    heads=heads, networks=networks, speeds=speeds, keras=keras, loader=loader, predict=predicting
-)
+    heads=heads, networks=networks, speeds=speeds, keras=keras, loader=loader, listing=listing,
+    workers=workers, predict=predicting,
+)  # fmt: skip
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -74,7 +78,7 @@ def measure(args: argparse.Namespace) -> None:
         processor=torch.cuda.get_device_name() if device == 'cuda' else processor_name(),
         threads=torch.get_num_threads(), options={k: str(v) for k, v in vars(args).items()},
     )  # fmt: skip
-    if args.part in ('loader', 'predict'):
+    if args.part in ('loader', 'listing', 'workers', 'predict'):
         rows = PARTS[args.part].measure(args)
     else:
         dtype = DTYPES[getattr(args, 'dtype', 'float32')]

@@ -7,6 +7,7 @@ virtual files of one pair (see ``pair_backends.py``), so that all transforms sta
 import os.path as osp
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 from mmengine import fileio
@@ -15,6 +16,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
 
 from pspnet_plugin.datasets.bad_pairs import POLICIES, BadPair, BadPairs
+from pspnet_plugin.datasets.lazy_records import LazyRecords
 from pspnet_plugin.datasets.listing import find_pairs, find_split, named_pairs
 from pspnet_plugin.datasets.pair_backends import SIDES, label_uri, photo_uri
 from pspnet_plugin.labels.decoder import LabelDecoder
@@ -70,7 +72,8 @@ class PairsDataset(BaseSegDataset):
         folds: Which of the ten folds of the split to use; None for all. Pair n of the order, from
             0, is in fold n % 10: ``folds=range(9)`` to train and ``folds=[9]`` to evaluate hold out
             a tenth.
-        **kwargs: Arguments of ``BaseSegDataset``, except the suffixes of its two folders.
+        **kwargs: Arguments of ``BaseSegDataset``, except the suffixes of its two folders;
+            ``serialize_data`` has no meaning, as records are made when they are asked for.
 
     Raises:
         ValueError: an argument is unusable, the split holds no pair, or its first pair is bad.
@@ -122,7 +125,7 @@ class PairsDataset(BaseSegDataset):
         self.folds = folds
         self.bad_pairs = BadPairs() if on_bad_pair == 'skip' else None
         self.decoder = self.make_decoder(metainfo, decode or {})
-        super().__init__(metainfo=metainfo, **kwargs)
+        super().__init__(metainfo=metainfo, **(kwargs | dict(serialize_data=False)))
 
     @classmethod
     def make_decoder(cls, metainfo: dict | None, decode: dict) -> LabelDecoder:
@@ -167,41 +170,39 @@ class PairsDataset(BaseSegDataset):
         colors = dict(zip(classes, self.decoder.palette, strict=True))
         return [list(colors[name]) for name in self._metainfo['classes']]
 
-    def load_data_list(self) -> list[dict]:
+    def load_data_list(self) -> LazyRecords:
         """Return one record a pair, with ``img_path`` and ``seg_map_path`` as virtual files."""
-        paths = self._find_pairs()
-        if self.bad_pairs:
-            _ = self.decoder.table  # else each of the threads would build it
-            paths = self.bad_pairs.filter(paths, read=self._read)
-        else:
-            self._read(paths[0])  # a wrong palette or side fails at once
-        return [
-            dict(
-                img_path=photo_uri(path, photo_side=self.photo_side),
-                seg_map_path=label_uri(path, photo_side=self.photo_side, decoder=self.decoder),
-                label_map=self.label_map,  # by which stock loading ignores classes not selected
-                reduce_zero_label=self.reduce_zero_label,
-                seg_fields=[],
-            )
-            for path in paths
-        ]
-
-    def _find_pairs(self) -> list[str]:
         with _errors_named(type(self)):
             folder = find_split(self.data_root, self.data_prefix.get('img_path'))
-            if self.ann_file:
-                paths = named_pairs(folder, self.ann_file, self.backend_args)
-            else:
-                paths = find_pairs(folder, self.backend_args, by_name=self.order == 'name')
-            if self.folds is None:
-                return paths
-            chosen = [path for n, path in enumerate(paths) if n % FOLDS in self.folds]
-            if not chosen:
-                raise ValueError(
-                    f'folds={self.folds} of the {len(paths)} pairs in {folder} hold none; a pair '
-                    f'is in fold n % {FOLDS}, n its number from 0'
-                )
-            return chosen
+            names = self._find_pairs(folder)
+        folder = f'{folder.rstrip("/")}/' if '://' in folder else osp.join(folder, '')
+        if self.bad_pairs:
+            _ = self.decoder.table  # else each of the threads would build it
+            paths = self.bad_pairs.filter([folder + name for name in names], read=self._read)
+            names = [path.removeprefix(folder) for path in paths]
+        else:
+            self._read(folder + names[0])  # a wrong palette or side fails at once
+        make = partial(
+            _record, folder=folder, photo_side=self.photo_side, decoder=self.decoder,
+            label_map=self.label_map,  # by which stock loading ignores classes not selected
+            reduce_zero_label=self.reduce_zero_label,
+        )  # fmt: skip
+        return LazyRecords(names, make)
+
+    def _find_pairs(self, folder: str) -> list[str]:
+        if self.ann_file:
+            names = named_pairs(folder, self.ann_file, self.backend_args)
+        else:
+            names = find_pairs(folder, self.backend_args, by_name=self.order == 'name')
+        if self.folds is None:
+            return names
+        chosen = [name for n, name in enumerate(names) if n % FOLDS in self.folds]
+        if not chosen:
+            raise ValueError(
+                f'folds={self.folds} of the {len(names)} pairs in {folder} hold none; a pair '
+                f'is in fold n % {FOLDS}, n its number from 0'
+            )
+        return chosen
 
     def prepare_data(self, idx: int) -> dict | None:
         """Return a sample; None for a pair lost in training, which the framework replaces."""
@@ -227,6 +228,18 @@ class PairsDataset(BaseSegDataset):
     def _read(self, path: str) -> None:
         uri = label_uri(path, photo_side=self.photo_side, decoder=self.decoder)
         fileio.get(uri, backend_args=self.backend_args)
+
+
+def _record(
+    name: str, *, folder: str, photo_side: str, decoder: LabelDecoder, **fields: object
+) -> dict:
+    path = folder + name
+    return dict(
+        img_path=photo_uri(path, photo_side=photo_side),
+        seg_map_path=label_uri(path, photo_side=photo_side, decoder=decoder),
+        seg_fields=[],
+        **fields,
+    )
 
 
 @DATASETS.register_module()

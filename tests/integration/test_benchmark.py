@@ -67,6 +67,20 @@ def test_loader_beside_decoding(measure, demo_root, monkeypatch):
     assert len(decoded) - rules == pairs * passes * rules * variants, 'nothing comes from a cache'
 
 
+def test_listing_of_large_sets(measure):
+    printed, found = measure('listing', '--pairs', '40', '10100', '--rounds', '1')
+    small, large = found['rows']
+    assert (small['pairs'], large['pairs']) == (40, 10100) and '| 10,100 |' in printed
+    assert large['record'] < 30 and large['open'] > 0 and large['first'] > 0
+
+
+def test_samples_a_second_of_loader_processes(measure, demo_root, monkeypatch):
+    monkeypatch.setenv('PAIRS_ROOT', str(demo_root))
+    printed, found = measure('workers', '--workers', '1', '2', '--batches', '2', '--rounds', '1')
+    assert [row['workers'] for row in found['rows']] == [1, 2] and '| 2 |' in printed
+    assert all(row['samples'] > 0 for row in found['rows'])
+
+
 def test_predicting_from_files_to_files(measure, network, tmp_path):
     folder = tmp_path / 'photos'
     folder.mkdir()

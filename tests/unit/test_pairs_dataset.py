@@ -1,10 +1,14 @@
 """Records of virtual files for stock pipelines, and arguments that are refused."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 from helpers.pairs import CITYSCAPES, LOAD, META, build, label_map, write_pair
+from hypothesis import given
+from hypothesis import strategies as st
+from mmengine import fileio
 from mmengine.dataset import ClassBalancedDataset
 from mmengine.fileio.backends import BaseStorageBackend
 from mmengine.fileio.backends.registry_utils import prefix_to_backends
@@ -12,7 +16,7 @@ from mmengine.logging import MMLogger
 
 from pspnet_plugin.datasets import CityscapesPairsDataset, PairsDataset
 from pspnet_plugin.datasets.bad_pairs import count_samples
-from pspnet_plugin.datasets.listing import NESTED_ROOTS
+from pspnet_plugin.datasets.listing import NESTED_ROOTS, _local_files, find_pairs
 from pspnet_plugin.utils.natural_order import natural_key
 
 CLASSES = CITYSCAPES['classes']
@@ -79,6 +83,30 @@ def test_natural_order_all_suffixes_and_a_count_of_the_rest(tmp_path, monkeypatc
 def test_natural_key_orders_numbers_by_value():
     ordered = ['9', '09b', '10', 'a9', 'a10']
     assert sorted(['10', '9', 'a10', 'a9', '09b'], key=natural_key) == ordered
+
+
+def by_parts(name: str) -> tuple:
+    """Natural order by its definition: text and numbers in turns, then the name."""
+    parts = re.split(r'(\d+)', name)
+    return [int(part) if part.isdecimal() else part.lower() for part in parts], name
+
+
+@given(st.lists(st.text(alphabet='0129aAb._- /é٣', max_size=6), min_size=2, unique=True))
+def test_natural_key_is_the_order_of_text_and_numbers_in_turns(names):
+    assert sorted(names, key=natural_key) == sorted(names, key=by_parts)
+
+
+def test_local_files_are_those_that_the_framework_lists(tmp_path):
+    for name in ('2.jpg', '10.jpg', 'b/c/1.png', 'b/notes.txt', '.hidden.jpg', '.git/1.jpg'):
+        (tmp_path / 'train' / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'train' / name).touch()
+    (tmp_path / 'other').mkdir()
+    (tmp_path / 'other/3.jpg').touch()
+    (tmp_path / 'train/link').symlink_to(tmp_path / 'other')
+    folder = str(tmp_path / 'train')
+    expected = set(fileio.list_dir_or_file(folder, list_dir=False, recursive=True))
+    assert set(_local_files(folder)) == expected and len(expected) == 6
+    assert find_pairs(folder, None) == ['2.jpg', '10.jpg', '.git/1.jpg', 'b/c/1.png', 'link/3.jpg']
 
 
 @pytest.mark.parametrize('suffix', ['.json', '.py'])
