@@ -13,7 +13,8 @@ the stock head, and in deployed variants.
 Variants take turns, round by round, after one run each that does not count. Ratios are medians over
 rounds (lowest to highest); seconds are the least of all rounds, which other work on the machine
 touches least. Memory is the most that torch's allocator holds at once beyond what it held before.
-The floor is the time of the multiply-adds at the speed of a large matrix product.
+The floor is the time of the multiply-adds at the speed of the fastest of some matrix products and
+convolutions, measured first in the same precision.
 """
 
 import argparse
@@ -87,7 +88,7 @@ def measure(args: argparse.Namespace) -> None:
         print(
             f'{about["processor"]}, {about["threads"]} threads, torch {about["torch"]}, '
             f'{"TF32" if tf32 else dtype}: '
-            f'{machine.multiply_adds / 1e9:.0f} G multiply-adds/s in a matrix product, '
+            f'{machine.multiply_adds / 1e9:.0f} G multiply-adds/s in {machine.fastest}, '
             f'{machine.bytes / 1e9:.1f} GB/s copied\n'
         )
         rows = PARTS[args.part].measure(args, machine)

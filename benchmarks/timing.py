@@ -12,10 +12,12 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -127,7 +129,8 @@ def peak_bytes(function: Callable[[], object], *, device: str = 'cpu') -> int:
 class Machine(NamedTuple):
     """Best measured speed of the device."""
 
-    multiply_adds: float  # a second, of a product of 2048 x 2048 matrices, or 256 x 256 if slow
+    multiply_adds: float  # a second, of the fastest of some products and convolutions
+    fastest: str  # which it was
     bytes: float  # a second, copied: each is read and written
 
     def floor(self, count: int) -> float:
@@ -150,13 +153,32 @@ class Machine(NamedTuple):
 
 
 def measure_machine(*, device: str = 'cpu', dtype: torch.dtype = torch.float32) -> Machine:
-    """Take the best of several products and copies."""
-    slow = device == 'cpu' and dtype == torch.float16  # a second and more for the large ones
-    side = 256 if slow else 2048
-    a = torch.randn(side, side, device=device).to(dtype)
+    """Take the best of several products, convolutions and copies."""
+    variants = _products_and_convolutions(device=device, dtype=dtype)
     big = torch.empty(2**26, dtype=torch.uint8, device=device)
     other = torch.empty_like(big)
-    times = time_in_turns(
-        dict(product=lambda: a @ a, copy=lambda: other.copy_(big)), rounds=7, device=device
-    )
-    return Machine(side**3 / min(times['product']), big.numel() / min(times['copy']))
+    with torch.no_grad():
+        counts = {name: multiply_adds(variant) for name, variant in variants.items()}
+        variants['copy'] = lambda: other.copy_(big)
+        times = time_in_turns(variants, rounds=7, device=device)
+    speeds = {name: count / min(times[name]) for name, count in counts.items()}
+    fastest = max(speeds, key=speeds.__getitem__)
+    return Machine(speeds[fastest], fastest, big.numel() / min(times['copy']))
+
+
+def _products_and_convolutions(
+    *, device: str, dtype: torch.dtype
+) -> dict[str, Callable[[], object]]:
+    """Calls that a device does fast, by what they are."""
+    slow = device == 'cpu' and dtype == torch.float16  # a second and more for the large ones
+    variants: dict[str, Callable[[], object]] = {}
+    for side in (256,) if slow else (512, 2048):
+        a = torch.randn(side, side, device=device).to(dtype)
+        variants[f'a product of {side} x {side} matrices'] = partial(torch.matmul, a, a)
+    for channels, side in () if slow else ((64, 128), (256, 64), (512, 32)):
+        x = torch.randn(1, channels, side, side, device=device).to(dtype)
+        weight = torch.randn(channels, channels, 3, 3, device=device).to(dtype)
+        x, weight = (t.to(memory_format=torch.channels_last) for t in (x, weight))
+        name = f'a 3x3 convolution of {channels} to {channels} channels at {side} x {side}'
+        variants[name] = partial(F.conv2d, x, weight, padding=1)
+    return variants

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from helpers.pairs import ROOT
 from mmseg.models.decode_heads import PSPHead
 
+from benchmarks import timing
 from benchmarks.networks import build_networks
 from benchmarks.timing import measure_machine, multiply_adds, peak_bytes, ratio, time_in_turns
 from pspnet_plugin.models import FastPSPHead
@@ -44,6 +45,16 @@ def test_peak_counts_what_is_alive_at_once():
 def test_machine_has_a_speed():
     machine = measure_machine()
     assert 1e-5 < machine.floor(10**9) < 10 and machine.bytes > 1e8  # seconds; a second
+
+
+def test_the_floor_is_the_fastest_of_several_calls(monkeypatch):
+    seconds = {'product': 2.0, 'convolution': 1.0, 'copy': 4.0}
+    monkeypatch.setattr(
+        timing, '_products_and_convolutions', lambda **_: dict.fromkeys(['product', 'convolution'])
+    )
+    monkeypatch.setattr(timing, 'multiply_adds', lambda _: 10)
+    monkeypatch.setattr(timing, 'time_in_turns', lambda v, **_: {n: [9, seconds[n]] for n in v})
+    assert timing.measure_machine() == (10.0, 'convolution', 2**26 / 4)
 
 
 def test_stock_head_is_compared_with_ours():
