@@ -11,8 +11,6 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import cv2
-import numpy as np
 import psutil
 from mmcv.transforms import LoadImageFromFile
 from mmengine.dataset import InfiniteSampler, pseudo_collate
@@ -20,8 +18,9 @@ from mmseg.datasets.transforms import LoadAnnotations
 from torch.utils.data import DataLoader
 
 from benchmarks.tables import print_rows
+from benchmarks.timing import seconds_of
 from pspnet_plugin.datasets import CityscapesPairsDataset
-from pspnet_plugin.toolkit.synthetic import street_scene
+from pspnet_plugin.toolkit.synthetic.pair_directory import Job, draw_scene
 from pspnet_plugin.utils.command_line import bounded_int
 
 LINKS = 10_000  # hard links of one file; file systems allow 65,000 and more
@@ -57,10 +56,8 @@ def measure(args: argparse.Namespace) -> list[dict]:
 def _make_set(folder: Path, count: int) -> None:
     folder.mkdir()
     for first in range(0, count, LINKS):
-        photo, labels = street_scene(np.random.default_rng(first))
-        colors = np.array(CityscapesPairsDataset.METAINFO['palette'], np.uint8)[labels % 19]
         source = folder / f'{first}.jpg'
-        cv2.imwrite(str(source), np.hstack([photo, colors])[..., ::-1])
+        draw_scene(Job((0, 0, first), source, truth=None))
         for number in range(first + 1, min(first + LINKS, count)):
             os.link(source, folder / f'{number}.jpg')
 
@@ -73,7 +70,7 @@ def _in_new_process(root: str) -> dict[str, float]:
 
 def _open(root: str) -> dict[str, float]:
     """Open a set; return seconds, bytes a record, and MB beyond those before."""
-    found = dict(scan=_seconds(lambda: sum(1 for _ in os.scandir(f'{root}/train'))))
+    found = dict(scan=seconds_of(lambda: sum(1 for _ in os.scandir(f'{root}/train'))))
     gc.collect()
     before = psutil.Process().memory_info().rss
     start = time.perf_counter()
@@ -88,16 +85,10 @@ def _open(root: str) -> dict[str, float]:
     found['peak'] = (peak - before) / 1e6
     found['record'] = len(pickle.dumps(dataset.data_list)) / len(dataset)
     sampler, other = (InfiniteSampler(dataset, shuffle=True, seed=0) for _ in range(2))
-    found['shuffle'] = _seconds(lambda: next(iter(other)))
+    found['shuffle'] = seconds_of(lambda: next(iter(other)))
     loader: DataLoader = DataLoader(
         dataset, BATCH, sampler=sampler, num_workers=WORKERS, collate_fn=pseudo_collate,
         multiprocessing_context='fork',
     )  # fmt: skip
-    found['first'] = _seconds(lambda: next(iter(loader)))
+    found['first'] = seconds_of(lambda: next(iter(loader)))
     return found
-
-
-def _seconds(function) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_device(parser)
     add = parser.add_argument
     add('--config', default='configs/psp_r50-d8_cityscapes_pairs.py',
-        help='whose heads, ours or stock, we have faster (%(default)s)',
+        help='with one of our heads, or its stock counterpart (%(default)s)',
     )  # fmt: skip
     add('--checkpoint', help='weights of the config (random)')
     add('--size', type=parse_size, default=(512, 1024), metavar='HxW',

@@ -61,11 +61,12 @@ def time_in_turns(
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(rounds):
         for name, function in variants.items():
-            seconds[name].append(_seconds(function, device))
+            seconds[name].append(seconds_of(function, device=device))
     return seconds
 
 
-def _seconds(function: Callable[[], object], device: str) -> float:
+def seconds_of(function: Callable[[], object], *, device: str = 'cpu') -> float:
+    """Measure the seconds of one call."""
     if device == 'cpu':
         start = time.perf_counter()
         function()

@@ -109,6 +109,14 @@ def test_local_files_are_those_that_the_framework_lists(tmp_path):
     assert find_pairs(folder, None) == ['2.jpg', '10.jpg', '.git/1.jpg', 'b/c/1.png', 'link/3.jpg']
 
 
+def test_a_link_that_leads_nowhere_is_not_passed_over(pairs_root):
+    (pairs_root / 'train/9.png').symlink_to('gone.png')
+    dataset = build(pairs_root)
+    assert names(dataset)[-1] == '9.png'
+    with pytest.raises(FileNotFoundError, match=r'9\.png'):
+        dataset[len(dataset) - 1]
+
+
 @pytest.mark.parametrize('suffix', ['.json', '.py'])
 def test_metainfo_may_lie_in_a_file(tmp_path, suffix):
     labels = label_map(64, 64, classes=3)
