@@ -76,7 +76,8 @@ class OnnxNetwork:
             text = ' '.join(str(error).split())[-300:]
             raise BadImage(f'cannot be labelled: {text}') from error
 
-    def _label(self, photo: np.ndarray) -> NetworkOutput:
+    def prepare(self, photo: np.ndarray) -> np.ndarray:
+        """Make the input, (1, 3, H, W), from a photo, (H, W, 3) uint8 BGR of any size."""
         size = photo.shape[:2]
         if self.size and self.size != size:
             shrinks = self.size[0] * self.size[1] < size[0] * size[1]
@@ -85,12 +86,14 @@ class OnnxNetwork:
         if self._to_rgb:
             photo = photo[..., ::-1]
         batch = np.ascontiguousarray(photo.transpose(2, 0, 1)[None])  # (1, 3, H, W)
-        if self._normalize:
-            batch = self._normalized(batch.astype(np.float32))
+        return self._normalized(batch.astype(np.float32)) if self._normalize else batch
+
+    def _label(self, photo: np.ndarray) -> NetworkOutput:
+        size = photo.shape[:2]
         # The values stay in onnxruntime until their arrays are asked for.
         values = self._session.run_with_ort_values(
             [name for name in ('index_map', 'logits') if name in self._outputs],
-            {'picture': self._ort_value(batch)},
+            {'picture': self._ort_value(self.prepare(photo))},
         )
         labels = values[0].numpy()[0]  # (H, W)
         confidence = partial(self._confidence, values[-1], labels, size)
@@ -103,10 +106,16 @@ class OnnxNetwork:
         return (batch - low) / (high - low if high > low else 1)
 
     def _confidence(self, logits: Any, labels: np.ndarray, size: Size) -> np.ndarray:
-        """Return (H, W) float32 probabilities of the chosen classes, from logits (1, K, h, w)."""
+        """Return (H, W) float32 probabilities of the chosen classes.
+
+        The logits, (1, K, h, w), are those of ``labels``, (h', w'), or are upsampled to them.
+        """
         if 'logits' not in self._outputs:
             raise ValueError(f'{self._path} has no output "logits", which confidence is made from')
         values = logits.numpy()[0]
+        if values.shape[1:] != labels.shape:
+            resize = partial(cv2.resize, dsize=labels.shape[::-1], interpolation=cv2.INTER_LINEAR)
+            values = np.stack([resize(plane) for plane in values])
         if len(values) == 1:
             probability = 1 / (1 + np.exp(np.where(labels > 0, -values[0], values[0])))
         else:

@@ -28,7 +28,10 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.apis import inference_model, init_model
 from mmseg.registry import MODELS
+from onnx import TensorProto
 
+from pspnet_plugin import Predictor
+from pspnet_plugin.apis.export import quantization
 from pspnet_plugin.apis.export.comparison import sample_images, shapes_to_check
 from pspnet_plugin.apis.export.exporters import FORMATS, METADATA, open_exported
 from pspnet_plugin.version import __version__
@@ -121,6 +124,25 @@ def test_half_weights_make_half_the_file(trained_files, onnx_file):
     )
     assert (labels == expected).float().mean() > 0.98 and labels.unique().numel() > 1
     assert 0 < (logits - exact).abs().max() < 1e-2 * exact.abs().max()
+
+
+@pytest.mark.parametrize(('speed', 'status'), [(2.0, 0), (0.9, 1)])
+def test_int8_is_kept_if_it_is_faster(speed, status, trained_files, tmp_path, monkeypatch, capsys):
+    for seed in range(20):
+        cv2.imwrite(str(tmp_path / f'{seed}.png'), photo(64, 96, seed=seed))
+    monkeypatch.setattr(quantization, '_speed', lambda *_: speed)
+    out = trained_files / 'int8.onnx'
+    arguments = [str(trained_files / 'net.py'), str(trained_files / 'net.pth'), str(out)]
+    options = ['--size', '64x96', '--quantize', str(tmp_path), '--max-loss', '100']
+    assert load_tool('deployment/export_onnx.py').main([*arguments, *options]) == status
+    model = onnx.load(out)
+    assert (TensorProto.INT8 in {t.data_type for t in model.graph.initializer}) == (status == 0)
+    assert {prop.key for prop in model.metadata_props} >= {'classes', 'palette', 'size'}
+    captured = capsys.readouterr()
+    assert f'{speed:.2f} times as fast' in captured.out
+    assert (f'{out} stays in float' in captured.err) == (status == 1)
+    labels = Predictor(out)(photo(64, 96)).labels
+    assert len(np.unique(labels)) > 1
 
 
 def test_files_name_no_directory_of_this_machine(onnx_file):

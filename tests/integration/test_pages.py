@@ -46,10 +46,11 @@ def test_the_commands_of_a_page(page, project, request, monkeypatch):
             project.env[name] = value
 
 
-def test_the_program_of_a_page_runs(project):
+def test_the_program_of_a_page_runs(project, demo_onnx):
     found = [block for block in blocks('docs/predict.md', 'python') if 'import' in block]
     assert found
     cv2.imwrite('photo.jpg', photo(64, 96))
+    shutil.copy(demo_onnx, 'work_dirs/demo.onnx')
     for block in found:
         exec(compile(block, 'docs/predict.md', 'exec'), {})
     assert [path.name for path in Path('labelled/vis').iterdir()] == ['photo.jpg']

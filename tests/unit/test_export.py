@@ -1,8 +1,10 @@
 """The check of exported networks, and arguments of ``export_onnx.py``; nothing is exported."""
 
+import cv2
 import pytest
 import torch
 from helpers.exports import NETWORKS, PSP, SMALL, build, config_of
+from helpers.pairs import photo
 from helpers.programs import DEMO, load_tool
 from mmengine.config import Config
 from mmseg.registry import MODELS
@@ -44,6 +46,10 @@ OPTIONS = {
     'suffix': (['--format', 'torch_export'], '.pt2'),
     'dynamic trace': (['--format', 'torchscript', '--dynamic'], '--dynamic'),
     'half a trace': (['--format', 'torchscript', '--half'], '--half'),
+    'quantised trace': (['--format', 'torchscript', '--quantize', '.'], '--quantize'),
+    'halves of int8': (['--quantize', '.', '--half'], '--half'),
+    'pairs of nothing': (['--pairs'], '--quantize'),
+    'no directory': (['--quantize', 'missing'], 'missing does not exist'),
     'no size': (
         ['--cfg-options', 'model.data_preprocessor.size=None', 'data_preprocessor.size=None',
          'crop_size=None'],
@@ -67,6 +73,18 @@ def test_an_option_that_cannot_be_used_is_named(name, tmp_path, capsys, checkpoi
         status = ended.code
     assert status == 2 and value in capsys.readouterr().err.splitlines()[-1]
     assert not out.exists()
+
+
+def test_a_calibration_takes_twenty_photos_and_more(tmp_path, capsys, checkpoint):
+    arguments = [str(DEMO), str(checkpoint), str(tmp_path / 'net.onnx'), '--quantize']
+    (tmp_path / 'photos').mkdir()
+    assert tool.main([*arguments, str(tmp_path / 'photos')]) == 2
+    assert 'holds no photo' in capsys.readouterr().err.splitlines()[-1]
+    for index in range(19):
+        cv2.imwrite(str(tmp_path / f'photos/{index}.png'), photo(64, 64, seed=index))
+    assert tool.main([*arguments, str(tmp_path / 'photos')]) == 2
+    assert 'holds 19 photos; give 20' in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / 'net.onnx').exists()
 
 
 @pytest.fixture(scope='module')

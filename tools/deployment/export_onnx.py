@@ -4,10 +4,14 @@ The format is ONNX; ``--format`` has those of torch too.
 """
 
 import argparse
+import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+from mmengine.config import Config
 from mmseg.models import EncoderDecoder
 
 from pspnet_plugin.apis.export.comparison import compare, sample_images, shapes_to_check
@@ -31,17 +35,23 @@ from pspnet_plugin.apis.loading import (
     trained_bits,
     trained_side,
 )
+from pspnet_plugin.apis.photos import read_photo, shrink
 from pspnet_plugin.toolkit.arguments import (
     add_cfg_options,
     atomic_output,
     check_output_name,
     read_config,
 )
+from pspnet_plugin.toolkit.prediction.pair_reader import PairReader, make_pair_reader
+from pspnet_plugin.toolkit.prediction.sources import Source, find_sources
 from pspnet_plugin.utils.command_line import add_debug, complain, parse_size, run_command
+from pspnet_plugin.utils.images import Bits
 from pspnet_plugin.version import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE_SIDE = 256
+MAX_LOSS = 1.0  # of int8
+FEWEST, MOST = 20, 300  # photos of a calibration; of more, some spread evenly are taken
 EXAMPLE = """example:
   python tools/deployment/export_onnx.py configs/psp_demo.py work_dirs/psp_demo/iter_600.pth \\
       work_dirs/psp_demo/demo.onnx --dynamic
@@ -56,12 +66,13 @@ class CheckFailed(RuntimeError):
     """The exported file gives other results than the network."""
 
 
-def export(args: argparse.Namespace) -> None:
-    """Load, export, check, keep."""
+def export(args: argparse.Namespace) -> int:
+    """Load, export, check, keep; the exit status is 1 if int8 was asked for and does not pay."""
     check_packages(args.format)
     _check_arguments(args)
     with quiet():
         config = read_config(args, root=ROOT)
+        reads = calibration(args, config) if args.quantize else []
         model, meta = load_model(config, args.checkpoint)
     size = args.size or size_of(config)
     if size is None:
@@ -100,11 +111,59 @@ def export(args: argparse.Namespace) -> None:
                 run, model, shape,
                 normalize=normalize, order=info['channel_order'], half=args.half,
             )  # fmt: skip
+        kept = not reads or quantize_if_it_pays(args, part, reads)
     sides = f'{size[0]}x{size[1]}'
     if args.dynamic:
         sides = 'any height and width' + (f' from {least}' if least > 1 else '')
     megabytes = args.out.stat().st_size / 1e6
     print(f'{args.out}: {megabytes:.1f} MB, images of {sides}, {info["channel_order"]}')
+    return 0 if kept else 1
+
+
+def calibration(args: argparse.Namespace, config: Config) -> list:
+    """Return the functions that read the photos, or pairs, of ``--quantize``."""
+    sources = [source for source in find_sources([str(args.quantize)]) if not source.is_video]
+    if len(sources) < FEWEST:
+        raise ValueError(
+            f'--quantize {args.quantize} holds {len(sources)} photos; give {FEWEST} at least, and '
+            f'better 100 to {MOST}'
+        )
+    sources = sources[:: -(-len(sources) // MOST)]
+    if args.pairs:
+        reader = make_pair_reader(config)
+        return [partial(_read_pair, reader, source) for source in sources]
+    side = trained_side(config) or sys.maxsize
+    return [partial(_read, source.path, bits=trained_bits(config), side=side) for source in sources]
+
+
+def _read_pair(reader: PairReader, source: Source) -> tuple[np.ndarray, np.ndarray]:
+    image = reader.read(source)
+    return image.photo, image.truth
+
+
+def _read(path: Path, *, bits: Bits | None, side: int) -> tuple[np.ndarray, None]:
+    return shrink(read_photo(path, bits=bits), side), None
+
+
+def quantize_if_it_pays(args: argparse.Namespace, path: Path, reads: list) -> bool:
+    """Replace a float file by its int8 form if that is faster and close enough."""
+    from pspnet_plugin.apis.export.quantization import quantize
+
+    most = MAX_LOSS if args.max_loss is None else args.max_loss
+    target = path.with_name('int8.onnx')
+    print(f'quantising by {len(reads)} photos, of which every second one checks it ...', flush=True)
+    with quiet():
+        result = quantize(path, target, reads, max_loss=most)
+    print(f'  int8: {result}')
+    if pays := result.loss <= most and result.speed > 1:
+        os.replace(target, path)
+    else:
+        complain(
+            'export_onnx',
+            f'{args.out} stays in float: int8 is kept if it loses at most {most:g} '
+            '(--max-loss) and is faster here',
+        )
+    return pays
 
 
 def _check(
@@ -127,6 +186,10 @@ def _check_arguments(args: argparse.Namespace) -> None:
     check_output_name(args.out, FORMATS[args.format])
     if args.half and args.format != 'onnx':
         raise ValueError(f'--half is for ONNX files, not --format {args.format}')
+    if args.quantize and (args.half or args.format != 'onnx'):
+        raise ValueError('--quantize is for ONNX files, without --half')
+    if not args.quantize and (args.pairs or args.max_loss is not None):
+        raise ValueError('--pairs and --max-loss are for --quantize')
     if args.dynamic and args.format == 'torchscript':
         raise ValueError('--dynamic: a trace may fix the size; take --format torch_export, or onnx')
     if args.format == 'onnx':
@@ -160,6 +223,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='inside: the file takes 0 to 255, uint8; outside: normalised floats (default inside)',
     )  # fmt: skip
     add('--half', action='store_true', help='store the weights in float16: half the file (.onnx)')
+    add(
+        '--quantize', metavar='DIR', type=Path,
+        help='quantise to int8 by the photos of a directory, 100 to 300, for onnxruntime; kept if '
+        'it loses little and is faster here, else the file stays in float',
+    )  # fmt: skip
+    add('--pairs', action='store_true',
+        help='the photos of --quantize are pairs, by which the loss is measured in mIoU, else by '
+        'the pixels whose class changes',
+    )  # fmt: skip
+    add('--max-loss', type=float, default=None, metavar='PERCENT',
+        help='largest loss of --quantize, in points of mIoU with --pairs (1)',
+    )  # fmt: skip
     add('--opset', type=int, default=OPSET, help=f'version of the ONNX operators (default {OPSET})')
     add('--format', choices=FORMATS, default='onnx', help='file format (default onnx)')
     add_cfg_options(parser)

@@ -88,6 +88,7 @@ def write(
             assert written
             for one in written.model.graph:
                 one.metadata_props.clear()  # the exporter's, with paths of this machine
+            _fold(written.model)
             if half:
                 _halve_weights(written.model.graph)
             texts = written.model.metadata_props
@@ -100,6 +101,18 @@ def write(
     except Exception as error:  # of any part of the network
         text = ' '.join(str(error).split())
         raise ExportError(f'{type(error).__name__}: {text[:600]}') from error
+
+
+def _fold(model: Any) -> None:
+    """Compute what depends on no input in an ``onnx_ir.Model``, however large it is.
+
+    The exporter leaves large matrices of the pyramid as products in float64, which some runtimes
+    do not have.
+    """
+    from onnxscript.optimizer import fold_constants, remove_unused_nodes
+
+    fold_constants(model, input_size_limit=UNLIMITED, output_size_limit=UNLIMITED)
+    remove_unused_nodes(model)
 
 
 def _halve_weights(graph: Any) -> None:
