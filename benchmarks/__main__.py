@@ -8,6 +8,7 @@ the stock head, and in deployed variants.
 ``loader``: a record of a pair, by each label decoding, beside the bare decoding of its bytes.
 ``listing``: large sets of pairs, opened, shuffled and given to worker processes.
 ``workers``: samples a second of a config's data loader, by numbers of worker processes.
+``training``: the training of several configs, pairs a second and the wait for data.
 ``predict``: photos from files to files, as ``predict.py`` labels them, beside the bare network.
 
 Variants take turns, round by round, after one run each that does not count. Ratios are medians over
@@ -25,7 +26,17 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import heads, keras, listing, loader, networks, predicting, speeds, workers
+from benchmarks import (
+    heads,
+    keras,
+    listing,
+    loader,
+    networks,
+    predicting,
+    speeds,
+    training,
+    workers,
+)
 from benchmarks.timing import DTYPES, measure_machine
 from pspnet_plugin.utils.command_line import add_debug, bounded_int, run_command
 from pspnet_plugin.utils.environment import processor_name
@@ -43,7 +54,7 @@ EXAMPLE = """examples:
 """
 PARTS = dict(
     heads=heads, networks=networks, speeds=speeds, keras=keras, loader=loader, listing=listing,
-    workers=workers, predict=predicting,
+    workers=workers, training=training, predict=predicting,
 )  # fmt: skip
 
 
@@ -79,7 +90,7 @@ def measure(args: argparse.Namespace) -> None:
         processor=torch.cuda.get_device_name() if device == 'cuda' else processor_name(),
         threads=torch.get_num_threads(), options={k: str(v) for k, v in vars(args).items()},
     )  # fmt: skip
-    if args.part in ('loader', 'listing', 'workers', 'predict'):
+    if args.part in ('loader', 'listing', 'workers', 'training', 'predict'):
         rows = PARTS[args.part].measure(args)
     else:
         dtype = DTYPES[getattr(args, 'dtype', 'float32')]

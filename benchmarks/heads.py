@@ -35,6 +35,15 @@ HEADS: dict[str, dict[str, Any]] = {
     ),
 }  # fmt: skip
 
+COLUMNS = {
+    'head': '{head}', 'map': '{map}', 'pass': '{what}', 'stock, s': '{seconds[stock]:.4f}',
+    'ours, s': '{seconds[ours]:.4f}', 'times as fast': '{speedup}', 'memory': '{memory:.2f}',
+    'G multiply-adds, stock': '{multiply_adds[stock]:.2G}',
+    'G multiply-adds, ours': '{multiply_adds[ours]:.2G}',
+    'times the floor, stock': '{above_floor[stock]:.2f}',
+    'times the floor, ours': '{above_floor[ours]:.2f}', 'difference': '{difference:.1e}',
+}  # fmt: skip
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this benchmark."""
@@ -62,15 +71,7 @@ def measure(args: argparse.Namespace, machine: Machine) -> list[dict]:
         for size in args.map:
             heads, features = _build(name, size, args)
             rows += [dict(head=name, **row) for row in _compare(heads, features, args, machine)]
-    columns = {
-        'head': '{head}', 'map': '{map}', 'pass': '{what}', 'stock, s': '{seconds[stock]:.4f}',
-        'ours, s': '{seconds[ours]:.4f}', 'times as fast': '{speedup}', 'memory': '{memory:.2f}',
-        'G multiply-adds, stock': '{multiply_adds[stock]:.2G}',
-        'G multiply-adds, ours': '{multiply_adds[ours]:.2G}',
-        'times the floor, stock': '{above_floor[stock]:.2f}',
-        'times the floor, ours': '{above_floor[ours]:.2f}', 'difference': '{difference:.1e}',
-    }  # fmt: skip
-    print_rows(rows, columns)
+    print_rows(rows, COLUMNS)
     return rows
 
 

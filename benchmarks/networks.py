@@ -26,6 +26,11 @@ from pspnet_plugin.toolkit.synthetic.street import street_scene
 from pspnet_plugin.utils.command_line import parse_size
 
 BASELINE = 'stock head'
+COLUMNS = {
+    'variant': '{form}', 's': '{seconds:.3f}', 'times as fast': '{speedup}',
+    'equal labels': '{equal:.4%}', 'G multiply-adds': '{multiply_adds:.1G}',
+    'times the floor': '{above_floor:.2f}',
+}  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,12 +63,7 @@ def measure(args: argparse.Namespace, machine: Machine) -> list[dict]:
         row['equal'] = (found == labels[0]).float().mean().item()
     weights = args.checkpoint or 'random weights'
     print(f'{args.config}, {weights}, one image of {args.size[0]}x{args.size[1]}\n')
-    columns = {
-        'variant': '{form}', 's': '{seconds:.3f}', 'times as fast': '{speedup}',
-        'equal labels': '{equal:.4%}', 'G multiply-adds': '{multiply_adds:.1G}',
-        'times the floor': '{above_floor:.2f}',
-    }  # fmt: skip
-    print_rows(rows, columns)
+    print_rows(rows, COLUMNS)
     return rows
 
 

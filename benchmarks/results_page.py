@@ -1,25 +1,31 @@
 """Page of results: a template of prose, which calls the tables of runs in Markdown."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from statistics import mean
 
 import jinja2
 
+from benchmarks import heads, networks, training
 from benchmarks.run_results import DECODINGS, RunResults, distinct_trainings
-from benchmarks.tables import markdown_table
+from benchmarks.tables import format_rows, markdown_table
+from benchmarks.timing import Ratio
 
 METRICS = dict(mIoU='mIoU', aAcc='pixel accuracy', mDice='mean Dice')
 Rows = dict[str, list[RunResults]]  # runs of a group by label, which differ in their seeds
 
 
-def render(template: str, runs: Sequence[RunResults]) -> str:
+def render(template: str, runs: Sequence[RunResults], *, gpu: Path | None = None) -> str:
     """Fill a Jinja2 template, which may call the public methods of ``Tables``.
+
+    ``gpu`` is a folder of files of ``benchmarks/gpu.sh``.
 
     ``ValueError``: the template is broken or asks for what no run has, or a table would mix runs
     that do not compare.
     """
-    tables = Tables(runs)
+    tables = Tables(runs, gpu)
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False
     )
@@ -42,7 +48,8 @@ def spread(values: Sequence[float], spec: str = '.1f') -> str:
 class Tables:
     """Tables of the runs of a group; ``decoding`` is one of ``DECODINGS``."""
 
-    def __init__(self, runs: Sequence[RunResults]) -> None:
+    def __init__(self, runs: Sequence[RunResults], gpu: Path | None = None) -> None:
+        self._gpu = gpu
         self._groups: dict[str, Rows] = defaultdict(lambda: defaultdict(list))
         for run in runs:
             self._groups[run.group][run.label].append(run)
@@ -127,6 +134,20 @@ class Tables:
         """Percentage of the pixels that a decoding labels."""
         runs = sum(self._group(group).values(), [])
         return _unique(_values(runs, decoding, 'coverage'), '.1f')
+
+    def on_gpu(self) -> str:
+        """Tables of the files of ``benchmarks/gpu.sh``, or that there are none."""
+        texts = []
+        for path in sorted(self._gpu.glob('*.json')) if self._gpu else ():
+            found = json.loads(path.read_text())
+            part = dict(heads=heads, networks=networks, training=training)
+            columns = part[path.stem.partition('_')[0]].COLUMNS
+            for row in found['rows']:
+                if 'speedup' in row:
+                    row['speedup'] = Ratio(*row['speedup'])
+            machine = f'{found["about"]["processor"]}, torch {found["about"]["torch"]}'
+            texts.append(f'`{path.stem}`, {machine}:\n\n{format_rows(found["rows"], columns)}')
+        return '\n\n'.join(texts) or 'Nothing yet, for none was at hand.'
 
     def machines(self, group: str) -> str:
         """List of the machines and versions of a group, with their commits."""

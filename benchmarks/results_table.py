@@ -100,7 +100,8 @@ def run(args: argparse.Namespace) -> None:
     groups = sorted({run.group for run in runs})
     if unknown := [group for group in args.index_groups if group not in groups]:
         raise ValueError(f'--index-groups: {unknown[0]!r} is none of {", ".join(groups)}')
-    page = render((args.results / 'results.md.j2').read_text(), runs)
+    template = (args.results / 'results.md.j2').read_text()
+    page = render(template, runs, gpu=args.results / 'gpu')
     index = fill_index(args.index, runs, args.index_groups)
     write_atomic(args.page, page.encode())
     print(f'page: {args.page}')

@@ -24,9 +24,14 @@ class _Cells(string.Formatter):
 
 
 def print_rows(rows: Sequence[dict], columns: Mapping[str, str]) -> None:
-    """Print rows as a table, by the format string of each column."""
+    """Print rows as a table; see ``format_rows``."""
+    print(format_rows(rows, columns))
+
+
+def format_rows(rows: Sequence[dict], columns: Mapping[str, str]) -> str:
+    """Format rows as a table, by the format string of each column."""
     cells = [[_Cells().vformat(text, (), row) for text in columns.values()] for row in rows]
-    print(markdown_table(list(columns), cells))
+    return markdown_table(list(columns), cells)
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,5 +1,6 @@
 """Tables and plots of results with known values."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -177,3 +178,16 @@ def test_plots_show_the_results():
     assert [label.get_text() for label in axes.get_yticklabels()] == ['road', 'pole']
     widths = {bars.get_label(): [bar.get_width() for bar in bars] for bars in axes.containers}
     assert widths == dict(large=[95, 42], small=[95, 30])
+
+
+def test_figures_of_a_gpu_become_tables_if_there_are_any(tmp_path):
+    assert render('{{ on_gpu() }}', []) == render('{{ on_gpu() }}', [], gpu=tmp_path / 'none')
+    row = dict(config='a.py', steps=40, batch=16, pairs=812.34, waiting=0.25)
+    about = dict(processor='A GPU', torch='2.13')
+    (tmp_path / 'training.json').write_text(json.dumps(dict(about=about, rows=[row])))
+    form = dict(form='ours', seconds=0.5, speedup=[2, 1.5, 2.5], equal=1.0, multiply_adds=3e9)
+    (tmp_path / 'networks.json').write_text(json.dumps(dict(about=about, rows=[form])))
+    page = render('{{ on_gpu() }}', [], gpu=tmp_path)
+    assert '`training`, A GPU, torch 2.13' in page
+    assert '| a.py | 40 | 16 | 812.3 | 0.25 |' in page
+    assert '| ours | 0.500 | 2.00 (1.50 to 2.50) | 100.0000% | 3.0 |  |' in page
