@@ -23,6 +23,8 @@ from pspnet_plugin.utils.command_line import add_debug, run_command
 from pspnet_plugin.utils.files import write_atomic
 
 ROOT = Path(__file__).resolve().parents[1]
+# Whose scores the index of models gets: of each config those of the first group that has it.
+INDEX_GROUPS = ['pretrained', 'cpu25', 'zoo']
 
 
 def parse_args(arguments: list[str] | None) -> argparse.Namespace:
@@ -44,9 +46,9 @@ def parse_args(arguments: list[str] | None) -> argparse.Namespace:
     page = commands.add_parser('write', help='write the page and the index of models')
     page.add_argument('--page', type=Path, default=ROOT / 'docs/results.md')
     page.add_argument('--index', type=Path, default=ROOT / 'model-index.yml')
-    page.add_argument('--index-groups', nargs='+', default=['pretrained', 'cpu25', 'zoo'],
+    page.add_argument('--index-groups', nargs='+', default=INDEX_GROUPS,
         help='groups whose scores the index gets, of each config those of the first that has it '
-        '(default: pretrained cpu25 zoo)',
+        f'(default: {" ".join(INDEX_GROUPS)})',
     )  # fmt: skip
     for command in (one, page):
         add_debug(command)
@@ -61,9 +63,7 @@ def fill_index(path: Path, runs: list[RunResults], groups: list[str]) -> bytes:
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise ValueError(f'{path}: expected Models, each with its Config ({error})') from None
     for model, config in models:
-        found = ([r for r in runs if r.group == group and r.config == config] for group in groups)
-        own = next(filter(None, found), [])
-        own = [run for run in own if not run.tested] or own  # without further tests of a training
+        own = runs_of(config, runs, groups)
         model.pop('Results', None)
         model.pop('Metadata', None)
         if not own:
@@ -86,6 +86,13 @@ def fill_index(path: Path, runs: list[RunResults], groups: list[str]) -> bytes:
             )
         ]
     return yaml.safe_dump(index, sort_keys=False, width=100).encode()
+
+
+def runs_of(config: str, runs: list[RunResults], groups: list[str]) -> list[RunResults]:
+    """Return the runs of a config in the first group that has it, without further tests of one."""
+    found = ([r for r in runs if r.group == group and r.config == config] for group in groups)
+    own = next(filter(None, found), [])
+    return [run for run in own if not run.tested] or own
 
 
 def run(args: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
+SETTLING = 0.02  # seconds, in which the threads of some runtimes wait busily after a call
 DTYPES = dict(float32=torch.float32, bfloat16=torch.bfloat16, float16=torch.float16)
 
 
@@ -68,6 +69,7 @@ def time_in_turns(
 def seconds_of(function: Callable[[], object], *, device: str = 'cpu') -> float:
     """Measure the seconds of one call."""
     if device == 'cpu':
+        time.sleep(SETTLING)
         start = time.perf_counter()
         function()
         return time.perf_counter() - start
@@ -139,14 +141,21 @@ class Machine(NamedTuple):
         return count / self.multiply_adds
 
     def compare(
-        self, variants: Mapping[str, Callable[[], object]], *, rounds: int, device: str = 'cpu'
+        self,
+        variants: Mapping[str, Callable[[], object]],
+        *,
+        rounds: int,
+        device: str = 'cpu',
+        uncounted: Collection[str] = (),
     ) -> list[dict]:
-        """Compare the seconds of each variant with those of the first and with the floor."""
+        """Compare the seconds of each variant with those of the first and with the floor.
+
+        ``uncounted`` run outside of torch, which cannot count their multiply-adds.
+        """
         seconds = time_in_turns(variants, rounds=rounds, device=device)
         base, rows = next(iter(seconds.values())), []
         for name, variant in variants.items():
-            countable = not name.endswith(('compiled', 'onnxruntime'))
-            count = multiply_adds(variant) if countable else None
+            count = None if name in uncounted else multiply_adds(variant)
             row = dict(form=name, seconds=min(seconds[name]), speedup=ratio(base, seconds[name]))
             floor = count and min(seconds[name]) / self.floor(count)
             rows.append(row | dict(multiply_adds=count, above_floor=floor))

@@ -27,16 +27,34 @@ def test_heads(measure):
     assert found['about']['torch'] == torch.__version__
 
 
-def test_speeds_of_networks(measure):
+def test_speeds_of_networks_in_several_forms(measure, tmp_path):
     configs = [f'configs/psp_{name}_cityscapes_pairs.py' for name in ('small', 'r18-d8')]
-    printed, found = measure('speeds', *configs, '--size', '64x96', '--rounds', '2')
-    small, other = found['rows']
-    assert [small['form'], other['form']] == configs and small['parameters'] > 10**5
-    assert small['multiply_adds'] < other['multiply_adds']
+    options = ['--forms', 'float32', 'bfloat16', '--size', '64x96', '64x64', '--rounds', '2']
+    figure = tmp_path / 'front.png'
+    printed, found = measure('speeds', *configs, *options, '--figure', str(figure))
+    rows = found['rows']
+    assert [(row['config'], row['what']) for row in rows] == 2 * [
+        (config, form) for config in configs for form in ('float32', 'bfloat16')
+    ]
+    small, _, other, _ = rows[:4]
+    assert small['parameters'] > 10**5 and small['multiply_adds'] < other['multiply_adds']
+    assert 30 < other['miou'] < small['miou'] < 60  # of the kept results
     assert f'| {small["parameters"] / 1e6:.2f} |' in printed
-    for row in (small, other):
+    for row in rows:
         assert row['images'] == pytest.approx(1 / row['seconds'])
         assert f'| {row["images"]:.1f} |' in printed
+    assert 'one image of 64x64' in printed and cv2.imread(str(figure)) is not None
+
+
+def test_speeds_as_files(measure):
+    forms = ['onnxruntime', 'int8', 'openvino', 'openvino-bfloat16']
+    config = 'configs/psp_small_cityscapes_pairs.py'
+    printed, found = measure(
+        'speeds', config, '--size', '64x96', '--rounds', '1', '--forms', *forms
+    )
+    assert [row['what'] for row in found['rows']] == forms
+    assert all(row['multiply_adds'] is None and row['images'] > 0 for row in found['rows'])
+    assert f'| {config} | int8 |' in printed
 
 
 def test_article_beside_keras(measure):

@@ -129,7 +129,9 @@ class _Quantizer:
             extra_options={},
         )  # fmt: skip
         quantizer.quantize_model()
+        quantizer.model.topological_sort()
         model = quantizer.model.model
+        onnx.checker.check_model(model, full_check=True)
         del model.metadata_props[:]
         model.metadata_props.extend(self._metadata)
         onnx.save(model, path)
