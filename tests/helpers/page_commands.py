@@ -40,7 +40,6 @@ SMALL_CROPS = [
 SHORTER = {
     'make_pairs.py synthetic': ['--train', '2', '--val', '1'],
     'label_rules.py': ['--scenes', '1', '--kinds', 'plan'],
-    '__main__.py heads': ['--only', 'r18', '--map', '32x32', '--rounds', '1'],
 }
 # Commands on which no later one of the page depends; a training only if it is the same.
 ALONE = (
@@ -253,6 +252,12 @@ def check_export(project: Project, words: list[str], env: dict) -> None:
     assert all((project.folder / word).is_file() for word in words[1:4])
 
 
+def parse_benchmark(project: Project, words: list[str], env: dict) -> None:
+    """Parse the options of a benchmark, which takes minutes; each has tests of its own."""
+    program, arguments = named_program(words)
+    assert program.parse_args(arguments).part == arguments[0]
+
+
 def check_file(project: Project, words: list[str], env: dict) -> None:
     """Check a command that sets up a shell or a checkout: its file or program exists."""
     last = words[-1]
@@ -270,8 +275,7 @@ RULES = [
     (r'python tools/web_demo\.py ', serve),
     (r'python -m benchmarks\.run_group ', run_plan_dry),
     (r'python tools/deployment/export_onnx\.py ', check_export),
-    # Minutes; benchmarks have their own tests, and unit tests parse these options.
-    (r'python -m benchmarks (networks|keras|loader|predict)', lambda *_: None),
+    (r'python -m benchmarks ', parse_benchmark),
     (r'python (tools/|-m benchmarks)', run_here),
 ]
 
