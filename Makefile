@@ -10,14 +10,23 @@ PAGES := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs/*.md
 
 DEMO_DATA := data/demo_pairs
 DEMO_RUN := work_dirs/psp_demo
+STREET := work_dirs/street
 
 .PHONY: demo pictures lint types test test-all test-integration test-browser test-slow compat \
     install clean-demo
 .DELETE_ON_ERROR:
 
-# Generate pairs, train, test and report. Finished steps are kept; an interrupted training resumes.
-demo: $(DEMO_RUN)/report.html
+# Generate pairs, train, test and report; then label a real photo by a trained network of the zoo.
+# Finished steps are kept; an interrupted training resumes.
+demo: $(DEMO_RUN)/report.html $(STREET)/overlay/china.jpg
 	@echo "Scores, weak classes and error maps: open $< in a browser"
+	@echo "A real photo, labelled by a network of the zoo: $(STREET)/overlay/china.jpg"
+
+# A sample photo of scikit-learn, by danielbuechele, CC BY 2.0.
+PHOTO := distribution("scikit-learn").locate_file("sklearn/datasets/images/china.jpg")
+$(STREET)/overlay/china.jpg: | $(READY)
+	$(BIN)/python tools/predict.py --out $(STREET) \
+	    "$$($(BIN)/python -c 'from importlib.metadata import distribution; print($(PHOTO))')"
 
 $(DEMO_RUN)/report.html: $(DEMO_RUN)/.tested
 	$(BIN)/python tools/analysis_tools/report.py $(DEMO_RUN)

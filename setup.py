@@ -1,7 +1,7 @@
 """Builds the wheel; what the package is stands in pyproject.toml.
 
-The wheel also carries configs, tools and model-index.yml under ``pspnet_plugin/.mim``, the place
-where OpenMMLab packages keep them.
+The wheel also carries configs, tools, weights and model-index.yml under ``pspnet_plugin/.mim``, the
+place where OpenMMLab packages keep them.
 """
 
 import shutil
@@ -17,12 +17,12 @@ class BuildWithMim(build_py):
     """Copies ``.mim`` into a build; an editable install uses the checkout itself."""
 
     def run(self) -> None:
-        """Build the package, then place configs and tools beside it."""
+        """Build the package, then place configs, tools and weights beside it."""
         super().run()
         if self.editable_mode:
             return
         mim = Path(self.build_lib) / 'pspnet_plugin' / '.mim'
-        for folder in ('configs', 'tools'):
+        for folder in ('configs', 'tools', 'weights'):
             shutil.copytree(
                 ROOT / folder,
                 mim / folder,

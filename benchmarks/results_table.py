@@ -24,7 +24,7 @@ from pspnet_plugin.utils.files import write_atomic
 
 ROOT = Path(__file__).resolve().parents[1]
 # Whose scores the index of models gets: of each config those of the first group that has it.
-INDEX_GROUPS = ['pretrained', 'cpu25', 'zoo']
+INDEX_GROUPS = ['long', 'pretrained', 'cpu25', 'zoo']
 
 
 def parse_args(arguments: list[str] | None) -> argparse.Namespace:

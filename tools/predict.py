@@ -14,7 +14,8 @@ from tqdm import tqdm
 from pspnet_plugin import Predictor
 from pspnet_plugin.apis import BadImage
 from pspnet_plugin.apis.onnx_network import OnnxNetwork
-from pspnet_plugin.toolkit.arguments import add_cfg_options, read_config
+from pspnet_plugin.engine.zoo import DEFAULT, find_network
+from pspnet_plugin.toolkit.arguments import add_cfg_options, add_model, read_config
 from pspnet_plugin.toolkit.prediction.marker import MARKER, check_directory, describe_run
 from pspnet_plugin.toolkit.prediction.outputs import KINDS, Outputs
 from pspnet_plugin.toolkit.prediction.pair_reader import PairReader, make_pair_reader, photo_side_of
@@ -28,8 +29,9 @@ from pspnet_plugin.utils.output_directory import claim
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = """examples:
-  python tools/predict.py holiday.jpg street/ --config configs/psp_demo.py \\
-      --checkpoint work_dirs/psp_demo/iter_600.pth --out labelled
+  python tools/predict.py street.jpg --out labelled
+  python tools/predict.py holiday.jpg rooms/ --config configs/my_pairs.py \\
+      --checkpoint work_dirs/my_pairs/iter_4000.pth --out labelled
   python tools/predict.py data/demo_pairs/val --pairs --config configs/psp_demo.py \\
       --onnx demo.onnx --out scored --save index
 
@@ -115,6 +117,9 @@ def predict(args: argparse.Namespace) -> int:
         print(f'other files, skipped: {listed}')
     if args.pairs and (videos := [s.path for s in sources if s.is_video]):
         raise ValueError(f'--pairs: {videos[0]} is a video')
+    if args.model:
+        print(f'network: {args.model}, of the zoo')
+        args.config, args.checkpoint = find_network(args.model)
     config = read_config(args, root=ROOT, whole=False) if args.config else None
     predictor = open_predictor(args, config)
     pairs = open_pairs(args, config, predictor.classes) if args.pairs else None
@@ -174,7 +179,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="photos, videos, directories (searched with all below them), patterns such as "
         "'day*/*.jpg'",
     )  # fmt: skip
-    add('--config', type=Path, help='config of the network')
+    add_model(parser)
+    add('--config', type=Path, help='config of a network of your own')
     add('--checkpoint', type=Path, help='file of its weights')
     add('--onnx', type=Path,
         help='file of export_onnx.py in place of the checkpoint and, without --pairs, of the '
@@ -201,8 +207,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add_debug(parser)
     add_cfg_options(parser)
     args = parser.parse_args(argv)
-    if bool(args.onnx) == bool(args.checkpoint) or (args.checkpoint and not args.config):
-        parser.error('give --config and --checkpoint, or --onnx')
+    if not (args.model or args.config or args.checkpoint or args.onnx):
+        args.model = DEFAULT
+    given = [bool(args.model), bool(args.checkpoint), bool(args.onnx)]
+    if sum(given) != 1 or (args.checkpoint and not args.config) or (args.model and args.config):
+        parser.error('give --model, or --config and --checkpoint, or --onnx')
     if args.onnx and args.device:
         parser.error('--device is for --checkpoint; onnxruntime takes a GPU if it has one')
     return args

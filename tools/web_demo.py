@@ -1,7 +1,7 @@
 """Serve a page on which a colleague without a terminal drops a photo and sees its classes.
 
 It listens on this machine alone unless --host is given, and fetches nothing from elsewhere.
-Two networks are shown side by side: give two configs and two checkpoints.
+Two networks are shown side by side: give two names of the zoo, or two configs and checkpoints.
 """
 
 import argparse
@@ -17,12 +17,14 @@ from pathlib import Path
 from pspnet_plugin import Predictor
 from pspnet_plugin.apis.loading import load_config
 from pspnet_plugin.engine.stock_tools import find_config
+from pspnet_plugin.engine.zoo import DEFAULT, find_network
 from pspnet_plugin.labels.palettes import CITYSCAPES
-from pspnet_plugin.toolkit.arguments import add_cfg_options
+from pspnet_plugin.toolkit.arguments import add_cfg_options, add_model
 from pspnet_plugin.utils.command_line import add_bits, add_debug, run_command
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = """examples:
+  python tools/web_demo.py
   python tools/web_demo.py --config configs/psp_demo.py \\
       --checkpoint work_dirs/psp_demo/iter_600.pth
   python tools/web_demo.py --config before.py after.py --checkpoint before.pth after.pth
@@ -33,10 +35,14 @@ EXAMPLE = """examples:
 
 def open_predictors(args: argparse.Namespace) -> dict[str, Predictor]:
     """Open the networks, by their names on the page."""
-    if len(args.config) != len(args.checkpoint) or len(args.checkpoint) > 2:
+    models = args.model or ([] if args.config or args.checkpoint else [DEFAULT])
+    if models:
+        print(f'networks of the zoo: {", ".join(models)}')
+    count = len(models) + len(args.checkpoint)
+    if len(args.config) != len(args.checkpoint) or count > 2:
         raise ValueError(
-            f'{len(args.config)} --config and {len(args.checkpoint)} --checkpoint are given; give '
-            'one of each, or two of each'
+            f'{len(models)} --model, {len(args.config)} --config and {len(args.checkpoint)} '
+            '--checkpoint are given; give one network or two, each of your own with both'
         )
     if not 0 < args.port < 65536:
         raise ValueError(f'--port {args.port}: give a number from 1 to 65535')
@@ -44,13 +50,15 @@ def open_predictors(args: argparse.Namespace) -> dict[str, Predictor]:
         raise ValueError(f'--root-path {args.root_path}: give a path that begins with /')
     if args.max_side < 32:
         raise ValueError(f'--max-side {args.max_side}: give 32 or more pixels')
-    predictors: dict[str, Predictor] = {}
+    networks = [(name, *find_network(name)) for name in models]
     for path, checkpoint in zip(args.config, args.checkpoint, strict=True):
-        path = Path(find_config(str(path), root=ROOT))
+        name = f'{checkpoint.resolve().parent.name}/{checkpoint.stem}'
+        networks.append((name, Path(find_config(str(path), root=ROOT)), checkpoint))
+    predictors: dict[str, Predictor] = {}
+    for name, path, checkpoint in networks:
         config = load_config(path, options=args.cfg_options, whole=False)
         predictor = Predictor(config, checkpoint, device=args.device)
         predictor.require_classes()
-        name = f'{checkpoint.resolve().parent.name}/{checkpoint.stem}'
         predictors[name if name not in predictors else str(checkpoint)] = predictor
     return predictors
 
@@ -61,8 +69,9 @@ def parse_args(arguments: list[str] | None) -> argparse.Namespace:
         description=__doc__, epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add('--config', type=Path, nargs='+', required=True, help='config of the network')
-    add('--checkpoint', type=Path, nargs='+', required=True, help='file of its weights')
+    add_model(parser, nargs='+')
+    add('--config', type=Path, nargs='+', default=[], help='config of a network of your own')
+    add('--checkpoint', type=Path, nargs='+', default=[], help='file of its weights')
     add('--host', default='127.0.0.1', help='address to listen on (default 127.0.0.1)')
     add('--port', type=int, default=7860, help='port (default 7860)')
     add('--max-side', type=int, default=1024,
@@ -108,7 +117,7 @@ def temporary_uploads() -> Iterator[None]:
 
 def _serve(args: argparse.Namespace) -> None:
     try:
-        from pspnet_plugin.toolkit.web.examples import read_examples, street_scenes
+        from pspnet_plugin.toolkit.web.examples import read_examples, sample_photos, street_scenes
         from pspnet_plugin.toolkit.web.page import build_page, launch_options
     except ImportError as error:
         raise ValueError(
@@ -121,7 +130,7 @@ def _serve(args: argparse.Namespace) -> None:
     if args.examples:
         examples = read_examples(args.examples, max_side=args.max_side, bits=bits)
     else:
-        examples = street_scenes() if streets else []
+        examples = [*sample_photos(args.max_side), *street_scenes()] if streets else []
     page = build_page(predictors, max_side=args.max_side, title=title, examples=examples, bits=bits)
     try:
         _, url, _ = page.launch(

@@ -97,14 +97,16 @@ class Predictor:
 
     Example::
 
+        predictor = Predictor('psp_efficientnet-lite2')  # of the zoo
         predictor = Predictor('configs/psp_demo.py', 'work_dirs/psp_demo/iter_600.pth')
         prediction = predictor('photo.jpg')
         print(prediction.shares, prediction.confidence.mean())
         cv2.imwrite('overlay.jpg', prediction.overlay())
 
     Args:
-        config: Config of the network, as a path or loaded (it is not changed); or a ``.onnx`` file
-            of ``tools/deployment/export_onnx.py``, without ``checkpoint``.
+        config: Config of the network, as a path or loaded (it is not changed); or, without
+            ``checkpoint``, the name of a trained network of the zoo, or a ``.onnx`` file of
+            ``tools/deployment/export_onnx.py``.
         checkpoint: File of its weights.
         device: ``'cpu'``, ``'cuda:0'``, …; by default the first GPU, or else the CPU. onnxruntime
             takes the best device that it was installed for.
@@ -126,7 +128,8 @@ class Predictor:
     Raises:
         FileNotFoundError: A file is missing.
         ImportError: onnxruntime, which ``.onnx`` needs, is not installed.
-        ValueError: A file is unusable, they do not fit each other, or the device does not exist.
+        ValueError: A file is unusable, they do not fit each other, the zoo has no such network, or
+            the device does not exist.
     """
 
     def __init__(
@@ -234,6 +237,10 @@ class Predictor:
 
 def _open_network(config: File | Config, checkpoint: File | None, device: str | None) -> Network:
     # Imported here, because each needs a framework that the other does without.
+    if checkpoint is None and isinstance(config, str) and not Path(config).suffix:
+        from pspnet_plugin.engine.zoo import find_network
+
+        config, checkpoint = find_network(config)
     if checkpoint is None:
         if isinstance(config, Config) or Path(config).suffix == '.py':
             raise ValueError('a config needs the checkpoint of its network; give both')

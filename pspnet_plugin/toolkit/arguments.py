@@ -11,6 +11,7 @@ from mmengine.config import Config, DictAction
 from pspnet_plugin.apis.loading import load_config
 from pspnet_plugin.datasets.pair_backends import SIDES
 from pspnet_plugin.engine.stock_tools import find_config
+from pspnet_plugin.engine.zoo import DEFAULT, trained_networks
 from pspnet_plugin.labels.decoder import RULES
 from pspnet_plugin.utils.files import write_atomic
 
@@ -37,6 +38,15 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
         help='override values of the config',
+    )  # fmt: skip
+
+
+def add_model(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
+    """Add ``--model``, the name of a trained network of the zoo, or of ``nargs`` of them."""
+    parser.add_argument(
+        '--model', metavar='NAME', nargs=nargs,
+        help=f'trained network of the zoo: {", ".join(trained_networks())} (default, without a '
+        f'network of your own: {DEFAULT})',
     )  # fmt: skip
 
 

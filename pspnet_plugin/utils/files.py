@@ -5,6 +5,7 @@ behind; ``remove_stale_parts`` of the next run removes it, but none that is bein
 """
 
 import contextlib
+import hashlib
 import os
 import platform
 import secrets
@@ -54,6 +55,17 @@ def write_atomic(
             raise
         # The error of a full disk does not name the file.
         raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def check_sha256(path: Path, expected: str, *, remedy: str) -> None:
+    """Raise ``ValueError`` if a file's SHA-256, in hexadecimal, is another; see ``remedy``."""
+    if (found := sha256_of(path)) != expected:
+        raise ValueError(f'{path} has the SHA-256 {found}, expected {expected}; {remedy}')
 
 
 def remove_stale_parts(directory: Path) -> None:

@@ -17,6 +17,7 @@ from importlib.metadata import metadata
 from pathlib import Path
 from types import ModuleType
 
+import cv2
 import numpy as np
 
 from helpers.label_files import maps, save, write_photos
@@ -97,7 +98,9 @@ class Project:
             **os.environ, 'PYTHON': sys.executable, 'CUDA_VISIBLE_DEVICES': '',
             'OMP_NUM_THREADS': '1', 'PATH': f'{folder}/bin:{os.environ["PATH"]}',
         }  # fmt: skip
-        shared = 'pspnet_plugin benchmarks tools docs tests constraints.txt Makefile noxfile.py'
+        shared = (
+            'pspnet_plugin benchmarks tools docs tests weights constraints.txt Makefile noxfile.py'
+        )
         for name in [*shared.split(), 'pyproject.toml', 'setup.py']:
             (folder / name).symlink_to(ROOT / name)
         shutil.copytree(ROOT / 'configs', folder / 'configs')
@@ -116,6 +119,8 @@ class Project:
         listed = ''.join(f'{i}, {name}\n' for i, name in enumerate(META['classes']))
         (folder / 'export/train/_classes.csv').write_text(f'Pixel Value, Class\n{listed}')
         write_photos(folder / 'my_photos', {**labels, 'one': labels['train/0']})
+        shutil.copytree(folder / 'my_photos', folder / 'streets')
+        cv2.imwrite(str(folder / 'street.jpg'), photo(64, 96))
         (folder / 'my.json').write_text(str(META).replace("'", '"'))
         for split in ('train', 'val'):  # as in the official archives
             stem = f'{split}/ulm/ulm_000000_000019'
@@ -272,7 +277,7 @@ RULES = [
     (r'python tools/(train|test)\.py ', train_or_test),
     (r'tools/dist_(train|test)\.sh ', distribute),
     (r'tools/slurm_(train|test)\.sh ', schedule),
-    (r'python tools/web_demo\.py ', serve),
+    (r'python tools/web_demo\.py\b', serve),
     (r'python -m benchmarks\.run_group ', run_plan_dry),
     (r'python tools/deployment/export_onnx\.py ', check_export),
     (r'python -m benchmarks ', parse_benchmark),

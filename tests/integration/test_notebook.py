@@ -26,7 +26,7 @@ def test_the_notebook_runs_to_its_end(tmp_path, monkeypatch):
         for output in cell.outputs
         if {'image/png', 'image/jpeg'} & set(output.get('data', {}))
     ]
-    assert len(images) == 7
+    assert len(images) == 8
     assert (tmp_path / 'run/by_onnx/index/1.png').is_file()
 
 

@@ -1,15 +1,19 @@
 """The wheel: configs and tools inside, and a config of ours trains from it alone."""
 
+import os
 import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import cv2
 import pytest
 import yaml
-from helpers.pairs import ROOT
+from helpers.pairs import ROOT, photo
 from helpers.programs import load_tool, on, run_tool
+
+from pspnet_plugin.engine import trained_networks
 
 
 @pytest.fixture(scope='module')
@@ -38,7 +42,7 @@ def test_wheel_carries_configs_tools_and_index(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {
         f'pspnet_plugin/.mim/{path.relative_to(ROOT)}'
-        for folder in ('configs', 'tools')
+        for folder in ('configs', 'tools', 'weights')
         for path in (ROOT / folder).rglob('*')
         if path.is_file() and '__pycache__' not in path.parts
     }
@@ -53,8 +57,10 @@ def test_wheel_carries_configs_tools_and_index(wheel):
 
 # Takes down what it is given, and makes what the real programs would.
 STAND_IN = """#!/bin/sh
+[ "$1" = -c ] && echo /photos/china.jpg && exit
 echo "$@" >> calls
 case "$1" in
+    *predict.py) mkdir -p work_dirs/street/overlay; touch work_dirs/street/overlay/china.jpg;;
     *train.py) mkdir -p work_dirs/psp_demo
         echo /elsewhere/iter_600.pth > work_dirs/psp_demo/last_checkpoint;;
     *report.py) touch work_dirs/psp_demo/report.html;;
@@ -74,13 +80,14 @@ def test_make_demo_calls_programs_that_exist_as_they_are_called(tmp_path):
     make = ['make', '-C', str(tmp_path), 'demo', 'VENV=venv']
     said = subprocess.run(make, check=True, capture_output=True, text=True).stdout
     assert 'open work_dirs/psp_demo/report.html in a browser' in said
+    assert 'work_dirs/street/overlay/china.jpg' in said
     calls = [line.split() for line in (tmp_path / 'calls').read_text().splitlines()]
     assert [Path(program).name for program, *_ in calls] == [
-        'make_pairs.py', 'train.py', 'test.py', 'report.py',
+        'make_pairs.py', 'train.py', 'test.py', 'report.py', 'predict.py',
     ]  # fmt: skip
     for program, *arguments in calls:
         assert (ROOT / program).is_file()
-        if Path(program).name in ('make_pairs.py', 'report.py'):
+        if Path(program).name in ('make_pairs.py', 'report.py', 'predict.py'):
             load_tool(Path(program).relative_to('tools')).parse_args(arguments)
         else:
             assert (ROOT / arguments[0]).is_file()
@@ -98,13 +105,41 @@ def test_model_index_names_every_config():
     assert {model['In Collection'] for model in index['Models']} <= collections
 
 
-def test_a_config_trains_from_the_wheel_alone(wheel, demo_root, tmp_path):
-    site = tmp_path / 'site'
+@pytest.fixture(scope='module')
+def site(wheel, tmp_path_factory) -> Path:
+    """A directory with nothing but the installed wheel."""
+    site = tmp_path_factory.mktemp('site')
     subprocess.run(
         [sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--no-index', '--target', site,
          wheel],
         check=True, capture_output=True,
     )  # fmt: skip
+    return site
+
+
+OFFLINE = """
+import socket, sys
+def refuse(*_, **__):
+    raise RuntimeError('offline')
+socket.socket.connect = socket.getaddrinfo = refuse
+import cv2, pspnet_plugin
+assert pspnet_plugin.__file__.startswith(sys.argv[1]), pspnet_plugin.__file__
+cv2.imwrite('overlay.png', pspnet_plugin.Predictor(sys.argv[2])('photo.png').overlay())
+"""
+
+
+@pytest.mark.parametrize('name', trained_networks())
+def test_the_wheel_alone_labels_a_photo_offline(site, tmp_path, name):
+    cv2.imwrite(str(tmp_path / 'photo.png'), photo(64, 96))
+    subprocess.run(
+        [sys.executable, '-c', OFFLINE, site, name],
+        cwd=tmp_path, env={**os.environ, 'PYTHONPATH': str(site)}, check=True,
+    )  # fmt: skip
+    overlay = cv2.imread(str(tmp_path / 'overlay.png'))
+    assert overlay.shape[0] >= 64 and overlay.shape[1] > 96  # with the legend
+
+
+def test_a_config_trains_from_the_wheel_alone(site, demo_root, tmp_path):
     env = dict(PYTHONPATH=str(site))
     where = [sys.executable, '-c', 'import pspnet_plugin; print(pspnet_plugin.__file__)']
     done = subprocess.run(where, cwd=tmp_path, env=env, capture_output=True, text=True)

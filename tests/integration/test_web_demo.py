@@ -42,7 +42,7 @@ def test_an_example_that_cannot_be_shown_is_named(network, tmp_path, capsys, nam
 @pytest.mark.parametrize(
     ('classes', 'expected'),
     [
-        ([CITYSCAPES['classes']] * 2, ('Street scenes by class', 4)),
+        ([CITYSCAPES['classes']] * 2, ('Street scenes by class', 5)),
         ([CITYSCAPES['classes'], ('wall', 'door')], ('Photos by class', 0)),
         ([CITYSCAPES['classes'][::-1]], ('Photos by class', 0)),
     ],

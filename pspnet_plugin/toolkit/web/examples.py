@@ -1,7 +1,9 @@
-"""Example photos of the page: given by whoever runs it, or generated street scenes."""
+"""Example photos of the page: given by whoever runs it, or streets, photographed and generated."""
 
 import sys
 from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,6 +16,16 @@ from pspnet_plugin.utils.images import Bits
 
 SCENES = 4
 MAX_EXAMPLES = 8  # more would push what is below them off the screen
+
+
+def sample_photos(max_side: int) -> list[Upload]:
+    """Read the sample photo of a park in Beijing that scikit-learn ships, if it is installed."""
+    try:
+        package = metadata.distribution('scikit-learn')
+    except metadata.PackageNotFoundError:
+        return []
+    path = Path(str(package.locate_file('sklearn/datasets/images/china.jpg')))
+    return [Upload.shrunk(read_photo(path), max_side)] if path.is_file() else []
 
 
 def street_scenes(count: int = SCENES) -> list[Upload]:

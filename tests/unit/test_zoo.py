@@ -1,0 +1,126 @@
+"""Trained networks by name: their files, what refuses them, and what starts from them."""
+
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from helpers.pairs import CITYSCAPES, ROOT
+from helpers.programs import load_tool
+from mmengine.config import Config
+from mmengine.runner import CheckpointLoader
+from mmseg.apis import inference_model, init_model
+from mmseg.registry import MODELS
+
+from pspnet_plugin import Predictor
+from pspnet_plugin.engine import UnsafeCheckpoint, find_network, trained_networks, zoo
+from pspnet_plugin.toolkit.synthetic import street_scene
+from pspnet_plugin.utils.files import sha256_of
+
+NAMES = list(trained_networks())
+NAME = NAMES[0]
+FINETUNE = ROOT / 'configs/psp_efficientnet-lite2_finetune_cpu25_cityscapes_pairs.py'
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch) -> Path:
+    """Weights of a copy of the zoo, to be changed."""
+    shutil.copytree(ROOT / 'weights', tmp_path / 'weights')
+    shutil.copy(ROOT / 'model-index.yml', tmp_path)
+    monkeypatch.setattr(zoo, 'zoo_root', lambda: tmp_path)
+    return find_network(NAME).weights
+
+
+def sum_up(path: Path) -> None:
+    """Write the sum of a file in place of the others."""
+    path.with_name(zoo.SUMS).write_text(f'{sha256_of(path)}  {path.name}\n')
+
+
+def test_the_zoo_has_its_files():
+    assert zoo.DEFAULT in NAMES
+    sums = zoo.read_sums(ROOT / 'weights' / zoo.SUMS)
+    assert sums and set(sums) == {
+        path.name for path in (ROOT / 'weights').iterdir() if path.suffix in ('.pth', '.onnx')
+    }
+    for name, digest in sums.items():
+        path = ROOT / 'weights' / name
+        assert sha256_of(path) == digest and path.stat().st_size <= 10e6
+    for config, path in trained_networks().values():
+        assert config.is_file()
+        state = torch.load(path, weights_only=True)['state_dict']
+        for key, tensor in state.items():
+            half = tensor.dtype in (torch.float16, torch.int64)  # int64: counts of batches
+            assert half or tensor.abs().max() > torch.finfo(torch.float16).max, key
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_by_name_it_is_the_network_of_its_config_and_file(name):
+    config, weights = trained_networks()[name]
+    photo = cv2.resize(street_scene(np.random.default_rng(0))[0][..., ::-1], (192, 96))
+    reference = init_model(str(config), str(weights), device='cpu')
+    expected = inference_model(reference, photo).pred_sem_seg.data[0].numpy()
+    predictor = Predictor(name, device='cpu')
+    assert (predictor(photo).labels == expected).mean() > 0.999
+    assert len(np.unique(expected)) > 1
+    assert predictor.classes == list(CITYSCAPES['classes'])
+
+
+def test_a_changed_byte_is_refused(weights):
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    for load in (Predictor, lambda name: CheckpointLoader.load_checkpoint(f'zoo://{name}')):
+        with pytest.raises(
+            ValueError, match=rf'{weights.name} has the SHA-256 {sha256_of(weights)}'
+        ):
+            load(NAME)
+
+
+def test_weights_that_would_run_code_are_refused(weights):
+    class Evil:
+        def __reduce__(self):
+            return exec, ('raise SystemExit',)
+
+    torch.save(dict(state_dict=Evil()), weights)
+    sum_up(weights)
+    with pytest.raises(UnsafeCheckpoint):
+        CheckpointLoader.load_checkpoint(f'zoo://{NAME}')
+
+
+def test_unknown_names_and_missing_files_are_named(weights):
+    for name in ('psp_unknown', ''):
+        with pytest.raises(ValueError, match=f'{name!r}.*{NAME}'):
+            find_network(name)
+    weights.unlink()
+    with pytest.raises(FileNotFoundError, match=weights.name):
+        find_network(NAME)
+
+
+def test_other_classes_start_from_all_but_the_last_layer():
+    config = Config.fromfile(FINETUNE)
+    config.model.decode_head.update(num_classes=3)
+    config.model.decode_head.loss_decode.update(class_weight=None)
+    model = MODELS.build(config.model)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.init_weights()
+    state = CheckpointLoader.load_checkpoint(f'zoo://{zoo.DEFAULT}')['state_dict']
+    after = model.state_dict()
+    assert after.keys() == state.keys()
+    for name, tensor in after.items():
+        expected = before[name] if 'conv_seg' in name else state[name].to(tensor.dtype)
+        assert torch.equal(tensor, expected), name
+
+
+@pytest.mark.parametrize('tool', ['predict.py', 'web_demo.py'])
+def test_tools_take_the_default_or_a_name(tool, tmp_path, capsys):
+    program = load_tool(tool)
+    (tmp_path / 'photo.png').touch()
+    outputs = ['--out', str(tmp_path / 'out')]
+    photo = [str(tmp_path / 'photo.png'), *outputs] if tool == 'predict.py' else []
+    assert program.parse_args(photo).model == (zoo.DEFAULT if photo else None)
+    own = ['--config', 'a.py', '--checkpoint', 'a.pth']
+    assert not program.parse_args([*photo, *own]).model
+    assert program.main([*photo, '--model', 'psp_unknown']) == 2
+    assert 'psp_unknown' in capsys.readouterr().err
