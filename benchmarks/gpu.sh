@@ -20,7 +20,7 @@ if [ "$DEVICE" = cpu ]; then
     training=(--minutes 0.4 --cfg-options train_dataloader.batch_size=2
               train_dataloader.num_workers=0 train_dataloader.persistent_workers=False)
     precisions=(float32 bfloat16)
-    configs=(configs/psp_demo.py)
+    configs=(configs/psp_small_cityscapes_pairs.py)
 else
     "$PYTHON" -m pytest -q -m gpu
 fi

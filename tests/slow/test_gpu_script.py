@@ -18,5 +18,10 @@ def test_its_files_become_tables_of_the_page(demo_root, tmp_path):
         'heads_float32', 'heads_bfloat16', 'networks', 'training',
     }  # fmt: skip
     page = render('{{ on_gpu() }}', [], gpu=tmp_path / 'gpu')
-    for name in ('`heads_bfloat16`', '`training`', '| configs/psp_demo.py |', '| stock head |'):
+    for name in (
+        '`heads_bfloat16`',
+        '`training`',
+        '| configs/psp_small_cityscapes_pairs.py |',
+        '| stock head |',
+    ):
         assert name in page
