@@ -134,14 +134,23 @@ def deployed(model: nn.Module) -> DeployedNetwork:
     return DeployedNetwork(model, normalize=False).eval()
 
 
+def export(model: nn.Module, image: Tensor, path: Path) -> None:
+    """Export a network to ONNX, for normalised images of this size."""
+    mean, std = mean_and_std(model)
+    metadata = dict(
+        mean=mean, std=std, classes=[], palette=[], channel_order='BGR', normalization='outside'
+    )
+    write(
+        deployed(model), image.repeat(2, 1, 1, 1), path, form='onnx', dynamic=False, opset=OPSET,
+        metadata=metadata,
+    )  # fmt: skip
+
+
 def in_onnxruntime(model: nn.Module, image: Tensor) -> Callable[[], tuple[Tensor, Tensor]]:
     """Export a network to ONNX and bind its session to the image."""
     check_packages('onnx')
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, 'network.onnx')
-        write(
-            deployed(model), image.repeat(2, 1, 1, 1), path, form='onnx', dynamic=False,
-            opset=OPSET, metadata={},
-        )  # fmt: skip
+        export(model, image, path)
         run = open_exported(path, form='onnx', threads=torch.get_num_threads())
     return partial(run, image)

@@ -16,13 +16,12 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from benchmarks.heads import randomise_norms
-from benchmarks.networks import deployed, scene
+from benchmarks.networks import deployed, export, scene
 from benchmarks.results_table import INDEX_GROUPS, ROOT, runs_of
 from benchmarks.run_results import load_all_results
 from benchmarks.tables import print_rows
 from benchmarks.timing import Machine
-from pspnet_plugin.apis.export.deployed_network import mean_and_std
-from pspnet_plugin.apis.export.exporters import OPSET, check_packages, open_exported, write
+from pspnet_plugin.apis.export.exporters import check_packages, open_exported
 from pspnet_plugin.apis.loading import build_model, load_config
 from pspnet_plugin.toolkit.synthetic.street import street_scene
 from pspnet_plugin.utils.command_line import parse_size
@@ -114,15 +113,7 @@ def _as_file(model: nn.Module, form: str, image: Tensor, folder: Path) -> Callab
     """Export a network, once for all forms, and bind the form that a runtime opens to an image."""
     path = folder / 'network.onnx'
     if not path.exists():
-        mean_, std = mean_and_std(model)
-        metadata = dict(
-            mean=mean_, std=std, classes=[], palette=[], channel_order='BGR',
-            normalization='outside',
-        )  # fmt: skip
-        write(
-            deployed(model), image.repeat(2, 1, 1, 1), path, form='onnx', dynamic=False,
-            opset=OPSET, metadata=metadata,
-        )  # fmt: skip
+        export(model, image, path)
     if form.startswith('openvino'):
         import openvino
 

@@ -26,11 +26,6 @@ def network(tmp_path_factory):
     return path, image.numpy(), labels
 
 
-def test_files_compute_in_no_doubles(network):
-    graph = onnx.load(network[0]).graph
-    assert onnx.TensorProto.DOUBLE not in {tensor.data_type for tensor in graph.initializer}
-
-
 def test_opencv_labels_as_onnxruntime(network):
     path, image, labels = network
     net = cv2.dnn.readNetFromONNX(str(path))

@@ -9,8 +9,10 @@ import onnx_ir as ir
 import pytest
 from helpers.onnx_files import layered_onnx, small_onnx
 from helpers.pairs import photo
+from onnx import numpy_helper
 
 from pspnet_plugin import Predictor
+from pspnet_plugin.apis.export import exporters
 from pspnet_plugin.apis.export.quantization import label_channels_last, quantize
 
 
@@ -76,3 +78,19 @@ def test_a_graph_with_another_end_is_left(tmp_path):
     before = [node.op_type for node in model.graph]
     label_channels_last(model.graph)
     assert [node.op_type for node in model.graph] == before
+
+
+def test_products_of_large_constants_are_computed_before_a_file_is_written():
+    large = numpy_helper.from_array(np.ones((200, 200)), 'large')  # float64, beyond usual limits
+    info = onnx.helper.make_tensor_value_info
+    nodes = [
+        onnx.helper.make_node('MatMul', ['large', 'large'], ['product']),
+        onnx.helper.make_node('Cast', ['product'], ['single'], to=onnx.TensorProto.FLOAT),
+        onnx.helper.make_node('Add', ['x', 'single'], ['y']),
+    ]
+    sides = [200, 200]
+    ends = [[info(name, onnx.TensorProto.FLOAT, sides)] for name in 'xy']
+    graph = onnx.helper.make_graph(nodes, 'net', *ends, [large])
+    model = ir.from_proto(onnx.helper.make_model(graph, ir_version=10))
+    exporters._fold(model)
+    assert [node.op_type for node in model.graph] == ['Add']

@@ -11,6 +11,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,7 +38,7 @@ Read = Callable[[], tuple[np.ndarray, np.ndarray | None]]
 
 
 class Quantized(NamedTuple):
-    """What became of a network in int8, measured on photos that did not calibrate it."""
+    """Cost and gain of a network in int8, measured on photos that did not calibrate it."""
 
     loss: float  # in points of mIoU, or percent of the pixels whose class changed
     by_truth: bool  # in mIoU
@@ -60,7 +61,9 @@ def quantize(source: Path, target: Path, reads: Sequence[Read], *, max_loss: flo
     with tempfile.TemporaryDirectory() as folder:
         network = OnnxNetwork(source)
         check = _Check(network, reads[1::2])
-        quantizer = _Quantizer(source, Path(folder), [network.prepare(r()[0]) for r in reads[::2]])
+        quantizer = _Quantizer(
+            source, Path(folder), lambda: (network.prepare(read()[0]) for read in reads[::2])
+        )
         in_float: list[str] = []
         quantizer.write(target)
         loss = check.loss(target)
@@ -104,7 +107,9 @@ class _Check:
 class _Quantizer:
     """onnxruntime's quantizer of one network, calibrated once for several files."""
 
-    def __init__(self, source: Path, folder: Path, inputs: list[np.ndarray]) -> None:
+    def __init__(
+        self, source: Path, folder: Path, inputs: Callable[[], Iterator[np.ndarray]]
+    ) -> None:
         self._inputs = inputs
         self._prepared, self._trial = folder / 'prepared.onnx', folder / 'trial.onnx'
         self._metadata = onnx.load(source).metadata_props
@@ -116,7 +121,7 @@ class _Quantizer:
             self._prepared, [*LAYERS, *AROUND], augmented_model_path=str(folder / 'ranges.onnx'),
             calibrate_method=CalibrationMethod.MinMax,
         )  # fmt: skip
-        calibrator.collect_data(_Reader(inputs))
+        calibrator.collect_data(_Reader(inputs()))
         self._ranges = calibrator.compute_data()
 
     def write(self, path: Path, *, only: Sequence[str] = (), without: Sequence[str] = ()) -> None:
@@ -149,8 +154,8 @@ class _Quantizer:
     def _logits(self, path: Path) -> np.ndarray:
         """Compute (PROBES, K, h, w) logits; photos of other sizes than the first are left out."""
         session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
-        first = self._inputs[0]
-        batch = [x for x in self._inputs if x.shape == first.shape][:PROBES]
+        photos = list(islice(self._inputs(), PROBES))
+        batch = [x for x in photos if x.shape == photos[0].shape]
         return np.concatenate([session.run([OUTPUTS[1]], {INPUT: x})[0] for x in batch])
 
 
@@ -177,8 +182,9 @@ def label_channels_last(graph: ir.Graph) -> None:
         return
     if resize.attributes.get_string('coordinate_transformation_mode') != 'half_pixel':
         return
-    small, _, _, size = resize.inputs
-    assert small is not None and size is not None
+    small, _, _, size = (*resize.inputs, None)[:4]
+    if small is None or size is None:  # scales in place of a size
+        return
     order = ir.val('channels_last', const_value=ir.tensor([0, 2, 3, 1], name='channels_last'))
     graph.register_initializer(order)
     last = ir.node('Transpose', [small], dict(perm=[0, 2, 3, 1]))
