@@ -4,7 +4,7 @@ import argparse
 import copy
 import tempfile
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -115,13 +115,11 @@ def _as_file(model: nn.Module, form: str, image: Tensor, folder: Path) -> Callab
     if not path.exists():
         export(model, image, path)
     if form.startswith('openvino'):
-        import openvino
-
         precision = 'bf16' if form.endswith('bfloat16') else 'f32'
         options = dict(
             INFERENCE_PRECISION_HINT=precision, INFERENCE_NUM_THREADS=torch.get_num_threads()
         )
-        core = openvino.Core()
+        core = openvino_core()
         network = core.compile_model(core.read_model(path), 'CPU', options)
         return partial(network.create_infer_request().infer, [image.numpy()])
     if form == 'int8':
@@ -133,6 +131,18 @@ def _as_file(model: nn.Module, form: str, image: Tensor, folder: Path) -> Callab
         quantize(path, int8, [lambda: (photo, None)] * 2, max_loss=100)
         path = int8
     return partial(open_exported(path, form='onnx', threads=torch.get_num_threads()), image)
+
+
+@cache
+def openvino_core() -> Any:
+    """Return the one core of this process.
+
+    Two cores that end in the order of their start leave a signal stack that is gone
+    (OpenVINO 2026.4.1): the next signal, such as the end of a loader's worker, kills the process.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def draw_front(rows: Sequence[dict]) -> Figure:

@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 import onnx
 import onnxruntime
-import openvino
 import pytest
 from helpers.exports import NETWORKS, build, exported
 from helpers.onnx_files import METADATA
 
+from benchmarks.speeds import openvino_core
 from pspnet_plugin.apis.export.comparison import sample_images
 from pspnet_plugin.apis.export.quantization import quantize
 
@@ -57,6 +57,6 @@ def test_openvino_runs_int8_as_onnxruntime(network, tmp_path):
 
 
 def in_openvino(path, image, **options):
-    core = openvino.Core()
+    core = openvino_core()
     compiled = core.compile_model(core.read_model(path), 'CPU', options)
     return compiled({'picture': image})['index_map']
