@@ -57,9 +57,11 @@ def jpeg(photo: np.ndarray, *, quality: int) -> np.ndarray:
     return np.asarray(cv2.imdecode(content, cv2.IMREAD_COLOR))
 
 
-def resize(photo: np.ndarray, *, width: float, height: float) -> np.ndarray:
+def resize(
+    photo: np.ndarray, *, width: float, height: float, how: int = cv2.INTER_AREA
+) -> np.ndarray:
     """Scale the sides of a photo."""
-    return cv2.resize(photo, None, fx=width, fy=height, interpolation=cv2.INTER_AREA)
+    return cv2.resize(photo, None, fx=width, fy=height, interpolation=how)
 
 
 CORRUPTIONS: dict[str, Corrupt] = {
@@ -72,6 +74,7 @@ CORRUPTIONS: dict[str, Corrupt] = {
     'noise': partial(noise, sigma=15),
     'JPEG 30': partial(jpeg, quality=30),
     '4:3': partial(resize, width=4 / 3, height=1),
+    '2:1': partial(resize, width=2, height=1, how=cv2.INTER_LINEAR),
     'half size': partial(resize, width=0.5, height=0.5),
 }
 
@@ -143,7 +146,7 @@ def run(args: argparse.Namespace) -> None:
             )
         found = replace(kept, corrupted=corrupted)
         found.write(args.results)
-        drop = found.mean_drop('mIoU')
+        drop = found.mean_drop('mIoU', list(corrupted))
         print(f'{plan.label}, seed {plan.seed}: {corrupted[CLEAN]}, mean drop of mIoU {drop:.1f}')
 
 

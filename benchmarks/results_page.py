@@ -118,15 +118,21 @@ class Tables:
         return markdown_table(['class', *labels], rows)
 
     def corruptions(self, wanted: Sequence[tuple[str, str]], metric: str = 'mIoU') -> str:
-        """Table of runs, given as (group, label), under ``benchmarks.corruptions`` (t40)."""
-        rows, names = [], []
+        """Table of runs, given as (group, label), under ``benchmarks.corruptions`` (t40).
+
+        Its columns are the corruptions that all of them were scored under.
+        """
+        found = {}
         for group, label in wanted:
-            scored = [run for run in self._row(group, label) if run.corrupted]
-            if not scored:
+            found[label] = [run for run in self._row(group, label) if run.corrupted]
+            if not found[label]:
                 raise ValueError(f'{group}, {label!r}: not scored by benchmarks.corruptions')
-            names = list(scored[0].corrupted)
-            values = (mean(run.corrupted[name][metric] for run in scored) for name in names)
-            drop = spread([run.mean_drop(metric) for run in scored])
+        scored = [run.corrupted for runs in found.values() for run in runs]
+        names = [name for name in scored[0] if all(name in scores for scores in scored)]
+        rows = []
+        for label, runs in found.items():
+            values = (mean(run.corrupted[name][metric] for run in runs) for name in names)
+            drop = spread([run.mean_drop(metric, names) for run in runs])
             rows.append([label, *(f'{value:.1f}' for value in values), drop])
         return markdown_table(['network', *names, 'mean drop'], rows)
 

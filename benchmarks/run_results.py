@@ -50,9 +50,9 @@ class RunResults:
     # mIoU and aAcc (t40) under each of ``benchmarks.corruptions``, where they were measured
     corrupted: dict[str, dict[str, float]] = field(default_factory=dict)
 
-    def mean_drop(self, metric: str) -> float:
+    def mean_drop(self, metric: str, names: Sequence[str]) -> float:
         """Return by how much a score is lower than the clean one, on average over corruptions."""
-        others = [scores[metric] for name, scores in self.corrupted.items() if name != CLEAN]
+        others = [self.corrupted[name][metric] for name in names if name != CLEAN]
         return self.corrupted[CLEAN][metric] - float(np.mean(others))
 
     @property

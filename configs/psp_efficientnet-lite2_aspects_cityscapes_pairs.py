@@ -1,5 +1,5 @@
-# psp_efficientnet-lite2 trained on with photos of other shapes: 75 minutes of two CPU cores from what
-# psp_efficientnet-lite2_cityscapes_pairs.py has trained.
+# psp_efficientnet-lite2 trained on with photos of other shapes: 75 minutes of two CPU cores from
+# what psp_efficientnet-lite2_cityscapes_pairs.py has trained.
 _base_ = [
     '_base_/models/psp_efficientnet-lite0.py',
     '_base_/datasets/cityscapes_pairs_aspects_192x192.py',

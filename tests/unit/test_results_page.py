@@ -53,7 +53,11 @@ def test_corruptions_have_the_drop_of_the_others():
     runs = [made_run('small', 40, corrupted=scored), made_run('large', 40)]
     head, row = cells("corruptions([('clock', 'small')])", runs)
     found = dict(zip(head, row, strict=True))
-    assert (found['clean'], found['blur'], found['mean drop']) == ('40.0', '31.0', '1.0')
+    assert (found['clean'], found['blur'], found['mean drop']) == ('40.0', '31.0', '0.9')
+    fewer = {name: scored[name] for name in ('clean', 'blur', 'warm')}
+    runs.append(made_run('old', 40, corrupted=fewer))
+    head, row, _ = cells("corruptions([('clock', 'small'), ('clock', 'old')])", runs)
+    assert head[1:] == ['clean', 'warm', 'blur', 'mean drop'] and row[-1] == '4.5'
     with pytest.raises(ValueError, match='large'):
         render("{{ corruptions([('clock', 'large')]) }}", runs)
 
