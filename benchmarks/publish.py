@@ -97,8 +97,8 @@ def run(args: argparse.Namespace) -> None:
     write_atomic(sums_file, ''.join(lines).encode())
     write_card(
         files.weights.with_suffix('.md'), args.name, runs, config=files.config.name,
-        size=files.weights.stat().st_size, speed=images_a_second(config, files.weights),
-        machine=describe_machine(),
+        before=[read_results(path) for path in args.before], size=files.weights.stat().st_size,
+        speed=images_a_second(config, files.weights), machine=describe_machine(),
     )  # fmt: skip
     print(f'{files.weights}: {files.weights.stat().st_size / 1e6:.2f} MB, in {zoo_root()}')
 
@@ -111,6 +111,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('name', help='of the network in model-index.yml')
     parser.add_argument('checkpoint', type=Path, help='of its training')
     parser.add_argument('--runs', type=Path, nargs='+', required=True, help='kept results')
+    parser.add_argument('--before', type=Path, nargs='*', default=[],
+        help='kept results of the trainings that it went on from, the first one first',
+    )  # fmt: skip
     parser.add_argument('--onnx', action='store_true', help='also as an ONNX file')
     add_debug(parser)
     return parser.parse_args(argv)
