@@ -24,7 +24,8 @@ demo: $(DEMO_RUN)/report.html $(STREET)/overlay/china.jpg
 
 # A sample photo of scikit-learn, by danielbuechele, CC BY 2.0.
 PHOTO := distribution("scikit-learn").locate_file("sklearn/datasets/images/china.jpg")
-$(STREET)/overlay/china.jpg: | $(READY)
+$(STREET)/overlay/china.jpg: weights/SHA256SUMS | $(READY)
+	rm -rf $(STREET)
 	$(BIN)/python tools/predict.py --out $(STREET) \
 	    "$$($(BIN)/python -c 'from importlib.metadata import distribution; print($(PHOTO))')"
 
@@ -106,4 +107,4 @@ $(READY): pyproject.toml setup.py constraints.txt
 	touch $@
 
 clean-demo:
-	rm -rf $(DEMO_DATA) $(DEMO_RUN)
+	rm -rf $(DEMO_DATA) $(DEMO_RUN) $(STREET)

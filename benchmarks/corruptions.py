@@ -11,7 +11,7 @@ import argparse
 import copy
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from mmengine.config import Config
 from mmseg.registry import DATASETS
 from tqdm import tqdm
 
@@ -58,10 +59,10 @@ def jpeg(photo: np.ndarray, *, quality: int) -> np.ndarray:
 
 
 def resize(
-    photo: np.ndarray, *, width: float, height: float, how: int = cv2.INTER_AREA
+    photo: np.ndarray, *, width: float, height: float, interpolation: int = cv2.INTER_AREA
 ) -> np.ndarray:
     """Scale the sides of a photo."""
-    return cv2.resize(photo, None, fx=width, fy=height, interpolation=how)
+    return cv2.resize(photo, None, fx=width, fy=height, interpolation=interpolation)
 
 
 CORRUPTIONS: dict[str, Corrupt] = {
@@ -74,26 +75,30 @@ CORRUPTIONS: dict[str, Corrupt] = {
     'noise': partial(noise, sigma=15),
     'JPEG 30': partial(jpeg, quality=30),
     '4:3': partial(resize, width=4 / 3, height=1),
-    '2:1': partial(resize, width=2, height=1, how=cv2.INTER_LINEAR),
+    '2:1': partial(resize, width=2, height=1, interpolation=cv2.INTER_LINEAR),
     'half size': partial(resize, width=0.5, height=0.5),
 }
 
 
 def evaluate(
-    label: Callable[[np.ndarray], np.ndarray], records: Any, classes: int
+    label: Callable[[np.ndarray], np.ndarray],
+    records: Any,
+    classes: int,
+    names: Sequence[str] = tuple(CORRUPTIONS),
 ) -> dict[str, dict[str, float]]:
-    """Score a network under each corruption.
+    """Score a network under corruptions.
 
     Args:
         label: The network, from a photo (H, W, 3) uint8 BGR to class indices (H, W).
         records: Records with ``img`` and ``gt_seg_map``, of the same (H, W).
         classes: Number of classes.
+        names: Corruptions.
     """
-    totals = {name: np.zeros((4, classes), np.int64) for name in CORRUPTIONS}
+    totals = {name: np.zeros((4, classes), np.int64) for name in names}
     for i in tqdm(range(len(records)), unit='photo'):
         photo, truth = records[i]['img'], records[i]['gt_seg_map']
-        for name, corrupt in CORRUPTIONS.items():
-            labels = label(corrupt(photo))
+        for name in names:
+            labels = label(CORRUPTIONS[name](photo))
             if labels.shape != truth.shape:
                 size = truth.shape[::-1]
                 labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT)
@@ -109,12 +114,19 @@ def evaluate_run(work_dir: Path) -> dict[str, dict[str, float]]:
     """Score the last checkpoint of a work dir on its validation set."""
     config = open_run(work_dir).config
     pointer = (work_dir / 'last_checkpoint').read_text()
-    predictor = Predictor(config, work_dir / Path(pointer.strip()).name, max_side=None)
+    return evaluate_weights(config, work_dir / Path(pointer.strip()).name)
+
+
+def evaluate_weights(
+    config: Config, checkpoint: Path, names: Sequence[str] = tuple(CORRUPTIONS)
+) -> dict[str, dict[str, float]]:
+    """Score weights on the validation set of their config, under corruptions."""
+    predictor = Predictor(config, checkpoint, max_side=None)
     data = copy.deepcopy(config.val_dataloader.dataset)
     load = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
     data.update(pipeline=load, decode=DECODINGS['t40'])
     dataset = DATASETS.build(data)
-    return evaluate(lambda photo: predictor(photo).labels, dataset, len(predictor.classes))
+    return evaluate(lambda photo: predictor(photo).labels, dataset, len(predictor.classes), names)
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

@@ -14,8 +14,8 @@ from tqdm import tqdm
 from pspnet_plugin import Predictor
 from pspnet_plugin.apis import BadImage
 from pspnet_plugin.apis.onnx_network import OnnxNetwork
-from pspnet_plugin.engine.zoo import DEFAULT, find_network
-from pspnet_plugin.toolkit.arguments import add_cfg_options, add_model, read_config
+from pspnet_plugin.engine.zoo import DEFAULT_MODEL
+from pspnet_plugin.toolkit.arguments import add_cfg_options, add_model, find_model, read_config
 from pspnet_plugin.toolkit.prediction.marker import MARKER, check_directory, describe_run
 from pspnet_plugin.toolkit.prediction.outputs import KINDS, Outputs
 from pspnet_plugin.toolkit.prediction.pair_reader import PairReader, make_pair_reader, photo_side_of
@@ -30,7 +30,7 @@ from pspnet_plugin.utils.output_directory import claim
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = """examples:
   python tools/predict.py street.jpg --out labelled
-  python tools/predict.py holiday.jpg rooms/ --config configs/my_pairs.py \\
+  python tools/predict.py kitchen.jpg rooms/ --config configs/my_pairs.py \\
       --checkpoint work_dirs/my_pairs/iter_4000.pth --out labelled
   python tools/predict.py data/demo_pairs/val --pairs --config configs/psp_demo.py \\
       --onnx demo.onnx --out scored --save index
@@ -117,9 +117,9 @@ def predict(args: argparse.Namespace) -> int:
         print(f'other files, skipped: {listed}')
     if args.pairs and (videos := [s.path for s in sources if s.is_video]):
         raise ValueError(f'--pairs: {videos[0]} is a video')
-    if args.model:
-        print(f'network: {args.model}, of the zoo')
-        args.config, args.checkpoint = find_network(args.model)
+    if args.model or not (args.config or args.onnx):
+        name = args.model or DEFAULT_MODEL
+        args.config, args.checkpoint = find_model(name, is_default=not args.model)
     config = read_config(args, root=ROOT, whole=False) if args.config else None
     predictor = open_predictor(args, config)
     pairs = open_pairs(args, config, predictor.classes) if args.pairs else None
@@ -207,11 +207,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add_debug(parser)
     add_cfg_options(parser)
     args = parser.parse_args(argv)
-    if not (args.model or args.config or args.checkpoint or args.onnx):
-        args.model = DEFAULT
-    given = [bool(args.model), bool(args.checkpoint), bool(args.onnx)]
-    if sum(given) != 1 or (args.checkpoint and not args.config) or (args.model and args.config):
-        parser.error('give --model, or --config and --checkpoint, or --onnx')
+    own = bool(args.config or args.checkpoint)
+    if args.onnx:
+        is_whole = not (args.model or args.checkpoint)
+    else:
+        is_whole = not own or bool(args.config and args.checkpoint and not args.model)
+    if not is_whole:
+        parser.error(
+            'give --config and --checkpoint together, or --model or --onnx alone (--onnx --pairs: '
+            "with --config); none of them: the package's own network"
+        )
     if args.onnx and args.device:
         parser.error('--device is for --checkpoint; onnxruntime takes a GPU if it has one')
     return args

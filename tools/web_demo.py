@@ -17,9 +17,9 @@ from pathlib import Path
 from pspnet_plugin import Predictor
 from pspnet_plugin.apis.loading import load_config
 from pspnet_plugin.engine.stock_tools import find_config
-from pspnet_plugin.engine.zoo import DEFAULT, find_network
+from pspnet_plugin.engine.zoo import DEFAULT_MODEL
 from pspnet_plugin.labels.palettes import CITYSCAPES
-from pspnet_plugin.toolkit.arguments import add_cfg_options, add_model
+from pspnet_plugin.toolkit.arguments import add_cfg_options, add_model, find_model
 from pspnet_plugin.utils.command_line import add_bits, add_debug, run_command
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,9 +35,8 @@ EXAMPLE = """examples:
 
 def open_predictors(args: argparse.Namespace) -> dict[str, Predictor]:
     """Open the networks, by their names on the page."""
-    models = args.model or ([] if args.config or args.checkpoint else [DEFAULT])
-    if models:
-        print(f'networks of the zoo: {", ".join(models)}')
+    is_default = not (args.model or args.config or args.checkpoint)
+    models = [DEFAULT_MODEL] if is_default else args.model or []
     count = len(models) + len(args.checkpoint)
     if len(args.config) != len(args.checkpoint) or count > 2:
         raise ValueError(
@@ -50,7 +49,7 @@ def open_predictors(args: argparse.Namespace) -> dict[str, Predictor]:
         raise ValueError(f'--root-path {args.root_path}: give a path that begins with /')
     if args.max_side < 32:
         raise ValueError(f'--max-side {args.max_side}: give 32 or more pixels')
-    networks = [(name, *find_network(name)) for name in models]
+    networks = [(name, *find_model(name, is_default=is_default)) for name in models]
     for path, checkpoint in zip(args.config, args.checkpoint, strict=True):
         name = f'{checkpoint.resolve().parent.name}/{checkpoint.stem}'
         networks.append((name, Path(find_config(str(path), root=ROOT)), checkpoint))
@@ -84,7 +83,8 @@ def parse_args(arguments: list[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     add('--examples', metavar='PATH', nargs='+',
         help='photos to choose from, or directories of them; the first 8 are shown (default: '
-        'generated street scenes if the classes are those of Cityscapes, else none)',
+        'generated street scenes, and a photo where scikit-learn is installed, if the classes are '
+        'those of Cityscapes; else none)',
     )  # fmt: skip
     add('--root-path', metavar='/PATH',
         help='path under which a proxy serves the page, such as /street for example.org/street',

@@ -198,10 +198,16 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict]:
 
 
 def _largest_side(step: Mapping) -> int | None:
-    """Return the longer side of the largest photos that leave a pipeline step, if it tells."""
+    """Return the longer side of the largest photos that leave a pipeline step, if it tells.
+
+    Of photos that are widened, (width, height) without ``keep_ratio``, the shorter one: things in
+    them are no larger than in a square.
+    """
     if step['type'] not in RESIZING:
         return None
     scales = step.get('max_size') or step.get('scales') or step.get('scale')
+    if 'scales' in step and step.get('keep_ratio') is False:
+        scales = [min(_numbers(scale)) for scale in step['scales']]
     largest = max(_numbers(scales), default=0.0)
     if step['type'] == 'RandomResize':
         largest *= max(step.get('ratio_range') or (1,))

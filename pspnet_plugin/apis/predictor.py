@@ -237,10 +237,10 @@ class Predictor:
 
 def _open_network(config: File | Config, checkpoint: File | None, device: str | None) -> Network:
     # Imported here, because each needs a framework that the other does without.
-    if checkpoint is None and isinstance(config, str) and not Path(config).suffix:
+    if checkpoint is None and not isinstance(config, Config) and not Path(config).suffix:
         from pspnet_plugin.engine.zoo import find_network
 
-        config, checkpoint = find_network(config)
+        config, checkpoint = find_network(os.fspath(config))
     if checkpoint is None:
         if isinstance(config, Config) or Path(config).suffix == '.py':
             raise ValueError('a config needs the checkpoint of its network; give both')

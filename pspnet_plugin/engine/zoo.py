@@ -14,8 +14,9 @@ from mmengine.runner import CheckpointLoader
 from pspnet_plugin.utils.files import check_sha256
 
 SCHEME = 'zoo://'
-DEFAULT = 'psp_efficientnet-lite2'
-SUMS = 'SHA256SUMS'
+DEFAULT_MODEL = 'psp_efficientnet-lite2'
+CHECKSUMS = 'SHA256SUMS'
+AGAIN = 'install the package again; in a checkout: git checkout weights'
 
 
 class TrainedNetwork(NamedTuple):
@@ -23,6 +24,11 @@ class TrainedNetwork(NamedTuple):
 
     config: Path
     weights: Path
+
+    @property
+    def card(self) -> Path:
+        """What it was trained on, what it scores, and its licence."""
+        return self.weights.with_suffix('.md')
 
 
 def zoo_root() -> Path:
@@ -43,28 +49,33 @@ def trained_networks() -> dict[str, TrainedNetwork]:
     }
 
 
-def read_sums(path: Path) -> dict[str, str]:
-    """Read the digest of each file from one in the format of ``sha256sum``; none if it is not."""
+def read_checksums(path: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file that a ``sha256sum`` file lists; empty if there is none."""
     lines = path.read_text(encoding='utf-8').splitlines() if path.exists() else ()
-    return {name: digest for digest, name in (line.split() for line in lines)}
+    pairs = (line.split() for line in lines if line.strip())
+    return {name.lstrip('*'): digest for digest, name in pairs}
 
 
 def find_network(name: str) -> TrainedNetwork:
-    """Find a trained network by its name, and check its weights.
+    """Find a trained network by its name, with or without ``zoo://``, and check its weights.
 
     ``ValueError``: no such name, or the file has changed. ``FileNotFoundError``: it is missing.
     """
-    networks = trained_networks()
+    networks, name = trained_networks(), name.removeprefix(SCHEME)
     if name not in networks:
         raise ValueError(f'{name!r} is no trained network; expected one of {", ".join(networks)}')
     weights = networks[name].weights
-    expected = read_sums(weights.with_name(SUMS)).get(weights.name, 'none')
-    check_sha256(weights, expected, remedy='install the package again')
+    if not weights.is_file():
+        raise FileNotFoundError(f'{weights} is missing; {AGAIN}')
+    checksums = weights.with_name(CHECKSUMS)
+    expected = read_checksums(checksums).get(weights.name)
+    if expected is None:
+        raise ValueError(f'{checksums} has no line for {weights.name}; {AGAIN}')
+    check_sha256(weights, expected, remedy=AGAIN)
     return networks[name]
 
 
 @CheckpointLoader.register_scheme(prefixes=SCHEME)
 def load_from_zoo(filename: str, map_location: Any = None) -> dict:
     """Load the weights of a trained network; see ``find_network``."""
-    weights = find_network(filename.removeprefix(SCHEME)).weights
-    return CheckpointLoader.load_checkpoint(str(weights), map_location)
+    return CheckpointLoader.load_checkpoint(str(find_network(filename).weights), map_location)

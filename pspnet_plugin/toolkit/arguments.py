@@ -11,7 +11,7 @@ from mmengine.config import Config, DictAction
 from pspnet_plugin.apis.loading import load_config
 from pspnet_plugin.datasets.pair_backends import SIDES
 from pspnet_plugin.engine.stock_tools import find_config
-from pspnet_plugin.engine.zoo import DEFAULT, trained_networks
+from pspnet_plugin.engine.zoo import DEFAULT_MODEL, TrainedNetwork, find_network
 from pspnet_plugin.labels.decoder import RULES
 from pspnet_plugin.utils.files import write_atomic
 
@@ -45,9 +45,20 @@ def add_model(parser: argparse.ArgumentParser, nargs: str | None = None) -> None
     """Add ``--model``, the name of a trained network of the zoo, or of ``nargs`` of them."""
     parser.add_argument(
         '--model', metavar='NAME', nargs=nargs,
-        help=f'trained network of the zoo: {", ".join(trained_networks())} (default, without a '
-        f'network of your own: {DEFAULT})',
+        help='trained network that comes with the package, taken if no network is given '
+        f'({DEFAULT_MODEL}); docs/predict.md names all',
     )  # fmt: skip
+
+
+def find_model(name: str, *, is_default: bool) -> TrainedNetwork:
+    """Find a trained network by its name, and say which one it is."""
+    found = find_network(name)
+    taken = f'no network is given: {name}' if is_default else name
+    print(
+        f'{taken}, trained on the street scenes of Cityscapes, for non-commercial use (its card: '
+        f'{found.card})'
+    )
+    return found
 
 
 def read_config(args: argparse.Namespace, *, root: Path, whole: bool = True) -> Config:

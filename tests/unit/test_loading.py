@@ -47,10 +47,11 @@ def test_configs_of_the_zoo_have_a_trained_side():
         name: trained_side(Config.fromfile(ROOT / 'configs' / name))
         for name in (
             'psp_cpu25_cityscapes_pairs.py', 'psp_efficientnet-lite2_cpu25_cityscapes_pairs.py',
-            'psp_demo.py',
+            'psp_efficientnet-lite2_aspects_cityscapes_pairs.py',
+            'psp_efficientnet-lite0_distilled_cityscapes_pairs.py', 'psp_demo.py',
         )
     }  # fmt: skip
-    assert list(sides.values()) == [512, 460, None]
+    assert list(sides.values()) == [512, 460, 460, 768, None]
 
 
 @pytest.fixture(scope='module')

@@ -112,14 +112,20 @@ def test_the_largest_photos_say_by_how_much_all_are_enlarged(run):
     ('classes', 'is_street'),
     [
         (('road', 'building', 'sky'), True),
-        (('Road', 'Column-Pole', 'roof'), True),
-        (('road', 'roof', 'field', 'water'), False),
+        (
+            ('Road', 'SignSymbol', 'Column-Pole', 'Car', 'roof', 'fish', 'boat', 'lamp'),
+            True,
+        ),
+        (('road', 'building', 'tree', 'roof', 'field', 'water'), False),
+        (('background', 'road', 'roof'), False),
         (('building', 'sky', 'tree'), False),
     ],
-    ids=['streets', 'half of them', 'fewer', 'no road'],
+    ids=['streets', 'four of them', 'from the air', 'road alone', 'no road'],
 )
 def test_street_classes_start_from_the_zoo(project, run, classes, is_street):
-    metainfo = dict(classes=classes, palette=[[60 * i, 0, 0] for i in range(1, len(classes) + 1)])
+    metainfo = dict(
+        classes=classes, palette=[[30 * i, 240 - 30 * i, 0] for i in range(len(classes))]
+    )
     (project / 'classes.json').write_text(json.dumps(metainfo))
     output = run(*CONFIG, '--palette', 'classes.json', labels=SPLIT)
     model = built().model

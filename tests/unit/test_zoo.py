@@ -33,14 +33,14 @@ def weights(tmp_path, monkeypatch) -> Path:
     return find_network(NAME).weights
 
 
-def sum_up(path: Path) -> None:
-    """Write the sum of a file in place of the others."""
-    path.with_name(zoo.SUMS).write_text(f'{sha256_of(path)}  {path.name}\n')
+def write_checksum(path: Path) -> None:
+    """Write the checksum of a file in place of the others."""
+    path.with_name(zoo.CHECKSUMS).write_text(f'{sha256_of(path)}  {path.name}\n')
 
 
 def test_the_zoo_has_its_files():
-    assert zoo.DEFAULT in NAMES
-    sums = zoo.read_sums(ROOT / 'weights' / zoo.SUMS)
+    assert zoo.DEFAULT_MODEL in NAMES
+    sums = zoo.read_checksums(ROOT / 'weights' / zoo.CHECKSUMS)
     assert sums and set(sums) == {
         path.name for path in (ROOT / 'weights').iterdir() if path.suffix in ('.pth', '.onnx')
     }
@@ -84,7 +84,7 @@ def test_weights_that_would_run_code_are_refused(weights):
             return exec, ('raise SystemExit',)
 
     torch.save(dict(state_dict=Evil()), weights)
-    sum_up(weights)
+    write_checksum(weights)
     with pytest.raises(UnsafeCheckpoint):
         CheckpointLoader.load_checkpoint(f'zoo://{NAME}')
 
@@ -93,6 +93,15 @@ def test_unknown_names_and_missing_files_are_named(weights):
     for name in ('psp_unknown', ''):
         with pytest.raises(ValueError, match=f'{name!r}.*{NAME}'):
             find_network(name)
+    sums = weights.with_name(zoo.CHECKSUMS)
+    text = sums.read_text()
+    sums.write_text('\n'.join(line for line in text.splitlines() if weights.name not in line))
+    for missing in (lambda: None, sums.unlink):
+        missing()
+        with pytest.raises(ValueError, match=f'{zoo.CHECKSUMS} has no line for {weights.name}'):
+            find_network(NAME)
+    sums.write_text(text.replace('  ', ' *') + '\n')  # as sha256sum --binary writes it
+    assert find_network(f'zoo://{NAME}') == find_network(NAME)
     weights.unlink()
     with pytest.raises(FileNotFoundError, match=weights.name):
         find_network(NAME)
@@ -105,7 +114,7 @@ def test_other_classes_start_from_all_but_the_last_layer():
     model = MODELS.build(config.model)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     model.init_weights()
-    state = CheckpointLoader.load_checkpoint(f'zoo://{zoo.DEFAULT}')['state_dict']
+    state = CheckpointLoader.load_checkpoint(f'zoo://{zoo.DEFAULT_MODEL}')['state_dict']
     after = model.state_dict()
     assert after.keys() == state.keys()
     for name, tensor in after.items():
@@ -113,14 +122,30 @@ def test_other_classes_start_from_all_but_the_last_layer():
         assert torch.equal(tensor, expected), name
 
 
-@pytest.mark.parametrize('tool', ['predict.py', 'web_demo.py'])
-def test_tools_take_the_default_or_a_name(tool, tmp_path, capsys):
-    program = load_tool(tool)
-    (tmp_path / 'photo.png').touch()
-    outputs = ['--out', str(tmp_path / 'out')]
-    photo = [str(tmp_path / 'photo.png'), *outputs] if tool == 'predict.py' else []
-    assert program.parse_args(photo).model == (zoo.DEFAULT if photo else None)
-    own = ['--config', 'a.py', '--checkpoint', 'a.pth']
-    assert not program.parse_args([*photo, *own]).model
-    assert program.main([*photo, '--model', 'psp_unknown']) == 2
-    assert 'psp_unknown' in capsys.readouterr().err
+def test_tools_take_the_default_or_a_name_and_say_so(tmp_path, capsys):
+    cv2.imwrite(str(tmp_path / 'photo.png'), street_scene(np.random.default_rng(0))[0][::4, ::4])
+    predict, demo = load_tool('predict.py'), load_tool('web_demo.py')
+    photo = [str(tmp_path / 'photo.png'), '--out', str(tmp_path / 'out'), '--save', 'index']
+    assert predict.main(photo) == 0 and (tmp_path / 'out/index/photo.png').is_file()
+    said = f'{zoo.DEFAULT_MODEL}, trained on'
+    assert f'no network is given: {said}' in capsys.readouterr().out
+    assert list(demo.open_predictors(demo.parse_args([]))) == [zoo.DEFAULT_MODEL]
+    assert f'no network is given: {said}' in capsys.readouterr().out
+    named = ['--model', zoo.DEFAULT_MODEL]
+    assert predict.main([*photo, *named]) == 0
+    assert list(demo.open_predictors(demo.parse_args(named))) == [zoo.DEFAULT_MODEL]
+    output = capsys.readouterr().out
+    assert output.count(said) == 2 and 'no network' not in output
+    for program, words in ((predict, photo), (demo, [])):
+        assert program.main([*words, '--model', 'psp_unknown']) == 2
+        assert 'psp_unknown' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    'words', ['--config a.py', '--checkpoint a.pth', '--model A --onnx a.onnx',
+              '--model A --config a.py --checkpoint a.pth', '--onnx a.onnx --checkpoint a.pth'],
+)  # fmt: skip
+def test_half_a_network_is_refused(words, capsys):
+    with pytest.raises(SystemExit, match='2'):
+        load_tool('predict.py').parse_args(['photo.png', '--out', 'out', *words.split()])
+    assert '--config and --checkpoint together' in capsys.readouterr().err

@@ -192,7 +192,7 @@ def folders(args: argparse.Namespace) -> int:
                 classes=classes,
                 suffix=suffix,
                 configs=CONFIGS,
-            )  # fmt: skip
+            )
         )
         print(f'to train with it:\n  python tools/train.py {quote(str(args.config))}')
         _advise(args, matched)

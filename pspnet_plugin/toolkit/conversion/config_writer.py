@@ -139,12 +139,14 @@ def _write_unless_changed(path: Path, text: str, message: str) -> str:
 
 def _choose_base(path: Path, classes: Sequence[str]) -> str:
     """Choose the config to inherit: as before, or by the classes and by what is installed."""
-    if path.exists():
-        for name in STARTS:
-            if re.search(rf'^_base_ = .*{re.escape(name)}', path.read_text('utf-8'), re.M):
-                return name
-    names = [re.sub('[-_]', ' ', name.lower()) for name in classes]
-    if 'road' in names and 2 * len(STREET_NAMES.intersection(names)) >= len(names):
+    before = path.read_text('utf-8') if path.exists() else ''
+    for name in STARTS:
+        if re.search(rf'^_base_ = .*{re.escape(name)}', before, re.M):
+            return name
+    # Also SignSymbol and sign-symbol.
+    words = (re.sub('[-_]|(?<=[a-z])(?=[A-Z])', ' ', name).lower() for name in classes)
+    street = [word for word in words if word in STREET_NAMES]
+    if 'road' in street and (len(street) > 3 or len(street) == len(classes) > 2):
         return FINETUNED
     try:
         find_weights(WEIGHTS)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pspnet_plugin.toolkit.prediction.outputs import CLASSES, read_journal
+from pspnet_plugin.utils.files import sha256_of
 from pspnet_plugin.utils.output_directory import check_free, image_files
 
 MARKER = '.labelled.json'
@@ -14,8 +15,7 @@ def describe_run(weights: Path, *, config: Path | None, text: str, **options: ob
     """Describe all that outputs follow from: the whole config is ``text``."""
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     return dict(
-        weights=str(weights.resolve()),
-        changed=weights.stat().st_mtime,
+        weights=f'{weights.name} ({sha256_of(weights)[:12]})',
         config=f'{config.name} ({digest})' if config else '',
         **options,
     )
