@@ -72,6 +72,8 @@ esac
 def test_make_demo_calls_programs_that_exist_as_they_are_called(tmp_path):
     for name in ('Makefile', 'pyproject.toml', 'setup.py', 'constraints.txt'):
         shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / 'weights').mkdir()
+    shutil.copy(ROOT / 'weights/SHA256SUMS', tmp_path / 'weights')
     (tmp_path / 'venv/bin').mkdir(parents=True)
     python = tmp_path / 'venv/bin/python'
     python.write_text(STAND_IN)
