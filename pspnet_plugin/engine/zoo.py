@@ -27,7 +27,7 @@ class TrainedNetwork(NamedTuple):
 
     @property
     def card(self) -> Path:
-        """What it was trained on, what it scores, and its licence."""
+        """Model card: training data, scores and licence."""
         return self.weights.with_suffix('.md')
 
 
