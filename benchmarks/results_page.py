@@ -131,7 +131,7 @@ class Tables:
         names = [name for name in scored[0] if all(name in scores for scores in scored)]
         rows = []
         for label, runs in found.items():
-            values = (mean(run.corrupted[name][metric] for run in runs) for name in names)
+            values = (mean(run.under(name, metric) for run in runs) for name in names)
             drop = spread([run.mean_drop(metric, names) for run in runs])
             rows.append([label, *(f'{value:.1f}' for value in values), drop])
         return markdown_table(['network', *names, 'mean drop'], rows)

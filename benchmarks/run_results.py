@@ -52,8 +52,13 @@ class RunResults:
 
     def mean_drop(self, metric: str, names: Sequence[str]) -> float:
         """Return by how much a score is lower than the clean one, on average over corruptions."""
-        others = [self.corrupted[name][metric] for name in names if name != CLEAN]
-        return self.corrupted[CLEAN][metric] - float(np.mean(others))
+        others = [self.under(name, metric) for name in names if name != CLEAN]
+        return self.under(CLEAN, metric) - float(np.mean(others))
+
+    def under(self, corruption: str, metric: str = 'mIoU') -> float:
+        """Return a score, t40, under a corruption; clean ones as everywhere else."""
+        values = self.score('t40') if corruption == CLEAN else self.corrupted[corruption]
+        return values[metric]
 
     @property
     def seed(self) -> int:
