@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import onnx
 import torch
 from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
@@ -30,16 +31,17 @@ from benchmarks.results_page import class_iou
 from benchmarks.run_results import CLEAN, SIDE, RunResults, read_results
 from benchmarks.timing import time_in_turns
 from pspnet_plugin.apis.loading import load_model, metainfo_of
-from pspnet_plugin.engine.zoo import CHECKSUMS, read_checksums, trained_networks, zoo_root
+from pspnet_plugin.engine.zoo import trained_networks, zoo_root
 from pspnet_plugin.utils.command_line import add_debug, run_command
 from pspnet_plugin.utils.environment import describe_machine
-from pspnet_plugin.utils.files import sha256_of, write_atomic
+from pspnet_plugin.utils.files import CHECKSUMS, read_checksums, sha256_of, write_atomic
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPORT = ROOT / 'tools/deployment/export_onnx.py'
 CARD = Path(__file__).with_name('card.md.j2')
 ROUNDS = 30
 LARGEST = torch.finfo(torch.float16).max
+LICENCE = 'for non-commercial use: trained on Cityscapes'
 WEAK = 40.0  # IoU in percent below which the card says that a class fails
 
 
@@ -129,6 +131,9 @@ def run(args: argparse.Namespace) -> None:
             parts.append(parts[0].with_suffix('.onnx'))
             command = [EXPORT, files.config, *parts, '--dynamic', '--half']
             subprocess.run([sys.executable, *map(str, command)], check=True)
+            network = onnx.load(parts[-1])
+            network.metadata_props.add(key='licence', value=LICENCE)
+            onnx.save(network, parts[-1])
         parts.append(parts[0].with_suffix('.md'))
         write_card(
             parts[-1], args.name, runs, tests, size=parts[0].stat().st_size,

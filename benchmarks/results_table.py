@@ -24,7 +24,7 @@ from pspnet_plugin.utils.files import write_atomic
 
 ROOT = Path(__file__).resolve().parents[1]
 # Whose scores the index of models gets: of each config those of the first group that has it.
-INDEX_GROUPS = ['long', 'pretrained', 'cpu25', 'zoo']
+INDEX_GROUPS = ['long', 'distilled', 'pretrained', 'cpu25', 'zoo']
 
 
 def parse_args(arguments: list[str] | None) -> argparse.Namespace:
@@ -73,10 +73,11 @@ def fill_index(path: Path, runs: list[RunResults], groups: list[str]) -> bytes:
             raise ValueError(f'{config} has several rows ({named}); choose by --index-groups')
         part = own[0].parts[-1]
         machine = part['gpu'] or f'CPU cores: {part["cores"]} ({part["processor"]})'
+        stage = ', the last stage' if 'load_from=' in own[0].command else ''
         model['Metadata'] = {
             'Parameters': own[0].parameters,
             'Seeds': [run.seed for run in own],
-            'Training Resources': f'{own[0].minutes:.0f} minutes; {machine}',
+            'Training Resources': f'{own[0].minutes:.0f} minutes{stage}; {machine}',
         }
         model['Results'] = [
             dict(

@@ -117,9 +117,9 @@ def predict(args: argparse.Namespace) -> int:
         print(f'other files, skipped: {listed}')
     if args.pairs and (videos := [s.path for s in sources if s.is_video]):
         raise ValueError(f'--pairs: {videos[0]} is a video')
-    if args.model or not (args.config or args.onnx):
-        name = args.model or DEFAULT_MODEL
-        args.config, args.checkpoint = find_model(name, is_default=not args.model)
+    if args.model is not None or not (args.config or args.onnx):
+        name = DEFAULT_MODEL if args.model is None else args.model
+        args.config, args.checkpoint = find_model(name, is_default=args.model is None)
     config = read_config(args, root=ROOT, whole=False) if args.config else None
     predictor = open_predictor(args, config)
     pairs = open_pairs(args, config, predictor.classes) if args.pairs else None

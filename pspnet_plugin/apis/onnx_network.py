@@ -15,6 +15,7 @@ import numpy as np
 
 from pspnet_plugin.apis.network import NetworkOutput
 from pspnet_plugin.apis.photos import BadImage
+from pspnet_plugin.utils.files import CHECKSUMS, check_sha256, read_checksums
 from pspnet_plugin.utils.images import Bits
 from pspnet_plugin.utils.resizing import Size
 
@@ -32,6 +33,8 @@ class OnnxNetwork:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        if expected := read_checksums(path.with_name(CHECKSUMS)).get(path.name):
+            check_sha256(path, expected, remedy='copy or install it again')
         self._session, self._ort_value = _open_session(path)
         metadata = self._session.get_modelmeta().custom_metadata_map
         try:

@@ -244,6 +244,11 @@ def _open_network(config: File | Config, checkpoint: File | None, device: str | 
     if checkpoint is None:
         if isinstance(config, Config) or Path(config).suffix == '.py':
             raise ValueError('a config needs the checkpoint of its network; give both')
+        if Path(config).suffix == '.pth':
+            raise ValueError(
+                f'{config} holds weights alone; give their config first, or the name of a trained '
+                'network of the zoo'
+            )
         if device:
             raise ValueError(f'device {device}: onnxruntime chooses its device itself')
         from pspnet_plugin.apis.onnx_network import OnnxNetwork

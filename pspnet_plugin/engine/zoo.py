@@ -2,7 +2,7 @@
 
 ``model-index.yml`` names the config and the weights of each, and ``weights/SHA256SUMS`` what the
 weights' files hold. Importing this module registers ``zoo://NAME`` with mmengine's loaders, for
-``load_from``, ``Pretrained`` and the tools.
+``load_from`` and ``Pretrained``.
 """
 
 from pathlib import Path
@@ -11,11 +11,10 @@ from typing import Any, NamedTuple
 import yaml
 from mmengine.runner import CheckpointLoader
 
-from pspnet_plugin.utils.files import check_sha256
+from pspnet_plugin.utils.files import CHECKSUMS, check_sha256, read_checksums
 
 SCHEME = 'zoo://'
 DEFAULT_MODEL = 'psp_efficientnet-lite2'
-CHECKSUMS = 'SHA256SUMS'
 AGAIN = 'install the package again; in a checkout: git checkout weights'
 
 
@@ -39,21 +38,17 @@ def zoo_root() -> Path:
 
 
 def trained_networks() -> dict[str, TrainedNetwork]:
-    """Return the trained networks by their names."""
+    """Return the trained networks by their names; ``ValueError``: their index is damaged."""
     root = zoo_root()
-    models = yaml.safe_load((root / 'model-index.yml').read_text(encoding='utf-8'))['Models']
-    return {
-        model['Name']: TrainedNetwork(root / model['Config'], root / model['Weights'])
-        for model in models
-        if 'Weights' in model
-    }
-
-
-def read_checksums(path: Path) -> dict[str, str]:
-    """Return the SHA-256 of each file that a ``sha256sum`` file lists; empty if there is none."""
-    lines = path.read_text(encoding='utf-8').splitlines() if path.exists() else ()
-    pairs = (line.split() for line in lines if line.strip())
-    return {name.lstrip('*'): digest for digest, name in pairs}
+    index = root / 'model-index.yml'
+    try:
+        return {
+            model['Name']: TrainedNetwork(root / model['Config'], root / model['Weights'])
+            for model in yaml.safe_load(index.read_text(encoding='utf-8'))['Models']
+            if 'Weights' in model
+        }
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
+        raise ValueError(f'{index} cannot be read as a list of models; {AGAIN}') from None
 
 
 def find_network(name: str) -> TrainedNetwork:
@@ -68,7 +63,10 @@ def find_network(name: str) -> TrainedNetwork:
     if not weights.is_file():
         raise FileNotFoundError(f'{weights} is missing; {AGAIN}')
     checksums = weights.with_name(CHECKSUMS)
-    expected = read_checksums(checksums).get(weights.name)
+    try:
+        expected = read_checksums(checksums).get(weights.name)
+    except ValueError as error:
+        raise ValueError(f'{error}; {AGAIN}') from None
     if expected is None:
         raise ValueError(f'{checksums} has no line for {weights.name}; {AGAIN}')
     check_sha256(weights, expected, remedy=AGAIN)

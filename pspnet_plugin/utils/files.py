@@ -20,6 +20,7 @@ except ImportError:  # Windows
 # Resolutions in ns of the dates that file systems keep: ext4 and XFS 1, NTFS 100, network shares
 # often microseconds, exFAT 10 ms, tar and HFS+ seconds, FAT two seconds.
 _DATE_RESOLUTIONS = (1, 100, 10**3, 10**6, 10**7, 10**9, 2 * 10**9)
+CHECKSUMS = 'SHA256SUMS'  # file of those of the files beside it
 _SUFFIX = f'@{platform.node()}.part'  # the locks of other machines may be invisible here
 
 
@@ -66,6 +67,19 @@ def check_sha256(path: Path, expected: str, *, remedy: str) -> None:
     """Raise ``ValueError`` if a file's SHA-256, in hexadecimal, is another; see ``remedy``."""
     if (found := sha256_of(path)) != expected:
         raise ValueError(f'{path} has the SHA-256 {found}, expected {expected}; {remedy}')
+
+
+def read_checksums(path: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file that a ``sha256sum`` file lists; empty if there is none.
+
+    ``ValueError``: it is damaged.
+    """
+    try:
+        lines = path.read_text(encoding='utf-8').splitlines() if path.exists() else ()
+        pairs = [line.split() for line in lines if line.strip()]
+        return {name.lstrip('*'): digest for digest, name in pairs}
+    except (OSError, ValueError):
+        raise ValueError(f'{path} is damaged: expected a SHA-256 and a name a line') from None
 
 
 def remove_stale_parts(directory: Path) -> None:

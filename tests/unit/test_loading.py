@@ -51,7 +51,7 @@ def test_configs_of_the_zoo_have_a_trained_side():
             'psp_efficientnet-lite0_distilled_cityscapes_pairs.py', 'psp_demo.py',
         )
     }  # fmt: skip
-    assert list(sides.values()) == [512, 460, 460, 768, None]
+    assert list(sides.values()) == [512, 460, 460, 576, None]
 
 
 @pytest.fixture(scope='module')

@@ -17,7 +17,7 @@ from mmseg.registry import MODELS
 from pspnet_plugin import Predictor
 from pspnet_plugin.engine import UnsafeCheckpoint, find_network, trained_networks, zoo
 from pspnet_plugin.toolkit.synthetic import street_scene
-from pspnet_plugin.utils.files import sha256_of
+from pspnet_plugin.utils.files import read_checksums, sha256_of
 
 NAMES = list(trained_networks())
 NAME = NAMES[0]
@@ -40,7 +40,7 @@ def write_checksum(path: Path) -> None:
 
 def test_the_zoo_has_its_files():
     assert zoo.DEFAULT_MODEL in NAMES
-    sums = zoo.read_checksums(ROOT / 'weights' / zoo.CHECKSUMS)
+    sums = read_checksums(ROOT / 'weights' / zoo.CHECKSUMS)
     assert sums and set(sums) == {
         path.name for path in (ROOT / 'weights').iterdir() if path.suffix in ('.pth', '.onnx')
     }
@@ -105,6 +105,52 @@ def test_unknown_names_and_missing_files_are_named(weights):
     weights.unlink()
     with pytest.raises(FileNotFoundError, match=weights.name):
         find_network(NAME)
+
+
+@pytest.mark.parametrize('content', ['one', 'a b c', b'\xff\xfe'])
+def test_damaged_checksums_are_named(weights, content):
+    path = weights.with_name(zoo.CHECKSUMS)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ValueError, match=f'{zoo.CHECKSUMS} is damaged.*install the package again'):
+        find_network(NAME)
+
+
+@pytest.mark.parametrize('content', ['Models: [', '[]', 'Models: [{Name: a, Weights: b}]', None])
+def test_a_damaged_index_is_named(weights, content):
+    path = zoo.zoo_root() / 'model-index.yml'
+    path.unlink() if content is None else path.write_text(content)
+    with pytest.raises(ValueError, match='model-index.yml cannot be read.*install the package'):
+        find_network(NAME)
+
+
+def test_a_changed_onnx_file_is_refused(weights, tmp_path, capsys):
+    path = weights.with_name('psp_efficientnet-lite0.onnx')
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f'{path} has the SHA-256'):
+        Predictor(path)
+    photo = tmp_path / 'photo.png'
+    cv2.imwrite(str(photo), np.zeros((32, 32, 3), np.uint8))
+    tool = load_tool('deployment/predict_onnx.py')
+    assert tool.main([str(path), str(photo), '--out', str(tmp_path / 'out')]) == 2
+    assert f'{path} is not the file that {path.with_name(zoo.CHECKSUMS)}' in capsys.readouterr().err
+    shutil.copy(ROOT / 'weights' / path.name, path)
+    assert tool.main([str(path), str(photo), '--out', str(tmp_path / 'out')]) == 0
+    assert 'non-commercial' in capsys.readouterr().out
+
+
+def test_weights_without_a_config_are_refused():
+    with pytest.raises(ValueError, match='weights alone; give their config first'):
+        Predictor('work_dirs/iter_4000.pth')
+
+
+def test_an_empty_name_is_none(tmp_path, capsys):
+    photo = tmp_path / 'photo.png'
+    cv2.imwrite(str(photo), np.zeros((32, 32, 3), np.uint8))
+    arguments = [str(photo), '--model', '', '--out', str(tmp_path / 'out')]
+    assert load_tool('predict.py').main(arguments) == 2
+    assert "'' is no trained network" in capsys.readouterr().err
 
 
 def test_other_classes_start_from_all_but_the_last_layer():

@@ -6,6 +6,7 @@ Needs onnxruntime, NumPy and OpenCV, and neither torch nor the framework: this o
 
 import argparse
 import contextlib
+import hashlib
 import json
 import os
 import secrets
@@ -37,6 +38,15 @@ class BadPhoto(ValueError):
     """A photo cannot be read or labelled; others can."""
 
 
+def check_listed(path: Path) -> None:
+    """Raise ``ValueError`` if a file is not the one that ``SHA256SUMS`` beside it lists."""
+    sums = path.with_name('SHA256SUMS')
+    lines = sums.read_text(errors='replace').splitlines() if sums.is_file() else ()
+    expected = next((line.split()[0] for line in lines if line.split()[1:] == [path.name]), None)
+    if expected and hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+        raise ValueError(f'{path} is not the file that {sums} lists; copy or install it again')
+
+
 class Network:
     """A network and the metadata of its file.
 
@@ -45,6 +55,7 @@ class Network:
         palette: (K, 3) uint8, RGB; empty if unknown.
         max_side: Length in pixels to which a longer side is shrunk; None or 0: never.
         bits: Bits that the values of 16-bit photos have; None: such photos are refused.
+        licence: Terms of use, if the file has some.
 
     Raises:
         FileNotFoundError: The file is missing.
@@ -54,6 +65,7 @@ class Network:
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise FileNotFoundError(f'{path} does not exist; give a file of export_onnx.py')
+        check_listed(path)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         available = onnxruntime.get_available_providers()
@@ -79,6 +91,7 @@ class Network:
             raise ValueError(
                 f'{path} lacks metadata that export_onnx.py writes ({error}); export it again'
             ) from None
+        self.licence = metadata.get('licence', '')
         self._mean, self._std = (
             np.array(values, np.float32).reshape(1, 3, 1, 1) for values in (mean, std)
         )
@@ -322,6 +335,8 @@ def write_png(path: Path, image: np.ndarray) -> None:
 def predict(args: argparse.Namespace) -> int:
     """Label every photo; the exit status is 1 if one was skipped."""
     network = Network(args.model)
+    if network.licence:
+        print(f'{args.model}: {network.licence}')
     if args.color and not len(network.palette):
         raise ValueError(
             f'--color: {args.model} has no colours; export it with a config or a checkpoint that '
