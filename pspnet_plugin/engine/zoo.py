@@ -63,10 +63,7 @@ def find_network(name: str) -> TrainedNetwork:
     if not weights.is_file():
         raise FileNotFoundError(f'{weights} is missing; {AGAIN}')
     checksums = weights.with_name(CHECKSUMS)
-    try:
-        expected = read_checksums(checksums).get(weights.name)
-    except ValueError as error:
-        raise ValueError(f'{error}; {AGAIN}') from None
+    expected = read_checksums(checksums).get(weights.name)
     if expected is None:
         raise ValueError(f'{checksums} has no line for {weights.name}; {AGAIN}')
     check_sha256(weights, expected, remedy=AGAIN)

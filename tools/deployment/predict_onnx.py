@@ -41,8 +41,10 @@ class BadPhoto(ValueError):
 def check_listed(path: Path) -> None:
     """Raise ``ValueError`` if a file is not the one that ``SHA256SUMS`` beside it lists."""
     sums = path.with_name('SHA256SUMS')
-    lines = sums.read_text(errors='replace').splitlines() if sums.is_file() else ()
-    expected = next((line.split()[0] for line in lines if line.split()[1:] == [path.name]), None)
+    text = sums.read_text(encoding='utf-8', errors='replace') if sums.is_file() else ''
+    pairs = (line.split(maxsplit=1) for line in text.splitlines())
+    own = (pair[0] for pair in pairs if len(pair) == 2 and pair[1].lstrip('*') == path.name)
+    expected = next(own, None)
     if expected and hashlib.sha256(path.read_bytes()).hexdigest() != expected:
         raise ValueError(f'{path} is not the file that {sums} lists; copy or install it again')
 
